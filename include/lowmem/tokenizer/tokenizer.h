@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace lowmem {
+
+// Text to token ids and back. Thread-safe once open.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  // The ids of `text` alone: no BOS or EOS is added. Special tokens written out in the
+  // text ("<|eot_id|>") become their ids, as the reference libraries do by default. Bytes
+  // that are not UTF-8 are read as U+FFFD. O(n log n).
+  virtual std::vector<int32_t> encode(std::string_view text) const = 0;
+
+  // The text of `ids`. Special tokens are left out.
+  virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
+
+  // One more than the largest id that encode() can return.
+  virtual int64_t vocab_size() const = 0;
+
+  // From the folder's own configuration; nullopt where it names none.
+  std::optional<int32_t> bos_id() const { return bos_id_; }
+  std::optional<int32_t> eos_id() const { return eos_id_; }
+
+  // Whether the folder's configuration asks for BOS before every text (`add_bos_token`, or
+  // the post-processor of tokenizer.json).
+  bool adds_bos() const { return adds_bos_; }
+
+ protected:
+  std::optional<int32_t> bos_id_;
+  std::optional<int32_t> eos_id_;
+  bool adds_bos_ = false;
+};
+
+// Opens the tokenizer of a Hugging Face or Meta model folder: `tokenizer.json` where
+// present, else `tokenizer.model` (SentencePiece, or Meta's tiktoken text; told apart by
+// content). Throws Error when there is none, or when it uses something not implemented.
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& model_dir);
+
+}  // namespace lowmem

@@ -1,0 +1,40 @@
+#include "lowmem/core/log.h"
+
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <memory>
+
+namespace lowmem {
+namespace {
+
+// "warning: ..." and "error: ...", but nothing before an ordinary line.
+class LevelPrefix : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    if (message.level < spdlog::level::warn) return;
+    const auto name = spdlog::level::to_string_view(message.level);
+    out.append(name.data(), name.data() + name.size());
+    out.push_back(':');
+    out.push_back(' ');
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<LevelPrefix>();
+  }
+};
+
+}  // namespace
+
+void set_up_log(bool quiet) {
+  auto logger = std::make_shared<spdlog::logger>(
+      "lowmem", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<LevelPrefix>('*').set_pattern("%*%v");
+  logger->set_formatter(std::move(formatter));
+  logger->set_level(quiet ? spdlog::level::warn : spdlog::level::info);
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace lowmem
