@@ -30,8 +30,12 @@ endif()
 
 set(CMAKE_CUDA_ARCHITECTURES "${LOWMEM_CUDA_ARCHITECTURES}")
 enable_language(CUDA)
+# CMake before 3.26 does not know that nvcc speaks C++20.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
 set(CMAKE_CUDA_STANDARD 20)
-set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit REQUIRED)
 lowmem_imported(c10_cuda libc10_cuda.so)
 lowmem_imported(torch_cuda libtorch_cuda.so)

@@ -2,10 +2,11 @@
 
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
 
-namespace lowmem {
+namespace lowmem::log {
 namespace {
 
 // "warning: ..." and "error: ...", but nothing before an ordinary line.
@@ -26,7 +27,7 @@ class LevelPrefix : public spdlog::custom_flag_formatter {
 
 }  // namespace
 
-void set_up_log(bool quiet) {
+void set_up(bool quiet) {
   auto logger = std::make_shared<spdlog::logger>(
       "lowmem", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
@@ -37,4 +38,10 @@ void set_up_log(bool quiet) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-}  // namespace lowmem
+void info(std::string_view line) { spdlog::info(line); }
+
+void warn(std::string_view line) { spdlog::warn(line); }
+
+void error(std::string_view line) { spdlog::error(line); }
+
+}  // namespace lowmem::log

@@ -1,15 +1,19 @@
 #pragma once
 
-#include <spdlog/spdlog.h>
+#include <string_view>
 
-namespace lowmem {
+// The program's log: plain lines on standard error, so that standard output stays clean
+// for results. Warnings and errors carry their level. Thread-safe.
+//
+// Behind it is spdlog, which this header keeps to itself: LibTorch ships another release
+// of spdlog's formatting library, and one file cannot see both.
+namespace lowmem::log {
 
-// The program's log is spdlog's default logger, written to standard error so that standard
-// output stays clean for results: `log::info("read {} rows", n)`.
-namespace log = spdlog;
+// Before the first line. `quiet` leaves warnings and errors only.
+void set_up(bool quiet);
 
-// Plain lines without a time stamp; warnings and errors carry their level. `quiet` leaves
-// warnings and errors only.
-void set_up_log(bool quiet);
+void info(std::string_view line);
+void warn(std::string_view line);
+void error(std::string_view line);
 
-}  // namespace lowmem
+}  // namespace lowmem::log

@@ -16,11 +16,12 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // The ids of `text` alone: no BOS or EOS is added. Special tokens written out in the
-  // text ("<|eot_id|>") become their ids, as the reference libraries do by default. Bytes
-  // that are not UTF-8 are read as U+FFFD. O(n log n).
+  // text ("<|eot_id|>") become their ids, as transformers does by default. Bytes that are
+  // not UTF-8 are read as U+FFFD. O(n log n).
   virtual std::vector<int32_t> encode(std::string_view text) const = 0;
 
-  // The text of `ids`. Special tokens are left out.
+  // The text of `ids`. Special tokens, and ids that the vocabulary lacks, are left out;
+  // bytes that spell no text become U+FFFD.
   virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
 
   // One more than the largest id that encode() can return.
@@ -30,8 +31,10 @@ class Tokenizer {
   std::optional<int32_t> bos_id() const { return bos_id_; }
   std::optional<int32_t> eos_id() const { return eos_id_; }
 
-  // Whether the folder's configuration asks for BOS before every text (`add_bos_token`, or
-  // the post-processor of tokenizer.json).
+  // Whether every text is to begin with BOS. For tokenizer.json its post-processor says
+  // so, whatever `add_bos_token` is, as in transformers 5. For tokenizer.model the
+  // folder's `add_bos_token` does; where it is silent, Llama's default holds, which is
+  // true.
   bool adds_bos() const { return adds_bos_; }
 
  protected:
@@ -44,5 +47,9 @@ class Tokenizer {
 // present, else `tokenizer.model` (SentencePiece, or Meta's tiktoken text; told apart by
 // content). Throws Error when there is none, or when it uses something not implemented.
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& model_dir);
+
+// Opens one tokenizer file: a .json as tokenizer.json, any other name by its content. The
+// configuration is that of the folder it lies in.
+std::unique_ptr<Tokenizer> open_tokenizer_file(const std::filesystem::path& path);
 
 }  // namespace lowmem

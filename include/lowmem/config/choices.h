@@ -1,0 +1,125 @@
+#pragma once
+
+#include <concepts>
+#include <span>
+#include <string_view>
+
+#include "lowmem/core/dtype.h"
+
+// The words a configuration key may choose from, as enumerations that the rest of the
+// program switches on. Each enumeration has a table of (word, value) and an overload of
+// choices() that returns it; a new choice is one line in each.
+namespace lowmem {
+
+template <class Enum>
+struct Choice {
+  std::string_view word;  // as in the YAML file, lower case
+  Enum value;
+};
+
+// What word_of() and the loader accept: a type with a choices() overload.
+template <class Enum>
+concept ChoiceEnum = requires(Enum value) {
+  choices(value).front().word;
+};
+
+// model.dtype, model.compute_dtype
+inline constexpr Choice<DType> kDTypes[] = {{"fp32", DType::kF32},
+                                            {"bf16", DType::kBF16}};
+constexpr std::span<const Choice<DType>> choices(DType) { return kDTypes; }
+
+// data.format
+enum class DataFormat { kAuto, kHellaSwag };
+inline constexpr Choice<DataFormat> kDataFormats[] = {
+    {"auto", DataFormat::kAuto}, {"hellaswag", DataFormat::kHellaSwag}};
+constexpr std::span<const Choice<DataFormat>> choices(DataFormat) { return kDataFormats; }
+
+// optimizer.name
+enum class OptimizerKind { kAdam, kAdamW, kAdafactor, kSgd };
+inline constexpr Choice<OptimizerKind> kOptimizerKinds[] = {
+    {"adam", OptimizerKind::kAdam},
+    {"adamw", OptimizerKind::kAdamW},
+    {"adafactor", OptimizerKind::kAdafactor},
+    {"sgd", OptimizerKind::kSgd}};
+constexpr std::span<const Choice<OptimizerKind>> choices(OptimizerKind) {
+  return kOptimizerKinds;
+}
+
+// optimizer.rounding
+enum class RoundingMode { kStochastic, kNearest };
+inline constexpr Choice<RoundingMode> kRoundingModes[] = {
+    {"stochastic", RoundingMode::kStochastic}, {"nearest", RoundingMode::kNearest}};
+constexpr std::span<const Choice<RoundingMode>> choices(RoundingMode) {
+  return kRoundingModes;
+}
+
+// optimizer.schedule
+enum class ScheduleKind { kConstant, kLinear, kCosine };
+inline constexpr Choice<ScheduleKind> kScheduleKinds[] = {
+    {"constant", ScheduleKind::kConstant},
+    {"linear", ScheduleKind::kLinear},
+    {"cosine", ScheduleKind::kCosine}};
+constexpr std::span<const Choice<ScheduleKind>> choices(ScheduleKind) {
+  return kScheduleKinds;
+}
+
+// optimizer.clip_mode
+enum class ClipMode { kOnePass };
+inline constexpr Choice<ClipMode> kClipModes[] = {{"one_pass", ClipMode::kOnePass}};
+constexpr std::span<const Choice<ClipMode>> choices(ClipMode) { return kClipModes; }
+
+// memory.activations
+enum class ActivationsMode { kKeep, kRecompute };
+inline constexpr Choice<ActivationsMode> kActivationsModes[] = {
+    {"keep", ActivationsMode::kKeep}, {"recompute", ActivationsMode::kRecompute}};
+constexpr std::span<const Choice<ActivationsMode>> choices(ActivationsMode) {
+  return kActivationsModes;
+}
+
+// memory.weights
+enum class WeightsMode { kResident };
+inline constexpr Choice<WeightsMode> kWeightsModes[] = {
+    {"resident", WeightsMode::kResident}};
+constexpr std::span<const Choice<WeightsMode>> choices(WeightsMode) {
+  return kWeightsModes;
+}
+
+// memory.gradients
+enum class GradientsMode { kAccumulate, kUpdate };
+inline constexpr Choice<GradientsMode> kGradientsModes[] = {
+    {"accumulate", GradientsMode::kAccumulate}, {"update", GradientsMode::kUpdate}};
+constexpr std::span<const Choice<GradientsMode>> choices(GradientsMode) {
+  return kGradientsModes;
+}
+
+// memory.attention
+enum class AttentionMode { kAuto, kMath };
+inline constexpr Choice<AttentionMode> kAttentionModes[] = {
+    {"auto", AttentionMode::kAuto}, {"math", AttentionMode::kMath}};
+constexpr std::span<const Choice<AttentionMode>> choices(AttentionMode) {
+  return kAttentionModes;
+}
+
+// memory.device
+enum class DeviceMode { kAuto, kCpu, kCuda };
+inline constexpr Choice<DeviceMode> kDeviceModes[] = {
+    {"auto", DeviceMode::kAuto}, {"cpu", DeviceMode::kCpu}, {"cuda", DeviceMode::kCuda}};
+constexpr std::span<const Choice<DeviceMode>> choices(DeviceMode) { return kDeviceModes; }
+
+// eval.bos
+enum class BosMode { kTokenizer, kTrue, kFalse };
+inline constexpr Choice<BosMode> kBosModes[] = {{"tokenizer", BosMode::kTokenizer},
+                                                {"true", BosMode::kTrue},
+                                                {"false", BosMode::kFalse}};
+constexpr std::span<const Choice<BosMode>> choices(BosMode) { return kBosModes; }
+
+// The word of a value, for messages and files: word_of(OptimizerKind::kSgd) is "sgd".
+// Empty for a value without a word (a DType that the configuration does not offer).
+template <ChoiceEnum Enum>
+constexpr std::string_view word_of(Enum value) {
+  for (const Choice<Enum>& choice : choices(value))
+    if (choice.value == value) return choice.word;
+  return {};
+}
+
+}  // namespace lowmem

@@ -1,0 +1,206 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lowmem/config/choices.h"
+
+// Everything a run can be told. One visit() a section drives the YAML loader, the command
+// line's overrides, --help and the saved config.yaml, so that a new key is a member with
+// its default and its line in visit(); nothing else needs to know.
+//
+// A key may be a std::string, StringList, int64_t, double, AutoDouble, bool, Interval or
+// an enumeration with choices(). Its doc is one line: what it means and its unit.
+namespace lowmem {
+
+// In YAML one text or a list of them; a single text is a list of one.
+using StringList = std::vector<std::string>;
+
+// A number, or `auto`: nullopt, which leaves the choice to the program.
+using AutoDouble = std::optional<double>;
+
+// How often something happens: `never`, `epoch`, or a number of steps.
+struct Interval {
+  enum class Unit { kNever, kEpoch, kSteps };
+  Unit unit = Unit::kNever;
+  int64_t steps = 0;  // at least 1 with kSteps, otherwise 0
+
+  static constexpr Interval never() { return {}; }
+  static constexpr Interval epoch() { return {Unit::kEpoch, 0}; }
+  static constexpr Interval every(int64_t steps) { return {Unit::kSteps, steps}; }
+  bool operator==(const Interval&) const = default;
+};
+
+struct RunFolderConfig {
+  std::string name = "lowmem";
+  std::string dir = "runs";
+  int64_t seed = 42;
+  bool overwrite = false;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("name", name, "name of the run: its files go to the folder DIR/NAME");
+    field("dir", dir, "folder that holds the folders of all runs");
+    field("seed", seed, "seed of every random choice: equal seeds give equal runs");
+    field("overwrite", overwrite, "replace a finished run of the same name");
+  }
+  bool operator==(const RunFolderConfig&) const = default;
+};
+
+struct ModelConfig {
+  std::string path = "";
+  DType dtype = DType::kBF16;
+  DType compute_dtype = DType::kBF16;
+  StringList train = {"layers"};
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("path", path, "Hugging Face folder of the Llama (required)");
+    field("dtype", dtype, "type the weights are stored in");
+    field("compute_dtype", compute_dtype,
+          "type of the arithmetic; bf16 over fp32 is mixed precision");
+    field("train", train, "weights to train: layers, all, or patterns such as *.mlp.*");
+  }
+  bool operator==(const ModelConfig&) const = default;
+};
+
+struct DataConfig {
+  StringList train = {};
+  DataFormat format = DataFormat::kAuto;
+  int64_t max_length = 160;
+  bool shuffle = true;
+  int64_t limit = 0;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("train", train, "JSONL files of training rows (required for training)");
+    field("format", format, "what a row holds; auto looks at the first row");
+    field("max_length", max_length, "tokens a row is cut off at");
+    field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
+    field("limit", limit, "training rows to use, the first ones (0: all)");
+  }
+  bool operator==(const DataConfig&) const = default;
+};
+
+struct TrainConfig {
+  int64_t epochs = 3;
+  int64_t batch_size = 8;
+  int64_t micro_batch_size = 0;
+  int64_t max_steps = 0;
+  int64_t log_every = 100;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("epochs", epochs, "passes over the training rows");
+    field("batch_size", batch_size, "rows per update");
+    field("micro_batch_size", micro_batch_size,
+          "rows in memory at once; changes no result (0: the batch)");
+    field("max_steps", max_steps,
+          "updates to stop after, before the epochs end (0: none)");
+    field("log_every", log_every, "updates between two lines of metrics.jsonl");
+  }
+  bool operator==(const TrainConfig&) const = default;
+};
+
+struct OptimizerConfig {
+  OptimizerKind name = OptimizerKind::kAdafactor;
+  double lr = 1e-4;
+  double beta1 = 0.9;
+  AutoDouble beta2 = std::nullopt;
+  AutoDouble eps = std::nullopt;
+  AutoDouble weight_decay = std::nullopt;
+  double momentum = 0;
+  RoundingMode rounding = RoundingMode::kStochastic;
+  ScheduleKind schedule = ScheduleKind::kConstant;
+  int64_t warmup_steps = 0;
+  double clip_norm = 0;
+  ClipMode clip_mode = ClipMode::kOnePass;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("name", name, "update rule");
+    field("lr", lr, "peak learning rate");
+    field("beta1", beta1, "decay per update of the mean gradient (adam, adamw)");
+    field("beta2", beta2,
+          "decay per update of the mean square (auto: 0.999, adafactor 0.99)");
+    field("eps", eps, "added to the denominator (auto: 1.0e-8, adafactor 1.0e-30)");
+    field("weight_decay", weight_decay,
+          "pull of the weights towards 0 (auto: 0, adamw 0.01)");
+    field("momentum", momentum, "share of the last update that is kept (sgd)");
+    field("rounding", rounding, "how an updated bf16 weight is rounded; fp32 needs none");
+    field("schedule", schedule, "course of the learning rate after the warm-up");
+    field("warmup_steps", warmup_steps, "updates over which lr rises linearly from 0");
+    field("clip_norm", clip_norm, "largest norm of the whole gradient (0: no clipping)");
+    field("clip_mode", clip_mode,
+          "one_pass: one backward pass, which keeps every gradient");
+  }
+  bool operator==(const OptimizerConfig&) const = default;
+};
+
+struct MemoryConfig {
+  ActivationsMode activations = ActivationsMode::kKeep;
+  WeightsMode weights = WeightsMode::kResident;
+  GradientsMode gradients = GradientsMode::kAccumulate;
+  bool linear_cross_entropy = true;
+  AttentionMode attention = AttentionMode::kAuto;
+  DeviceMode device = DeviceMode::kAuto;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("activations", activations,
+          "a block's activations, between forward and backward");
+    field("weights", weights, "where a block's weights live; resident: on the device");
+    field("gradients", gradients,
+          "sum them over the batch, or update at once and free each");
+    field("linear_cross_entropy", linear_cross_entropy,
+          "loss without the whole [tokens, vocabulary] logits");
+    field("attention", attention, "kernel of the attention; math is the plain formula");
+    field("device", device, "where to compute; auto prefers cuda");
+  }
+  bool operator==(const MemoryConfig&) const = default;
+};
+
+struct EvalConfig {
+  std::string data = "";
+  Interval every = Interval::epoch();
+  int64_t batch_size = 32;
+  BosMode bos = BosMode::kTokenizer;
+  int64_t limit = 0;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("data", data, "HellaSwag JSONL file to evaluate on (empty: no evaluation)");
+    field("every", every, "when to evaluate during training, beside before and after");
+    field("batch_size", batch_size, "rows evaluated at once, of four endings each");
+    field("bos", bos, "begin each row with BOS; tokenizer: as the model's own does");
+    field("limit", limit, "rows to evaluate, the first ones (0: all)");
+  }
+  bool operator==(const EvalConfig&) const = default;
+};
+
+struct RunConfig {
+  RunFolderConfig run;
+  ModelConfig model;
+  DataConfig data;
+  TrainConfig train;
+  OptimizerConfig optimizer;
+  MemoryConfig memory;
+  EvalConfig eval;
+
+  // Calls field(name, section, doc) for each section; each section has a visit() itself.
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("run", run, "the run's name, folder and seed");
+    field("model", model, "the model and which of its weights are trained");
+    field("data", data, "the training rows");
+    field("train", train, "how long and in what portions to train");
+    field("optimizer", optimizer, "how a gradient changes the weights");
+    field("memory", memory, "what is kept in memory, and where");
+    field("eval", eval, "HellaSwag accuracy before, during and after training");
+  }
+  bool operator==(const RunConfig&) const = default;
+};
+
+}  // namespace lowmem

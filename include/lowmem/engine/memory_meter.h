@@ -1,0 +1,51 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace lowmem::engine {
+
+// What a run is doing when memory is at its highest.
+enum class Phase { kLoad, kForward, kBackward, kUpdate, kEvaluate, kSave };
+constexpr size_t kPhases = 6;
+// "load", "forward", ...: the keys of results.json.
+const char* phase_name(Phase phase);
+
+// Counts the bytes of tensors on the CPU exactly, as they are asked for, through LibTorch's
+// allocator. Process-wide. Thread-safe; each allocation costs two atomic additions.
+namespace memory_meter {
+
+// Makes LibTorch allocate through the counter. Call before the first tensor; further calls
+// do nothing.
+void install();
+
+int64_t current_bytes();
+// Highest current_bytes() ever.
+int64_t peak_bytes();
+// By phase, 0 where a phase did not occur. Index with static_cast<size_t>(Phase).
+std::array<int64_t, kPhases> peaks_by_phase();
+// Highest since the last call of take_peak().
+int64_t take_peak();
+// Forgets all peaks: the highest from now on.
+void reset_peaks();
+
+// The process's resident size now, and the highest so far, as the system counts them.
+int64_t resident_bytes();
+int64_t peak_resident_bytes();
+
+}  // namespace memory_meter
+
+// Attributes what is allocated during its life to `phase`. Scopes nest: the inner one
+// counts. One thread at a time opens scopes.
+class PhaseScope {
+ public:
+  explicit PhaseScope(Phase phase);
+  ~PhaseScope();
+  PhaseScope(const PhaseScope&) = delete;
+  PhaseScope& operator=(const PhaseScope&) = delete;
+
+ private:
+  Phase outer_;
+};
+
+}  // namespace lowmem::engine

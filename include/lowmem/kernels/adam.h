@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+
+#include "lowmem/kernels/elements.h"
+
+namespace lowmem::kernels {
+
+// One update of Adam or AdamW in a single pass, with no temporary:
+//
+//   g  = scale * gradient (+ weight_decay * p, coupled)
+//   m += (1 - beta1) (g - m)          v = beta2 v + (1 - beta2) g^2
+//   p  = p (1 - lr * weight_decay, decoupled) - step_size * m / (sqrt(v) / root + eps)
+//
+// with step_size = lr / (1 - beta1^t) and root = sqrt(1 - beta2^t).
+// Kingma & Ba 2015; Loshchilov & Hutter 2019; the order of operations is torch.optim's.
+struct AdamArgs {
+  Weights weights;
+  Gradient gradient;
+  float* mean;         // m, fp32
+  float* mean_square;  // v, fp32
+  float scale = 1;     // of the gradient: a clipping coefficient
+  float beta1 = 0, beta2 = 0, eps = 0;
+  float step_size = 0, root = 1;
+  float coupled_decay = 0;    // adam: weight_decay, added to the gradient
+  float decoupled_keep = 1;   // adamw: 1 - lr * weight_decay
+  Rounding rounding = Rounding::kNearest;
+  Noise noise;
+};
+
+// Updates elements [begin, end). Disjoint ranges may run on different threads; the result
+// does not depend on how they are cut.
+void adam(const AdamArgs& args, int64_t begin, int64_t end);
+
+}  // namespace lowmem::kernels

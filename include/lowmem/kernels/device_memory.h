@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace lowmem::kernels {
+
+// What `nvidia-smi` shows of a GPU: memory taken by anyone, contexts and caches included.
+struct DeviceMemory {
+  int64_t used = 0;   // bytes
+  int64_t total = 0;  // bytes
+};
+
+// Whether this build has device code at all.
+bool built_with_cuda();
+
+// Number of usable GPUs; 0 without a driver, without a GPU, or in a build for the CPU.
+int cuda_device_count();
+
+// Memory of GPU `index` as its driver reports it. Throws Error when it does not answer.
+DeviceMemory cuda_device_memory(int index);
+
+}  // namespace lowmem::kernels

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <cstdint>
+
+#include "lowmem/kernels/elements.h"
+
+namespace lowmem::kernels {
+
+// Sum of the squares of elements [begin, end), in double and in order.
+double squared_norm(const Gradient& gradient, int64_t begin, int64_t end);
+
+}  // namespace lowmem::kernels

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include "lowmem/kernels/elements.h"
+
+namespace lowmem::kernels {
+
+// One update of stochastic gradient descent in a single pass:
+//
+//   g = scale * gradient + weight_decay * p      b = momentum * b + g      p -= lr * b
+//
+// The order of operations is torch.optim's: on the first update b = g, which a buffer of
+// zeros gives.
+struct SgdArgs {
+  Weights weights;
+  Gradient gradient;
+  float* buffer = nullptr;  // b, fp32; null without momentum
+  float scale = 1;          // of the gradient: a clipping coefficient
+  float lr = 0, momentum = 0, weight_decay = 0;
+  Rounding rounding = Rounding::kNearest;
+  Noise noise;
+};
+
+// Updates elements [begin, end); ranges as in adam().
+void sgd(const SgdArgs& args, int64_t begin, int64_t end);
+
+}  // namespace lowmem::kernels

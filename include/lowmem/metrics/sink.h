@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace lowmem::metrics {
+
+// What a run tells about itself while it goes on. Counts and means are over the steps
+// since the record before.
+struct StepRecord {
+  int64_t step = 0;   // updates done
+  double epoch = 0;   // passes over the data done
+  double loss = 0;    // mean negative log-likelihood of a labelled token
+  double lr = 0;      // of the last update
+  int64_t examples = 0, tokens = 0, labelled_tokens = 0;
+  std::optional<double> grad_norm;  // of the last update, where it is known
+  double step_seconds = 0;          // mean
+  double tokens_per_second = 0;
+  int64_t peak_bytes = 0;
+  int64_t rss_bytes = 0;
+};
+
+struct EvaluationRecord {
+  int64_t step = 0;
+  double epoch = 0;
+  double acc = 0, acc_norm = 0;
+  int64_t count = 0;
+  double seconds = 0;
+};
+
+// Where records go. One file a kind of sink; the trainer writes to all of them.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual void step(const StepRecord& record) = 0;
+  virtual void evaluation(const EvaluationRecord& record) = 0;
+};
+
+}  // namespace lowmem::metrics

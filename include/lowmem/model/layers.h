@@ -1,0 +1,85 @@
+#pragma once
+
+// The parts of a Llama block: plain forward code that knows nothing of memory techniques.
+// Tensors are [N, ...]: the tokens of all sequences end to end.
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
+#include <torch/nn/module.h>
+
+#include <memory>
+
+#include "lowmem/model/llama_config.h"
+#include "lowmem/model/packed.h"
+
+namespace lowmem::model {
+
+// How weights are held, what they are multiplied in, and where.
+struct ModelOptions {
+  at::ScalarType weights = at::kFloat;
+  at::ScalarType compute = at::kFloat;
+  c10::Device device = c10::kCPU;
+
+  // The type of the residual stream: the wider of the two.
+  at::ScalarType stream() const { return weights == at::kFloat ? at::kFloat : compute; }
+  at::TensorOptions tensor() const { return at::TensorOptions(weights).device(device); }
+};
+
+class Linear : public torch::nn::Module {
+ public:
+  Linear(int64_t in, int64_t out, bool with_bias, ModelOptions options);
+  // [N, in] -> [N, out], in the compute type.
+  at::Tensor forward(const at::Tensor& x) const;
+
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out] or undefined
+
+ private:
+  at::ScalarType compute_;
+};
+
+class RmsNorm : public torch::nn::Module {
+ public:
+  RmsNorm(int64_t size, double eps, ModelOptions options);
+  // [N, size] -> [N, size], in the compute type.
+  at::Tensor forward(const at::Tensor& x) const;
+
+  at::Tensor weight;  // [size]
+
+ private:
+  double eps_;
+  at::ScalarType compute_;
+};
+
+class Attention : public torch::nn::Module {
+ public:
+  Attention(const LlamaConfig& config, ModelOptions options);
+  at::Tensor forward(const at::Tensor& x, const Packed& packed) const;
+
+ private:
+  int64_t head_dim_;
+  std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, o_proj_;
+};
+
+class Mlp : public torch::nn::Module {
+ public:
+  Mlp(const LlamaConfig& config, ModelOptions options);
+  at::Tensor forward(const at::Tensor& x) const;
+
+ private:
+  std::shared_ptr<Linear> gate_proj_, up_proj_, down_proj_;
+};
+
+// One transformer block: hidden [N, D] -> [N, D].
+class Block : public torch::nn::Module {
+ public:
+  Block(const LlamaConfig& config, ModelOptions options);
+  at::Tensor forward(const at::Tensor& hidden, const Packed& packed) const;
+
+ private:
+  std::shared_ptr<RmsNorm> input_layernorm_, post_attention_layernorm_;
+  std::shared_ptr<Attention> self_attn_;
+  std::shared_ptr<Mlp> mlp_;
+};
+
+}  // namespace lowmem::model

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+
+#include "lowmem/kernels/elements.h"
+
+namespace lowmem::ops {
+
+// Tensors as kernels see them. Contiguous fp32 or bf16 on the CPU; anything else is a bug.
+kernels::Weights weights_of(at::Tensor& tensor);
+kernels::Gradient gradient_of(const at::Tensor& tensor);
+float* floats_of(at::Tensor& tensor);
+
+// Calls f(begin, end) over [0, count), split over LibTorch's threads into pieces of at
+// least `grain`. Kernels promise that the split does not change the result.
+void parallel(int64_t count, int64_t grain,
+              const std::function<void(int64_t, int64_t)>& f);
+
+// Elements that are worth a thread's while.
+constexpr int64_t kGrain = 32768;
+
+// Sum of squares of all elements, in double, the same for any number of threads.
+double squared_norm(const at::Tensor& tensor);
+
+}  // namespace lowmem::ops

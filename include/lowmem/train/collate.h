@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "lowmem/data/example.h"
+#include "lowmem/engine/step.h"
+
+namespace lowmem::train {
+
+// The examples of a batch, laid end to end in micro-batches of at most `micro_batch_size`
+// sequences (0: one for all), on the model's device.
+std::vector<engine::MicroBatch> collate(const model::Llama& model,
+                                        std::span<const Example* const> examples,
+                                        int64_t micro_batch_size);
+
+}  // namespace lowmem::train

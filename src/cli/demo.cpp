@@ -1,0 +1,42 @@
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/data/demo.h"
+#include "lowmem/io/atomic_file.h"
+#include "lowmem/model/hf_weights.h"
+#include "options.h"
+
+namespace lowmem::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The demo's files, then random weights for its model, as `init` writes them.
+void write_demo(const fs::path& folder, uint64_t seed) {
+  if (fs::exists(folder / "model"))
+    throw Error(folder.string(), "already holds a demo", "Choose an empty folder");
+  std::error_code code;
+  fs::create_directories(folder / "model", code);
+  if (code)
+    throw Error(folder.string(), "cannot be made (" + code.message() + ")",
+                "Check the path and its permissions");
+  for (const DemoFile& file : demo_files(seed))
+    write_file_atomically(folder / file.name, file.text);
+  model::write_random_model(folder / "model" / "config.json", folder / "model",
+                            DType::kF32, seed);
+  log::info("wrote the demo to " + folder.string());
+}
+
+}  // namespace
+
+void add_demo(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "demo", "write the embedded demo: model folder, tokenizer, training and val rows");
+  auto folder = std::make_shared<std::string>();
+  auto seed = std::make_shared<uint64_t>(42);
+  command->add_option("DIR", *folder, "folder to write")->required();
+  command->add_option("--seed", *seed, "seed of the rows and weights")
+      ->capture_default_str();
+  command->callback([folder, seed] { write_demo(*folder, *seed); });
+}
+
+}  // namespace lowmem::cli

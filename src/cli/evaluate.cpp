@@ -1,0 +1,31 @@
+#include <cstdio>
+
+#include "lowmem/config/validate.h"
+#include "lowmem/train/results.h"
+#include "lowmem/train/session.h"
+#include "options.h"
+
+namespace lowmem::cli {
+
+void add_evaluate(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "evaluate", "HellaSwag accuracy of a model folder: model.path on eval.data");
+  const auto options = add_config_options(*command);
+  auto rows = std::make_shared<std::string>();
+  command->add_option("--rows", *rows, "also write every row's scores to this JSONL file")
+      ->type_name("FILE");
+  command->callback([options, rows] {
+    const RunConfig config = config_of(*options);
+    validate(config, Purpose::kEvaluate);
+    const auto tokenizer = open_tokenizer(config.model.path);
+    const auto evaluation = train::make_evaluation(config, *tokenizer);
+    const auto model = train::load_model(config, *tokenizer);
+    const auto result = evaluation->run(*model, train::loss_options(config));
+    if (!rows->empty()) train::write_evaluation(*rows, result);
+    const auto& [acc, acc_norm, count] = result.accuracy;
+    std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", acc, acc_norm,
+                static_cast<long long>(count));
+  });
+}
+
+}  // namespace lowmem::cli

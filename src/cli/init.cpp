@@ -1,0 +1,43 @@
+#include "lowmem/config/choices.h"
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
+#include "lowmem/model/hf_weights.h"
+#include "options.h"
+
+namespace lowmem::cli {
+namespace {
+
+struct InitOptions {
+  std::string config, folder;
+  std::string dtype = "bf16";
+  uint64_t seed = 42;
+};
+
+void run(const InitOptions& options) {
+  const DType dtype = options.dtype == "fp32" ? DType::kF32 : DType::kBF16;
+  if (std::filesystem::exists(std::filesystem::path(options.folder) / "config.json"))
+    throw Error(options.folder, "already holds a model", "Choose an empty folder");
+  model::write_random_model(options.config, options.folder, dtype, options.seed);
+  const int64_t count = model::parameter_count(model::read_llama_config(options.folder));
+  log::info("wrote " + options.folder + ": " + format_count(count) +
+            " random parameters, " + format_bytes(count * dtype_size(dtype)));
+}
+
+}  // namespace
+
+void add_init(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "init", "write a model folder with random weights, of any size in little memory");
+  auto options = std::make_shared<InitOptions>();
+  command->add_option("CONFIG", options->config, "config.json of the model")->required();
+  command->add_option("DIR", options->folder, "folder to write")->required();
+  command->add_option("--dtype", options->dtype, "type of the weights")
+      ->check(CLI::IsMember({"fp32", "bf16"}))
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "seed of the weights")
+      ->capture_default_str();
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace lowmem::cli

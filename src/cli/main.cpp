@@ -1,0 +1,60 @@
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <new>
+#include <string>
+
+#include "commands.h"
+#include "lowmem/config/help.h"
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/engine/memory_meter.h"
+
+namespace lowmem::cli {
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app("Fine-tunes all weights of a Llama in little more memory than the weights.",
+               "lowmem-train");
+  app.set_version_flag("--version", LOWMEM_VERSION);
+  app.footer("Configuration keys, for the YAML file and as section.key=value:\n\n" +
+             config_help());
+  bool quiet = false;
+  app.add_flag("--quiet,-q", quiet, "print warnings and errors only");
+  app.parse_complete_callback([&quiet] { log::set_up(quiet); });
+  app.require_subcommand(0, 1);
+  add_train(app);
+  add_evaluate(app);
+  add_report(app);
+  add_init(app);
+  add_demo(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+    log::error(std::string(error.what()) + "\n       See lowmem-train --help.");
+    return 1;
+  }
+}
+
+}  // namespace
+}  // namespace lowmem::cli
+
+int main(int argc, char** argv) {
+  lowmem::log::set_up(false);
+  lowmem::engine::memory_meter::install();
+  try {
+    return lowmem::cli::run(argc, argv);
+  } catch (const lowmem::Error& error) {
+    lowmem::log::error(error.what());
+  } catch (const std::bad_alloc&) {
+    lowmem::log::error("out of memory.\n       Use a smaller train.batch_size.");
+  } catch (const std::exception& error) {
+    // A bug, or a failure inside LibTorch: its first line says which.
+    const std::string text = error.what();
+    lowmem::log::error("unexpected failure: " + text.substr(0, text.find('\n')) +
+                       "\n       Please report this with the command that caused it.");
+  }
+  return 1;
+}

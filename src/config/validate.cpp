@@ -1,0 +1,161 @@
+#include "lowmem/config/validate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "config/values.h"
+#include "lowmem/core/error.h"
+
+namespace lowmem {
+namespace {
+
+// Above any count that makes sense, and far from where products of two would overflow.
+constexpr int64_t kMostCount = 1'000'000'000;
+
+template <class Value>
+std::string assigned(const std::string& key, const Value& value) {
+  return key + " = " + format_value(value);
+}
+
+void check_count(const std::string& key, int64_t value, int64_t least) {
+  if (value < least)
+    throw Error(assigned(key, value), "must be at least " + std::to_string(least),
+                "Write " + std::to_string(least) + " or more");
+  if (value > kMostCount)
+    throw Error(assigned(key, value), "must be at most " + std::to_string(kMostCount),
+                "Write a smaller number");
+}
+
+// `value` in [0, infinity).
+void check_not_negative(const std::string& key, double value) {
+  if (!std::isfinite(value) || value < 0)
+    throw Error(assigned(key, value), "must be a finite number from 0 up",
+                "Write 0 or more");
+}
+
+// `value` in [0, 1).
+void check_fraction(const std::string& key, double value) {
+  if (!(value >= 0 && value < 1))
+    throw Error(assigned(key, value), "must be from 0 up to, but not including, 1",
+                "Write a number such as 0.9");
+}
+
+void check_texts(const std::string& key, const StringList& texts, const char* remedy) {
+  if (texts.empty()) throw Error(assigned(key, texts), "is empty", remedy);
+  for (const std::string& text : texts)
+    if (text.empty()) throw Error(assigned(key, texts), "holds an empty text", remedy);
+}
+
+void check_run(const RunFolderConfig& run) {
+  const bool control = std::any_of(run.name.begin(), run.name.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+  if (run.name.empty() || run.name == "." || run.name == ".." || control ||
+      run.name.find('/') != std::string::npos || run.name.size() > 200)
+    throw Error(assigned("run.name", run.name), "is not a plain folder name",
+                "Write a name without /, of 1 to 200 bytes; run.dir says where it goes");
+  if (run.dir.empty())
+    throw Error(assigned("run.dir", run.dir), "is empty",
+                "Name the folder of the runs; . is the current one");
+}
+
+void check_model(const ModelConfig& model) {
+  if (model.path.empty())
+    throw Error("model.path", "is not given",
+                "Write the Hugging Face folder of a Llama, as in model.path=FOLDER");
+  if (model.dtype == DType::kBF16 && model.compute_dtype == DType::kF32)
+    throw Error(assigned("model.compute_dtype", model.compute_dtype),
+                "is wider than the weights, model.dtype = bf16",
+                "Set both to fp32 or both to bf16, or model.dtype = fp32 with "
+                "compute_dtype = bf16 for mixed precision");
+  check_texts("model.train", model.train,
+              "Write layers, all, or patterns of weight names");
+}
+
+void check_data(const DataConfig& data) {
+  check_texts("data.train", data.train, "Name the JSONL files to train on");
+  check_count("data.max_length", data.max_length, 2);
+  check_count("data.limit", data.limit, 0);
+}
+
+void check_train(const TrainConfig& train) {
+  check_count("train.epochs", train.epochs, 0);
+  check_count("train.batch_size", train.batch_size, 1);
+  check_count("train.micro_batch_size", train.micro_batch_size, 0);
+  check_count("train.max_steps", train.max_steps, 0);
+  check_count("train.log_every", train.log_every, 1);
+  if (train.micro_batch_size > train.batch_size)
+    throw Error(
+        assigned("train.micro_batch_size", train.micro_batch_size),
+        "is more than the whole batch, " + assigned("train.batch_size", train.batch_size),
+        "Write at most the batch size, or 0 for the whole batch");
+}
+
+// Refuses a number that was given to an optimizer that does not read it.
+void check_unused(const OptimizerConfig& optimizer) {
+  const auto refuse = [&](const std::string& key, const auto& value,
+                          const char* readers) {
+    throw Error(assigned("optimizer." + key, value),
+                "is not read by " + assigned("optimizer.name", optimizer.name),
+                std::string("Remove it: only ") + readers);
+  };
+  const bool adam =
+      optimizer.name == OptimizerKind::kAdam || optimizer.name == OptimizerKind::kAdamW;
+  const bool sgd = optimizer.name == OptimizerKind::kSgd;
+  if (optimizer.beta1 != OptimizerConfig().beta1 && !adam)
+    refuse("beta1", optimizer.beta1, "adam and adamw have it");
+  if (optimizer.beta2 && sgd)
+    refuse("beta2", optimizer.beta2, "adam, adamw and adafactor have it");
+  if (optimizer.eps && sgd)
+    refuse("eps", optimizer.eps, "adam, adamw and adafactor have it");
+  if (optimizer.momentum != 0 && !sgd)
+    refuse("momentum", optimizer.momentum, "sgd has it");
+}
+
+void check_optimizer(const OptimizerConfig& optimizer) {
+  check_not_negative("optimizer.lr", optimizer.lr);
+  check_fraction("optimizer.beta1", optimizer.beta1);
+  check_fraction("optimizer.beta2", optimizer.beta2.value_or(0));
+  check_not_negative("optimizer.eps", optimizer.eps.value_or(0));
+  check_not_negative("optimizer.weight_decay", optimizer.weight_decay.value_or(0));
+  check_fraction("optimizer.momentum", optimizer.momentum);
+  check_count("optimizer.warmup_steps", optimizer.warmup_steps, 0);
+  check_not_negative("optimizer.clip_norm", optimizer.clip_norm);
+  check_unused(optimizer);
+}
+
+void check_clipping(const RunConfig& config) {
+  if (config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate)
+    throw Error(assigned("optimizer.clip_norm", config.optimizer.clip_norm),
+                "needs every gradient before the first update, but memory.gradients = "
+                "update frees each as it arrives",
+                "Set memory.gradients = accumulate, or optimizer.clip_norm = 0");
+}
+
+void check_eval(const EvalConfig& eval) {
+  if (eval.every.unit == Interval::Unit::kSteps)
+    check_count("eval.every", eval.every.steps, 1);
+  check_count("eval.batch_size", eval.batch_size, 1);
+  check_count("eval.limit", eval.limit, 0);
+}
+
+}  // namespace
+
+void validate(const RunConfig& config, Purpose purpose) {
+  check_run(config.run);
+  check_model(config.model);
+  check_eval(config.eval);
+  if (purpose == Purpose::kEvaluate) {
+    if (config.eval.data.empty())
+      throw Error(
+          "eval.data", "is not given",
+          "Write the HellaSwag JSONL file to evaluate, as in eval.data=val.jsonl");
+    return;
+  }
+  check_data(config.data);
+  check_train(config.train);
+  check_optimizer(config.optimizer);
+  check_clipping(config);
+}
+
+}  // namespace lowmem

@@ -1,0 +1,253 @@
+#include "config/values.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
+#include "config/nearest.h"
+#include "lowmem/core/error.h"
+
+namespace lowmem {
+namespace {
+
+std::string found(const YamlNode& node) {
+  switch (node.kind) {
+    case YamlNode::Kind::kNull:
+      return "nothing";
+    case YamlNode::Kind::kList:
+      return "a list";
+    case YamlNode::Kind::kMap:
+      return "keys below it";
+    case YamlNode::Kind::kScalar:
+      break;
+  }
+  return (node.quoted ? "the quoted text \"" : "\"") + shown(node.text) + "\"";
+}
+
+[[noreturn]] void refuse(const YamlNode& node, const std::string& where,
+                         const std::string& expected, const std::string& remedy) {
+  throw Error(where, "expected " + expected + ", found " + found(node), remedy);
+}
+
+std::string lower(std::string text) {
+  for (char& c : text)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return text;
+}
+
+bool plain(const YamlNode& node) {
+  return node.kind == YamlNode::Kind::kScalar && !node.quoted;
+}
+
+// The whole of a plain scalar as a number; std::errc{} when it is one.
+template <class Number>
+std::errc parse_number(const YamlNode& node, Number& value) {
+  if (!plain(node)) return std::errc::invalid_argument;
+  std::string_view text = node.text;
+  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value);
+  return end == text.data() + text.size() ? error : std::errc::invalid_argument;
+}
+
+bool not_finite(const std::string& word) {
+  return word == ".nan" || word == ".inf" || word == "-.inf" || word == "+.inf";
+}
+
+// Texts that other YAML readers take for something else when they are not quoted.
+bool reserved(const std::string& word) {
+  static constexpr std::string_view kWords[] = {
+      "null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"};
+  return std::find(std::begin(kWords), std::end(kWords), word) != std::end(kWords);
+}
+
+bool letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+bool needs_quotes(const std::string& text) {
+  if (text.empty() || !(letter(text[0]) || text[0] == '/')) return true;
+  const bool bare = std::all_of(text.begin(), text.end(), [](char c) {
+    return letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '/' ||
+           c == '-';
+  });
+  return !bare || reserved(lower(text));
+}
+
+}  // namespace
+
+void read_value(const YamlNode& node, const std::string& where, std::string& value) {
+  if (node.kind == YamlNode::Kind::kNull)
+    refuse(node, where, "a text", "Write one, or \"\" for the empty text");
+  if (node.kind != YamlNode::Kind::kScalar)
+    refuse(node, where, "one text", "Write a single text after the colon");
+  value = node.text;
+}
+
+void read_value(const YamlNode& node, const std::string& where, StringList& value) {
+  if (node.kind == YamlNode::Kind::kScalar) {
+    value = {node.text};
+    return;
+  }
+  if (node.kind != YamlNode::Kind::kList)
+    refuse(node, where, "a text or a list of texts",
+           "Write one text, or [first, second]");
+  StringList texts;
+  for (const YamlNode& item : node.items) {
+    if (item.kind != YamlNode::Kind::kScalar)
+      refuse(item, where, "texts in the list", "Write it like [first, second]");
+    texts.push_back(item.text);
+  }
+  value = std::move(texts);
+}
+
+void read_value(const YamlNode& node, const std::string& where, int64_t& value) {
+  int64_t number = 0;
+  const std::errc error = parse_number(node, number);
+  if (error == std::errc::result_out_of_range)
+    refuse(node, where, "an integer of at most 64 bits", "Write a smaller number");
+  if (error != std::errc{})
+    refuse(node, where, "an integer",
+           "Write it in digits and without quotes, such as 100");
+  value = number;
+}
+
+void read_value(const YamlNode& node, const std::string& where, double& value) {
+  double number = 0;
+  const std::errc error = parse_number(node, number);
+  const bool special = plain(node) && not_finite(lower(node.text));
+  if (special || (error == std::errc{} && !std::isfinite(number)))
+    refuse(node, where, "a finite number", "Write a number such as 0.5 or 1.0e-4");
+  if (error == std::errc::result_out_of_range)
+    refuse(node, where, "a number that a double can hold",
+           "Write one between 1.0e-300 and 1.0e+300, or 0");
+  if (error != std::errc{})
+    refuse(node, where, "a number", "Write it without quotes, such as 0.5 or 1.0e-4");
+  value = number;
+}
+
+void read_value(const YamlNode& node, const std::string& where, AutoDouble& value) {
+  if (node.kind == YamlNode::Kind::kScalar && lower(node.text) == "auto") {
+    value = std::nullopt;
+    return;
+  }
+  double number = 0;
+  if (parse_number(node, number) == std::errc::invalid_argument &&
+      !not_finite(lower(node.text)))
+    refuse(node, where, "a number or auto", "Write it such as 0.99, or auto");
+  read_value(node, where, number);
+  value = number;
+}
+
+void read_value(const YamlNode& node, const std::string& where, bool& value) {
+  const std::string word = plain(node) ? lower(node.text) : "";
+  if (word != "true" && word != "false")
+    refuse(node, where, "true or false", "Write one of the two, without quotes");
+  value = word == "true";
+}
+
+void read_value(const YamlNode& node, const std::string& where, Interval& value) {
+  const std::string word = node.kind == YamlNode::Kind::kScalar ? lower(node.text) : "";
+  int64_t steps = 0;
+  if (word == "never") {
+    value = Interval::never();
+  } else if (word == "epoch") {
+    value = Interval::epoch();
+  } else if (parse_number(node, steps) == std::errc{} && steps >= 1) {
+    value = Interval::every(steps);
+  } else {
+    refuse(node, where, "epoch, never or a number of steps from 1",
+           "Write one of them, such as 100 for every 100 steps");
+  }
+}
+
+size_t read_word(const YamlNode& node, const std::string& where,
+                 const std::vector<std::string_view>& words) {
+  const std::string word = node.kind == YamlNode::Kind::kScalar ? lower(node.text) : "";
+  const auto match = std::find(words.begin(), words.end(), word);
+  if (match != words.end()) return static_cast<size_t>(match - words.begin());
+  const std::string_view nearest = nearest_word(word, words);
+  if (words.size() == 1)
+    refuse(node, where, std::string(words[0]),
+           "Write " + std::string(words[0]) + ", the only choice");
+  refuse(node, where, join_words(words),
+         nearest.empty() ? "Write one of these words"
+                         : "The nearest is " + std::string(nearest));
+}
+
+std::string join_words(const std::vector<std::string_view>& words) {
+  std::string joined;
+  for (std::string_view word : words)
+    (joined += joined.empty() ? "" : " | ") += std::string(word);
+  return joined;
+}
+
+std::string format_value(const std::string& value) {
+  if (!needs_quotes(value)) return value;
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string quoted = "\"";
+  for (char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      (quoted += '\\') += c;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      ((quoted += "\\x") += kHex[byte >> 4]) += kHex[byte & 15];
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "\"";
+}
+
+std::string format_value(const StringList& value) {
+  if (value.size() == 1) return format_value(value[0]);
+  std::string list;
+  for (const std::string& text : value)
+    (list += list.empty() ? "" : ", ") += format_value(text);
+  return "[" + list + "]";
+}
+
+std::string format_value(int64_t value) { return std::to_string(value); }
+
+// Always with a point, and exponents without leading zeros: 1e-04 would be a text to YAML
+// 1.1 readers.
+std::string format_value(double value) {
+  char buffer[40];
+  const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  std::string text(buffer, end);
+  if (!std::isfinite(value)) return text;
+  const size_t e = text.find('e');
+  std::string exponent = e == std::string::npos ? "" : text.substr(e);
+  text = text.substr(0, e);
+  if (text.find('.') == std::string::npos) text += ".0";
+  while (exponent.size() > 3 && exponent[2] == '0') exponent.erase(2, 1);
+  return text + exponent;
+}
+
+std::string format_value(const AutoDouble& value) {
+  return value ? format_value(*value) : "auto";
+}
+
+std::string format_value(bool value) { return value ? "true" : "false"; }
+
+std::string format_value(const Interval& value) {
+  if (value.unit == Interval::Unit::kSteps) return std::to_string(value.steps);
+  return value.unit == Interval::Unit::kEpoch ? "epoch" : "never";
+}
+
+std::string type_name(const std::string&) { return "text"; }
+std::string type_name(const StringList&) { return "text or list of texts"; }
+std::string type_name(int64_t) { return "integer"; }
+std::string type_name(double) { return "number"; }
+std::string type_name(const AutoDouble&) { return "number | auto"; }
+std::string type_name(bool) { return "true | false"; }
+std::string type_name(const Interval&) { return "epoch | never | number of steps"; }
+
+std::string shown(std::string_view text) {
+  constexpr size_t kLongest = 60;
+  std::string result(text.substr(0, kLongest));
+  for (char& c : result)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  return text.size() > kLongest ? result + "..." : result;
+}
+
+}  // namespace lowmem

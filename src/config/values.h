@@ -1,0 +1,72 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/yaml_tree.h"
+#include "lowmem/config/run_config.h"
+
+// Each type that a key may have: how it is read from YAML, written back, and named in
+// help.
+namespace lowmem {
+
+// Reads `node` into `value`. `where` names the key and its place in errors, e.g.
+// "lowmem.yaml line 7: optimizer.lr".
+void read_value(const YamlNode& node, const std::string& where, std::string& value);
+void read_value(const YamlNode& node, const std::string& where, StringList& value);
+void read_value(const YamlNode& node, const std::string& where, int64_t& value);
+void read_value(const YamlNode& node, const std::string& where, double& value);
+void read_value(const YamlNode& node, const std::string& where, AutoDouble& value);
+void read_value(const YamlNode& node, const std::string& where, bool& value);
+void read_value(const YamlNode& node, const std::string& where, Interval& value);
+
+// The value as YAML that reads back equal.
+std::string format_value(const std::string& value);
+std::string format_value(const StringList& value);
+std::string format_value(int64_t value);
+std::string format_value(double value);
+std::string format_value(const AutoDouble& value);
+std::string format_value(bool value);
+std::string format_value(const Interval& value);
+
+// For help: "number", "true | false".
+std::string type_name(const std::string&);
+std::string type_name(const StringList&);
+std::string type_name(int64_t);
+std::string type_name(double);
+std::string type_name(const AutoDouble&);
+std::string type_name(bool);
+std::string type_name(const Interval&);
+
+// The index in `words` of the node's word, in any case.
+size_t read_word(const YamlNode& node, const std::string& where,
+                 const std::vector<std::string_view>& words);
+// "a | b | c"
+std::string join_words(const std::vector<std::string_view>& words);
+
+template <ChoiceEnum Enum>
+std::vector<std::string_view> words_of() {
+  std::vector<std::string_view> words;
+  for (const auto& choice : choices(Enum{})) words.push_back(choice.word);
+  return words;
+}
+
+template <ChoiceEnum Enum>
+void read_value(const YamlNode& node, const std::string& where, Enum& value) {
+  value = choices(Enum{})[read_word(node, where, words_of<Enum>())].value;
+}
+template <ChoiceEnum Enum>
+std::string format_value(Enum value) {
+  return std::string(word_of(value));
+}
+template <ChoiceEnum Enum>
+std::string type_name(Enum) {
+  return join_words(words_of<Enum>());
+}
+
+// A text of the user's for an error message: control characters replaced, cut at 60
+// bytes.
+std::string shown(std::string_view text);
+
+}  // namespace lowmem

@@ -1,0 +1,70 @@
+#include "lowmem/config/yaml.h"
+
+#include <utility>
+
+#include "config/keys.h"
+#include "config/nearest.h"
+#include "config/values.h"
+#include "config/yaml_tree.h"
+#include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
+#include "lowmem/core/units.h"
+
+namespace lowmem {
+namespace {
+
+[[noreturn]] void refuse_key(const std::string& key, int line,
+                             const std::string& source) {
+  throw Error(at_line(source, line), "unknown key " + shown(key), key_remedy(key));
+}
+
+void read_section(RunConfig& config, const YamlNode::Member& section,
+                  const std::string& source) {
+  if (section.value.kind == YamlNode::Kind::kNull) return;  // all its lines commented out
+  if (section.value.kind != YamlNode::Kind::kMap)
+    throw Error(at_line(source, section.line),
+                section.key + " is a section, so it has keys and no value of its own",
+                "Write its keys on indented lines below it, as in `  key: value`");
+  for (const YamlNode::Member& member : section.value.members) {
+    const std::string key = section.key + "." + member.key;
+    if (!read_key(config, key, member.value, at_line(source, member.line) + ": " + key))
+      refuse_key(key, member.line, source);
+  }
+}
+
+}  // namespace
+
+RunConfig load_config(const std::filesystem::path& path) {
+  RunConfig config;
+  apply_yaml(config, read_file(path, kMiB), path.string());
+  return config;
+}
+
+void apply_yaml(RunConfig& config, std::string_view text, const std::string& source) {
+  const YamlNode root = parse_yaml(text, source);
+  if (root.kind == YamlNode::Kind::kNull) return;
+  if (root.kind != YamlNode::Kind::kMap)
+    throw Error(at_line(source, root.line), "expected sections with keys",
+                "Write `section:`, and below it indented `key: value` lines with a space "
+                "after the colon");
+  RunConfig result = config;
+  for (const YamlNode::Member& member : root.members) {
+    if (!is_section(member.key)) refuse_key(member.key, member.line, source);
+    read_section(result, member, source);
+  }
+  config = std::move(result);
+}
+
+std::string to_yaml(const RunConfig& config) {
+  std::string yaml;
+  RunConfig copy = config;
+  copy.visit([&](const std::string& section_name, auto& section, const char*) {
+    yaml += section_name + ":\n";
+    section.visit([&](const std::string& name, const auto& value, const char*) {
+      yaml += "  " + name + ": " + format_value(value) + "\n";
+    });
+  });
+  return yaml;
+}
+
+}  // namespace lowmem

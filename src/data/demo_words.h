@@ -1,0 +1,141 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+
+// The words that the demo's sentences are made of.
+namespace lowmem::demo {
+
+// Any verb goes with any object, and no word but "the" belongs to two topics.
+struct Topic {
+  std::string_view activity;  // "Baking bread"
+  std::array<std::string_view, 2> places;
+  std::array<std::string_view, 4> tools;
+  std::array<std::string_view, 3> verbs;
+  std::array<std::string_view, 3> objects;
+};
+
+struct Person {
+  std::string_view noun;
+  std::string_view pronoun;
+};
+
+constexpr std::array<Topic, 16> kTopics = {{
+    {"Baking bread",
+     {"kitchen", "bakery"},
+     {"flour", "oven", "apron", "yeast"},
+     {"kneads", "bakes", "slices"},
+     {"dough", "loaf", "roll"}},
+    {"Washing cars",
+     {"driveway", "garage"},
+     {"hose", "sponge", "bucket", "soap"},
+     {"rinses", "polishes", "dries"},
+     {"windshield", "hood", "bumper"}},
+    {"Playing guitar",
+     {"stage", "studio"},
+     {"guitar", "amplifier", "microphone", "speaker"},
+     {"plays", "hums", "performs"},
+     {"song", "tune", "melody"}},
+    {"Catching fish",
+     {"lake", "pier"},
+     {"rod", "hook", "bait", "net"},
+     {"catches", "releases", "weighs"},
+     {"trout", "salmon", "pike"}},
+    {"Painting pictures",
+     {"gallery", "attic"},
+     {"brush", "easel", "palette", "canvas"},
+     {"sketches", "paints", "shades"},
+     {"portrait", "landscape", "sunset"}},
+    {"Planting flowers",
+     {"garden", "greenhouse"},
+     {"shovel", "seeds", "pot", "soil"},
+     {"waters", "plants", "trims"},
+     {"roses", "tulips", "bushes"}},
+    {"Cutting hair",
+     {"salon", "barbershop"},
+     {"scissors", "comb", "mirror", "cape"},
+     {"brushes", "curls", "braids"},
+     {"ponytail", "fringe", "locks"}},
+    {"Sewing clothes",
+     {"boutique", "basement"},
+     {"needle", "thread", "thimble", "fabric"},
+     {"stitches", "hems", "mends"},
+     {"dress", "shirt", "skirt"}},
+    {"Chopping wood",
+     {"forest", "cabin"},
+     {"axe", "saw", "gloves", "wedge"},
+     {"splits", "stacks", "chops"},
+     {"logs", "branches", "planks"}},
+    {"Doing chemistry",
+     {"laboratory", "classroom"},
+     {"beaker", "goggles", "burner", "flask"},
+     {"stirs", "heats", "dilutes"},
+     {"acid", "solution", "liquid"}},
+    {"Riding horses",
+     {"stable", "ranch"},
+     {"saddle", "bridle", "hay", "reins"},
+     {"mounts", "feeds", "leads"},
+     {"horse", "pony", "mare"}},
+    {"Repairing bicycles",
+     {"shed", "workshop"},
+     {"wrench", "pump", "screwdriver", "grease"},
+     {"tightens", "replaces", "adjusts"},
+     {"brakes", "chain", "pedals"}},
+    {"Climbing mountains",
+     {"valley", "canyon"},
+     {"rope", "helmet", "harness", "backpack"},
+     {"climbs", "scales", "descends"},
+     {"cliff", "ridge", "peak"}},
+    {"Writing letters",
+     {"library", "office"},
+     {"pen", "envelope", "stamp", "paper"},
+     {"writes", "signs", "folds"},
+     {"letter", "note", "invitation"}},
+    {"Taking photographs",
+     {"park", "museum"},
+     {"camera", "tripod", "lens", "flash"},
+     {"photographs", "frames", "films"},
+     {"statue", "fountain", "monument"}},
+    {"Making coffee",
+     {"cafe", "diner"},
+     {"mug", "grinder", "kettle", "beans"},
+     {"brews", "sips", "serves"},
+     {"espresso", "latte", "cappuccino"}},
+}};
+
+constexpr std::array<Person, 10> kPeople = {{{"man", "he"},
+                                             {"woman", "she"},
+                                             {"boy", "he"},
+                                             {"girl", "she"},
+                                             {"father", "he"},
+                                             {"mother", "she"},
+                                             {"brother", "he"},
+                                             {"sister", "she"},
+                                             {"grandfather", "he"},
+                                             {"grandmother", "she"}}};
+
+// In these, %person, %place, %tool, %other (a second tool), %activity, %pronoun and
+// %Pronoun stand for words of the row.
+constexpr std::array<std::string_view, 6> kContexts = {
+    "A %person is in the %place. %Pronoun picks up the %tool and the %other.",
+    "A %person walks to the %place with the %tool. %Pronoun needs the %other too.",
+    "We see a %person in the %place. The %tool is there and %pronoun looks for the %other.",
+    "In the %place a %person shows the %tool to us. Then %pronoun puts down the %other.",
+    "The %tool and the %other are ready. A %person comes to the %place.",
+    "A %person is %activity in the %place. After a while %pronoun takes the %tool.",
+};
+
+constexpr std::array<std::string_view, 4> kStarts = {"%pronoun", "the %person",
+                                                     "then %pronoun", "after that %pronoun"};
+
+// In these, %verb and %object.
+constexpr std::array<std::string_view, 6> kEndings = {
+    "%verb the %object slowly and with great care.",
+    "smiles and %verb the %object.",
+    "carefully %verb the %object once more.",
+    "%verb the %object while a friend is watching.",
+    "takes a deep breath and %verb the %object again.",
+    "%verb the %object and looks happy.",
+};
+
+}  // namespace lowmem::demo

@@ -1,0 +1,99 @@
+#include "lowmem/engine/gradients.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "lowmem/engine/memory_meter.h"
+#include "lowmem/ops/elements.h"
+
+namespace lowmem::engine {
+namespace {
+
+// Keeps every gradient to the end of the step, where they are clipped and applied.
+class Accumulate final : public Gradients {
+ public:
+  using Gradients::Gradients;
+  bool whole_batch_per_block() const override { return false; }
+
+ private:
+  void complete(optim::ParamSlot& slot, at::Tensor gradient) override {
+    complete_.emplace_back(&slot, std::move(gradient));
+  }
+
+  void finish() override {
+    const double norm = std::sqrt(squared_norm_);
+    // torch.nn.utils.clip_grad_norm_'s rule.
+    if (clip_norm_ > 0)
+      step_.grad_scale = static_cast<float>(std::min(1.0, clip_norm_ / (norm + 1e-6)));
+    for (auto& [slot, gradient] : complete_) {
+      update(*slot, gradient);
+      gradient.reset();
+    }
+    complete_.clear();
+  }
+
+  std::vector<std::pair<optim::ParamSlot*, at::Tensor>> complete_;
+};
+
+// Applies a gradient as soon as it is complete, inside the backward pass, and frees it.
+// Lv et al. 2023, "Full Parameter Fine-tuning for Large Language Models with Limited
+// Resources" (LOMO).
+class Update final : public Gradients {
+ public:
+  using Gradients::Gradients;
+  bool whole_batch_per_block() const override { return true; }
+
+ private:
+  void complete(optim::ParamSlot& slot, at::Tensor gradient) override {
+    update(slot, gradient);
+  }
+  void finish() override {}
+};
+
+}  // namespace
+
+void Gradients::begin(const optim::StepInfo& step, int64_t micro_batches) {
+  step_ = step;
+  micro_batches_ = micro_batches;
+  squared_norm_ = 0;
+}
+
+void Gradients::receive(optim::ParamSlot& slot, at::Tensor gradient) {
+  if (micro_batches_ == 1) return receive_whole(slot, std::move(gradient));
+  Share& share = shares_[&slot];
+  if (share.received == 0)
+    share.sum = gradient.to(at::kFloat);
+  else
+    share.sum.add_(gradient);
+  if (++share.received < micro_batches_) return;
+  at::Tensor sum = std::move(share.sum);
+  shares_.erase(&slot);
+  receive_whole(slot, std::move(sum));
+}
+
+void Gradients::receive_whole(optim::ParamSlot& slot, at::Tensor gradient) {
+  const at::NoGradGuard no_grad;
+  const PhaseScope phase(Phase::kUpdate);
+  squared_norm_ += ops::squared_norm(gradient.contiguous());
+  complete(slot, std::move(gradient));
+}
+
+double Gradients::end() {
+  const PhaseScope phase(Phase::kUpdate);
+  finish();
+  return std::sqrt(squared_norm_);
+}
+
+void Gradients::update(optim::ParamSlot& slot, const at::Tensor& gradient) {
+  optimizer_.update(slot, gradient, step_);
+}
+
+std::unique_ptr<Gradients> make_gradients(GradientsMode mode, optim::Optimizer& optimizer,
+                                          double clip_norm) {
+  if (mode == GradientsMode::kUpdate)
+    return std::make_unique<Update>(optimizer, clip_norm);
+  return std::make_unique<Accumulate>(optimizer, clip_norm);
+}
+
+}  // namespace lowmem::engine

@@ -1,0 +1,140 @@
+#include "lowmem/engine/memory_meter.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+
+namespace lowmem::engine {
+namespace {
+
+std::atomic<int64_t> g_current{0};
+std::atomic<int64_t> g_phase_peak{0};     // since the phase began
+std::atomic<int64_t> g_interval_peak{0};  // since take_peak()
+std::atomic<int64_t> g_peak{0};
+Phase g_phase = Phase::kLoad;
+std::array<int64_t, kPhases> g_peaks{};
+
+void raise(std::atomic<int64_t>& peak, int64_t value) {
+  int64_t seen = peak.load(std::memory_order_relaxed);
+  while (seen < value &&
+         !peak.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+  }
+}
+
+void count(int64_t bytes) {
+  const int64_t now = g_current.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (bytes <= 0) return;
+  raise(g_phase_peak, now);
+  raise(g_interval_peak, now);
+  raise(g_peak, now);
+}
+
+// Each block begins with its size, in as many bytes as its alignment needs.
+constexpr size_t kHeader = 64;
+
+void release(void* data) {
+  if (data == nullptr) return;
+  auto* block = static_cast<std::byte*>(data) - kHeader;
+  int64_t bytes = 0;
+  std::memcpy(&bytes, block, sizeof bytes);
+  count(-bytes);
+  c10::free_cpu(block);
+}
+
+class CountingAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes == 0) return {nullptr, nullptr, &release, c10::kCPU};
+    auto* block = static_cast<std::byte*>(c10::alloc_cpu(bytes + kHeader));
+    const auto size = static_cast<int64_t>(bytes);
+    std::memcpy(block, &size, sizeof size);
+    count(size);
+    void* data = block + kHeader;
+    // oneDNN takes memory with raw_allocate: context and data must be the same.
+    return {data, data, &release, c10::kCPU};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* destination, const void* source, size_t bytes) const override {
+    default_copy_data(destination, source, bytes);
+  }
+};
+
+void record_phase() {
+  int64_t& recorded = g_peaks[static_cast<size_t>(g_phase)];
+  recorded = std::max(recorded, g_phase_peak.load());
+}
+
+void enter(Phase phase) {
+  record_phase();
+  g_phase = phase;
+  g_phase_peak = g_current.load();
+}
+
+}  // namespace
+
+const char* phase_name(Phase phase) {
+  switch (phase) {
+    case Phase::kLoad: return "load";
+    case Phase::kForward: return "forward";
+    case Phase::kBackward: return "backward";
+    case Phase::kUpdate: return "update";
+    case Phase::kEvaluate: return "evaluate";
+    case Phase::kSave: return "save";
+  }
+  return "";
+}
+
+namespace memory_meter {
+
+void install() {
+  static CountingAllocator allocator;
+  static const bool once = [] {
+    c10::SetCPUAllocator(&allocator, /*priority=*/1);
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
+int64_t current_bytes() { return g_current; }
+
+int64_t peak_bytes() { return g_peak; }
+
+std::array<int64_t, kPhases> peaks_by_phase() {
+  record_phase();
+  return g_peaks;
+}
+
+int64_t take_peak() { return g_interval_peak.exchange(g_current.load()); }
+
+void reset_peaks() {
+  const int64_t now = g_current;
+  g_peaks.fill(0);
+  g_phase_peak = g_interval_peak = g_peak = now;
+}
+
+int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+}  // namespace memory_meter
+
+PhaseScope::PhaseScope(Phase phase) : outer_(g_phase) { enter(phase); }
+PhaseScope::~PhaseScope() { enter(outer_); }
+
+}  // namespace lowmem::engine

@@ -1,0 +1,34 @@
+#include <cuda_runtime_api.h>
+
+#include "lowmem/core/error.h"
+#include "lowmem/kernels/device_memory.h"
+
+namespace lowmem::kernels {
+
+bool built_with_cuda() { return true; }
+
+int cuda_device_count() {
+  int count = 0;
+  // Without a driver this fails; the sticky error must not surprise the next call.
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    cudaGetLastError();
+    return 0;
+  }
+  return count;
+}
+
+DeviceMemory cuda_device_memory(int index) {
+  size_t free = 0, total = 0;
+  cudaError_t status = cudaSetDevice(index);
+  if (status == cudaSuccess) status = cudaMemGetInfo(&free, &total);
+  if (status != cudaSuccess) {
+    cudaGetLastError();
+    throw Error("GPU " + std::to_string(index),
+                std::string("does not report its memory (") + cudaGetErrorString(status) +
+                    ")",
+                "Check it with nvidia-smi, or set memory.device = cpu");
+  }
+  return {static_cast<int64_t>(total - free), static_cast<int64_t>(total)};
+}
+
+}  // namespace lowmem::kernels

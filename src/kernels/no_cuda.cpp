@@ -1,0 +1,16 @@
+// The CUDA side of kernels/ in a build for the CPU.
+#include "lowmem/core/error.h"
+#include "lowmem/kernels/device_memory.h"
+
+namespace lowmem::kernels {
+
+bool built_with_cuda() { return false; }
+
+int cuda_device_count() { return 0; }
+
+DeviceMemory cuda_device_memory(int) {
+  throw Error("memory.device = cuda", "this lowmem-train was built for the CPU",
+              "Build with -DLOWMEM_CUDA=ON, or set memory.device = cpu");
+}
+
+}  // namespace lowmem::kernels

@@ -1,0 +1,51 @@
+#include "lowmem/ops/elements.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <numeric>
+
+#include "lowmem/kernels/norm.h"
+
+namespace lowmem::ops {
+namespace {
+
+DType dtype_of(const at::Tensor& tensor) {
+  TORCH_INTERNAL_ASSERT(tensor.is_cpu() && tensor.is_contiguous());
+  TORCH_INTERNAL_ASSERT(tensor.scalar_type() == at::kFloat ||
+                        tensor.scalar_type() == at::kBFloat16);
+  return tensor.scalar_type() == at::kFloat ? DType::kF32 : DType::kBF16;
+}
+
+}  // namespace
+
+kernels::Weights weights_of(at::Tensor& tensor) {
+  const DType dtype = dtype_of(tensor);
+  return {tensor.mutable_data_ptr(), dtype};
+}
+
+kernels::Gradient gradient_of(const at::Tensor& tensor) {
+  return {tensor.const_data_ptr(), dtype_of(tensor)};
+}
+
+float* floats_of(at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
+
+void parallel(int64_t count, int64_t grain,
+              const std::function<void(int64_t, int64_t)>& f) {
+  at::parallel_for(0, count, grain, f);
+}
+
+double squared_norm(const at::Tensor& tensor) {
+  const kernels::Gradient elements = gradient_of(tensor);
+  const int64_t count = tensor.numel();
+  // One sum a piece of fixed size, added up in order.
+  std::vector<double> sums(static_cast<size_t>((count + kGrain - 1) / kGrain));
+  parallel(static_cast<int64_t>(sums.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t piece = begin; piece < end; ++piece)
+      sums[static_cast<size_t>(piece)] = kernels::squared_norm(
+          elements, piece * kGrain, std::min(count, (piece + 1) * kGrain));
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+}  // namespace lowmem::ops

@@ -1,0 +1,143 @@
+#include "tokenizer/folder_config.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "lowmem/core/error.h"
+#include "tokenizer/vocabulary.h"
+
+namespace lowmem::tokenization {
+namespace {
+
+using Name = FolderConfig::Name;
+using Id = FolderConfig::Id;
+
+// Calls read(JsonField) with the document of folder/name, where there is one.
+template <class Read>
+void with_file(const std::filesystem::path& folder, const char* name, const Read& read) {
+  const std::filesystem::path path = folder / name;
+  if (!std::filesystem::exists(path)) return;
+  const nlohmann::json document = load_json(path);
+  read(JsonField(document, path));
+}
+
+// A token written as "text" or as {"content": "text", ...}.
+Name read_name(const JsonField& field) {
+  return {field.is_object() ? field.at("content").string() : field.string(),
+          field.where()};
+}
+
+void read_names(const JsonField& file, FolderConfig& config) {
+  for (auto [key, slot] : {std::pair{"bos_token", &config.bos_token},
+                           std::pair{"eos_token", &config.eos_token}})
+    if (const auto field = file.find(key); field && !*slot) *slot = read_name(*field);
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"})
+    if (const auto field = file.find(key))
+      config.special_tokens.push_back(read_name(*field).content);
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    const auto field = file.find(key);
+    if (!field) continue;
+    if (field->is_object()) {
+      for (const auto& [name, token] : field->members())
+        config.special_tokens.push_back(read_name(token).content);
+    } else {
+      for (const JsonField& token : field->elements())
+        config.special_tokens.push_back(read_name(token).content);
+    }
+  }
+}
+
+void add_token(AddedToken token, int64_t id, const std::string& where,
+               FolderConfig& config) {
+  token.id = checked_id(id, where);
+  const auto same = [&](const AddedToken& other) {
+    return other.id == token.id || other.content == token.content;
+  };
+  const auto found =
+      std::find_if(config.added_tokens.begin(), config.added_tokens.end(), same);
+  if (found == config.added_tokens.end())
+    config.added_tokens.push_back(std::move(token));
+  else if (found->id != token.id || found->content != token.content)
+    throw Error(where,
+                "gives \"" + token.content + "\" the id " + std::to_string(token.id) +
+                    ", but \"" + found->content + "\" has the id " +
+                    std::to_string(found->id),
+                kFetchAgain);
+}
+
+void read_tokenizer_config(const JsonField& file, FolderConfig& config) {
+  read_names(file, config);
+  if (const auto field = file.find("add_bos_token"))
+    config.add_bos_token = field->boolean();
+  if (const auto field = file.find("add_prefix_space"))
+    config.add_prefix_space = field->boolean();
+  config.legacy = file.boolean("legacy", false);
+  const auto added = file.find("added_tokens_decoder");
+  if (!added) return;
+  for (const auto& [key, field] : added->members()) {
+    int64_t id = -1;
+    const char* end = key.data() + key.size();
+    if (key.empty() || std::from_chars(key.data(), end, id).ptr != end)
+      field.fail("has a key that is not an id");
+    add_token(read_added_token(field), id, field.where(), config);
+  }
+}
+
+// `key` as an id, or as a list of which the first counts.
+void read_id(const JsonField& file, const char* key, std::optional<Id>& slot) {
+  const auto field = file.find(key);
+  if (!field || slot) return;
+  if (!field->raw().is_array()) {
+    slot = {field->integer(), field->where()};
+    return;
+  }
+  const auto ids = field->elements();
+  if (!ids.empty()) slot = {ids[0].integer(), ids[0].where()};
+}
+
+}  // namespace
+
+FolderConfig read_folder_config(const std::filesystem::path& folder) {
+  FolderConfig config;
+  with_file(folder, "tokenizer_config.json",
+            [&](const JsonField& file) { read_tokenizer_config(file, config); });
+  with_file(folder, "special_tokens_map.json",
+            [&](const JsonField& file) { read_names(file, config); });
+  with_file(folder, "added_tokens.json", [&](const JsonField& file) {
+    for (const auto& [content, field] : file.members()) {
+      AddedToken token;
+      token.content = content;
+      add_token(token, field.integer(), field.where(), config);
+    }
+  });
+  for (const char* name : {"generation_config.json", "config.json"})
+    with_file(folder, name, [&](const JsonField& file) {
+      read_id(file, "bos_token_id", config.bos_id);
+      read_id(file, "eos_token_id", config.eos_id);
+    });
+  return config;
+}
+
+std::optional<int32_t> resolve_special(
+    const std::optional<Name>& name, const std::optional<Id>& id,
+    std::optional<int32_t> own, const std::function<int32_t(const std::string&)>& id_of,
+    int64_t vocab_size) {
+  if (name) {
+    const int32_t found = id_of(name->content);
+    if (found == kNoId)
+      throw Error(name->where, "is \"" + name->content + "\", which the vocabulary lacks",
+                  "Name a token of the vocabulary");
+    return found;
+  }
+  if (id) {
+    if (id->id < 0 || id->id >= vocab_size)
+      throw Error(id->where,
+                  "is " + std::to_string(id->id) + ", where the vocabulary has " +
+                      std::to_string(vocab_size) + " ids",
+                  "Give the id of a token of the vocabulary");
+    return static_cast<int32_t>(id->id);
+  }
+  return own;
+}
+
+}  // namespace lowmem::tokenization

@@ -1,0 +1,37 @@
+#include "lowmem/tokenizer/tokenizer.h"
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
+#include "tokenizer/open.h"
+
+namespace lowmem {
+
+std::unique_ptr<Tokenizer> open_tokenizer_file(const std::filesystem::path& path) {
+  const auto config = tokenization::read_folder_config(path.parent_path());
+  if (path.extension() == ".json") return tokenization::open_tokenizer_json(path, config);
+  const std::string content = read_file(path);
+  if (content.empty()) throw Error(path.string(), "is empty", "Fetch the file again");
+  // A SentencePiece model begins with the protobuf tag of its first piece, a line feed; a
+  // tiktoken file with base64.
+  return content.front() == '\n' ? tokenization::open_sentencepiece(path, content, config)
+                                 : tokenization::open_tiktoken(path, content, config);
+}
+
+std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& model_dir) {
+  for (const char* name : {"tokenizer.json", "tokenizer.model"})
+    if (std::filesystem::exists(model_dir / name))
+      return open_tokenizer_file(model_dir / name);
+  throw Error(model_dir.string(), "has neither tokenizer.json nor tokenizer.model",
+              "Give a model folder that holds its tokenizer");
+}
+
+namespace tokenization {
+
+void check_length(std::string_view text) {
+  if (text.size() > INT32_MAX)
+    throw Error("a text of " + std::to_string(text.size()) + " bytes",
+                "is too long to encode", "Split it into texts below 2 GiB");
+}
+
+}  // namespace tokenization
+}  // namespace lowmem

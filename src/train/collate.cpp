@@ -1,0 +1,42 @@
+#include "lowmem/train/collate.h"
+
+#include <ATen/ATen.h>
+
+namespace lowmem::train {
+namespace {
+
+engine::MicroBatch pack(const model::Llama& model,
+                        std::span<const Example* const> examples) {
+  std::vector<std::span<const int32_t>> sequences;
+  std::vector<int64_t> labelled, labels;
+  int64_t start = 0;
+  for (const Example* example : examples) {
+    sequences.emplace_back(example->ids);
+    for (size_t i = 0; i < example->labels.size(); ++i)
+      if (example->labels[i] != kIgnoreLabel) {
+        labelled.push_back(start + static_cast<int64_t>(i));
+        labels.push_back(example->labels[i]);
+      }
+    start += static_cast<int64_t>(example->ids.size());
+  }
+  const auto on_device = [&](const std::vector<int64_t>& values) {
+    return at::tensor(values, at::kLong).to(model.device());
+  };
+  return {model.pack(sequences), on_device(labelled), on_device(labels)};
+}
+
+}  // namespace
+
+std::vector<engine::MicroBatch> collate(const model::Llama& model,
+                                        std::span<const Example* const> examples,
+                                        int64_t micro_batch_size) {
+  const size_t size = micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size)
+                                           : examples.size();
+  std::vector<engine::MicroBatch> parts;
+  for (size_t at = 0; at < examples.size(); at += size)
+    parts.push_back(
+        pack(model, examples.subspan(at, std::min(size, examples.size() - at))));
+  return parts;
+}
+
+}  // namespace lowmem::train

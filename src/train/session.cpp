@@ -1,0 +1,140 @@
+#include "lowmem/train/session.h"
+
+#include <ATen/ATen.h>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
+#include "lowmem/data/hellaswag.h"
+#include "lowmem/engine/memory_meter.h"
+#include "lowmem/model/hf_weights.h"
+#include "lowmem/train/collate.h"
+
+namespace lowmem::train {
+namespace {
+
+at::ScalarType scalar_type(DType dtype) {
+  return dtype == DType::kF32 ? at::kFloat : at::kBFloat16;
+}
+
+c10::Device device_of(const MemoryConfig& memory) {
+  if (memory.device == DeviceMode::kCuda)
+    throw Error("memory.device = cuda", "is not available: training runs on the CPU",
+                "Set memory.device = cpu, or leave it at auto");
+  return c10::kCPU;
+}
+
+// Ids beyond the embedding table would read past its end.
+void check_vocabulary(const std::string& path, const Tokenizer& tokenizer, int64_t rows) {
+  if (tokenizer.vocab_size() > rows)
+    throw Error(path, "has a tokenizer with ids up to " +
+                          std::to_string(tokenizer.vocab_size() - 1) +
+                          ", but config.json's vocab_size is " + std::to_string(rows),
+                "Check that the tokenizer and the weights belong together");
+}
+
+bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
+  if (mode == BosMode::kTokenizer) return tokenizer.adds_bos();
+  return mode == BosMode::kTrue;
+}
+
+std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tokenizer) {
+  std::vector<Example> examples;
+  ExampleCounts counts;
+  for (const std::string& path : config.data.train) {
+    const int64_t left =
+        config.data.limit == 0
+            ? 0
+            : config.data.limit - static_cast<int64_t>(examples.size());
+    if (config.data.limit != 0 && left <= 0) break;
+    auto more = hellaswag_examples(read_hellaswag(path, left), tokenizer,
+                                   config.data.max_length, counts);
+    std::move(more.begin(), more.end(), std::back_inserter(examples));
+  }
+  log::info("read " + format_count(static_cast<int64_t>(examples.size())) +
+            " training rows, " + format_count(counts.truncated) + " of them cut at " +
+            std::to_string(config.data.max_length) + " tokens");
+  if (counts.dropped > 0)
+    log::warn(format_count(counts.dropped) + " rows have nothing left to learn after " +
+              std::to_string(config.data.max_length) +
+              " tokens and are left out; a larger data.max_length keeps them");
+  if (examples.empty())
+    throw Error("data.train", "has no row to train on",
+                "Give a file with rows, or a larger data.max_length");
+  return examples;
+}
+
+}  // namespace
+
+std::unique_ptr<model::Llama> load_model(const RunConfig& config,
+                                         const Tokenizer& tokenizer) {
+  const engine::PhaseScope phase(engine::Phase::kLoad);
+  const model::LlamaConfig shape = model::read_llama_config(config.model.path);
+  check_vocabulary(config.model.path, tokenizer, shape.vocab_size);
+  auto llama = std::make_unique<model::Llama>(
+      shape, model::ModelOptions{scalar_type(config.model.dtype),
+                                 scalar_type(config.model.compute_dtype),
+                                 device_of(config.memory)});
+  model::load_weights(*llama, config.model.path);
+  log::info("loaded " + config.model.path + ": " +
+            format_count(model::parameter_count(shape)) + " parameters");
+  return llama;
+}
+
+loss::LossOptions loss_options(const RunConfig& config) {
+  loss::LossOptions options;
+  options.chunked = config.memory.linear_cross_entropy;
+  return options;
+}
+
+std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
+                                               const Tokenizer& tokenizer) {
+  if (config.eval.data.empty()) return std::nullopt;
+  const int64_t longest =
+      model::read_llama_config(config.model.path).max_position_embeddings;
+  return eval::HellaSwag(read_hellaswag(config.eval.data, config.eval.limit), tokenizer,
+                         bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
+                         longest);
+}
+
+Session::Session(const RunConfig& config)
+    : config_(config),
+      tokenizer_(open_tokenizer(config.model.path)),
+      examples_(load_examples(config, *tokenizer_)),
+      evaluation_(make_evaluation(config, *tokenizer_)),
+      batches_(static_cast<int64_t>(examples_.size()), config.train.batch_size,
+               config.data.shuffle, static_cast<uint64_t>(config.run.seed)),
+      schedule_(config.optimizer, total_steps()),
+      model_(load_model(config, *tokenizer_)),
+      parameters_(*model_, config.model.train),
+      optimizer_(optim::make_optimizer(config.optimizer,
+                                       static_cast<uint64_t>(config.run.seed))),
+      activations_(engine::make_activations(config.memory.activations)),
+      weights_(engine::make_weights(config.memory.weights)),
+      gradients_(engine::make_gradients(config.memory.gradients, *optimizer_,
+                                        config.optimizer.clip_norm)),
+      step_(*model_, parameters_, *activations_, *weights_, *gradients_,
+            loss_options(config)) {
+  log::info("training " + format_count(parameters_.elements()) + " parameters for " +
+            format_count(total_steps()) + " steps");
+}
+
+int64_t Session::total_steps() const {
+  const int64_t by_epochs = config_.train.epochs * batches_.steps_per_epoch();
+  return config_.train.max_steps > 0 ? std::min(by_epochs, config_.train.max_steps)
+                                     : by_epochs;
+}
+
+eval::HellaSwagResult Session::evaluate() const {
+  return evaluation_->run(*model_, loss_options(config_));
+}
+
+engine::StepResult Session::step(int64_t step) {
+  std::vector<const Example*> examples;
+  for (const int64_t index : batches_.next())
+    examples.push_back(&examples_[static_cast<size_t>(index)]);
+  return step_.run(collate(*model_, examples, config_.train.micro_batch_size),
+                   {step, schedule_.at(step), 1});
+}
+
+}  // namespace lowmem::train

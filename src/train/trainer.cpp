@@ -1,0 +1,125 @@
+#include "lowmem/train/trainer.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
+#include "lowmem/engine/memory_meter.h"
+#include "lowmem/io/atomic_file.h"
+#include "lowmem/metrics/sinks.h"
+#include "lowmem/model/hf_weights.h"
+#include "window.h"
+
+namespace lowmem::train {
+namespace {
+
+class Clock {
+ public:
+  double seconds() const {
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration<double>(now - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+class Trainer {
+ public:
+  explicit Trainer(const RunConfig& config)
+      : session_(config), folder_(config), total_steps_(session_.total_steps()) {
+    sinks_.push_back(metrics::jsonl_sink(folder_.metrics()));
+    sinks_.push_back(metrics::log_sink(total_steps_));
+  }
+
+  Results run() {
+    const RunConfig& config = session_.config();
+    if (session_.evaluation()) results_.before = evaluate();
+    while (step_ < total_steps_) {
+      const Clock clock;
+      const engine::StepResult result = session_.step(step_);
+      window_.add(result, clock.seconds());
+      ++step_;
+      if (step_ % config.train.log_every == 0 || step_ == total_steps_) report();
+      if (evaluation_due() && step_ < total_steps_) record_epoch(evaluate());
+    }
+    if (session_.evaluation() && total_steps_ > 0) {
+      results_.after = evaluate();
+      if (evaluation_due()) record_epoch(*results_.after);
+    }
+    save();
+    return results_;
+  }
+
+ private:
+  double epoch() const {
+    return static_cast<double>(step_) / static_cast<double>(session_.steps_per_epoch());
+  }
+
+  bool evaluation_due() const {
+    const Interval& every = session_.config().eval.every;
+    if (!session_.evaluation() || every.unit == Interval::Unit::kNever) return false;
+    const int64_t steps =
+        every.unit == Interval::Unit::kEpoch ? session_.steps_per_epoch() : every.steps;
+    return step_ % steps == 0;
+  }
+
+  eval::Accuracy evaluate() {
+    const Clock clock;
+    const eval::HellaSwagResult result = session_.evaluate();
+    write_evaluation(folder_.evaluation(step_), result);
+    const auto& [acc, acc_norm, count] = result.accuracy;
+    for (const auto& sink : sinks_)
+      sink->evaluation({step_, epoch(), acc, acc_norm, count, clock.seconds()});
+    return result.accuracy;
+  }
+
+  void record_epoch(const eval::Accuracy& accuracy) {
+    results_.epochs.push_back({epoch(), step_, accuracy});
+  }
+
+  void report() {
+    metrics::StepRecord record = window_.take();
+    record.step = step_;
+    record.epoch = epoch();
+    record.lr = session_.lr(step_ - 1);
+    record.peak_bytes = engine::memory_meter::take_peak();
+    record.rss_bytes = engine::memory_meter::resident_bytes();
+    for (const auto& sink : sinks_) sink->step(record);
+    results_.final_loss = record.loss;
+    results_.examples += record.examples;
+    results_.tokens += record.tokens;
+    results_.training_seconds += record.step_seconds * static_cast<double>(
+                                     window_.last_steps());
+  }
+
+  void save() {
+    {
+      const engine::PhaseScope phase(engine::Phase::kSave);
+      model::save_model(session_.model(), session_.config().model.path, folder_.model());
+    }
+    results_.status = "finished";
+    results_.steps = step_;
+    results_.seconds = clock_.seconds();
+    write_file_atomically(folder_.results(), results_.to_json().dump(2) + "\n");
+    log::info("wrote " + folder_.path().string() + " after " +
+              format_seconds(results_.seconds));
+  }
+
+  Clock clock_;
+  Session session_;
+  RunFolder folder_;
+  int64_t total_steps_;
+  int64_t step_ = 0;
+  Window window_;
+  Results results_;
+  std::vector<std::unique_ptr<metrics::Sink>> sinks_;
+};
+
+}  // namespace
+
+Results train(const RunConfig& config) { return Trainer(config).run(); }
+
+}  // namespace lowmem::train

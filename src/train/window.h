@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "lowmem/engine/step.h"
+#include "lowmem/metrics/sink.h"
+
+namespace lowmem::train {
+
+// Adds up the steps between two lines of the log.
+class Window {
+ public:
+  void add(const engine::StepResult& result, double seconds) {
+    loss_sum_ += result.loss_sum;
+    examples_ += result.sequences;
+    tokens_ += result.tokens;
+    labelled_ += result.labelled;
+    grad_norm_ = result.grad_norm;
+    seconds_ += seconds;
+    ++steps_;
+  }
+
+  // The counts and means so far; begins a new window.
+  metrics::StepRecord take() {
+    const Window window = std::exchange(*this, {});
+    last_steps_ = window.steps_;
+    const double steps = static_cast<double>(std::max<int64_t>(1, window.steps_));
+    metrics::StepRecord record;
+    record.loss = window.loss_sum_ /
+                  static_cast<double>(std::max<int64_t>(1, window.labelled_));
+    record.examples = window.examples_;
+    record.tokens = window.tokens_;
+    record.labelled_tokens = window.labelled_;
+    record.grad_norm = window.grad_norm_;
+    record.step_seconds = window.seconds_ / steps;
+    record.tokens_per_second =
+        window.seconds_ > 0 ? static_cast<double>(window.tokens_) / window.seconds_ : 0;
+    return record;
+  }
+
+  // Steps in the window that take() ended.
+  int64_t last_steps() const { return last_steps_; }
+
+ private:
+  double loss_sum_ = 0, seconds_ = 0, grad_norm_ = 0;
+  int64_t examples_ = 0, tokens_ = 0, labelled_ = 0, steps_ = 0, last_steps_ = 0;
+};
+
+}  // namespace lowmem::train

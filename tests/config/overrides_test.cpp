@@ -1,0 +1,132 @@
+#include "lowmem/config/overrides.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iterator>
+#include <type_traits>
+
+#include "config/support.h"
+#include "lowmem/config/help.h"
+#include "lowmem/config/yaml.h"
+
+namespace lowmem {
+namespace {
+
+using testing::HasSubstr;
+
+RunConfig with(const std::string& assignment) {
+  RunConfig config;
+  apply_override(config, assignment);
+  return config;
+}
+
+std::string problem_with(const std::string& assignment) {
+  RunConfig config;
+  const std::string message =
+      test::error_of([&] { apply_override(config, assignment); }).what();
+  EXPECT_EQ(config, RunConfig());
+  return message;
+}
+
+TEST(Overrides, SetAKeyOfEachType) {
+  EXPECT_EQ(with("optimizer.lr=3e-5").optimizer.lr, 3e-5);
+  EXPECT_EQ(with("optimizer.beta2=auto").optimizer.beta2, std::nullopt);
+  EXPECT_EQ(with("optimizer.beta2=0.5").optimizer.beta2, 0.5);
+  EXPECT_EQ(with("optimizer.name=sgd").optimizer.name, OptimizerKind::kSgd);
+  EXPECT_EQ(with("run.seed=-1").run.seed, -1);
+  EXPECT_EQ(with("run.overwrite=true").run.overwrite, true);
+  EXPECT_EQ(with("model.path=/a b/c=d").model.path, "/a b/c=d");
+  EXPECT_EQ(with("eval.every=20").eval.every, Interval::every(20));
+  EXPECT_EQ(with("eval.bos=true").eval.bos, BosMode::kTrue);
+}
+
+TEST(Overrides, ChangeNothingElse) {
+  RunConfig expected;
+  expected.train.epochs = 8;
+  EXPECT_EQ(with("train.epochs=8"), expected);
+}
+
+TEST(Overrides, TakeTextsLiterally) {
+  for (const char* text : {"null", "a # b", "a: b", "*", "&x", "!y", "{z", "- q", "5"})
+    EXPECT_EQ(with(std::string("model.path=") + text).model.path, text);
+  EXPECT_EQ(with("eval.data=").eval.data, "");
+  EXPECT_EQ(with("model.path=\"[a]\"").model.path, "[a]");
+  EXPECT_EQ(with("model.path='it''s'").model.path, "it's");
+}
+
+TEST(Overrides, TakeListsWithOrWithoutBrackets) {
+  EXPECT_EQ(with("data.train=a").data.train, StringList{"a"});
+  EXPECT_EQ(with("data.train=a,b").data.train, (StringList{"a", "b"}));
+  EXPECT_EQ(with("data.train=a, b").data.train, (StringList{"a", "b"}));
+  EXPECT_EQ(with("data.train=[a, b]").data.train, (StringList{"a", "b"}));
+  EXPECT_EQ(with("data.train=[\"a,b\", c]").data.train, (StringList{"a,b", "c"}));
+  EXPECT_EQ(with("data.train=\"a,b\"").data.train, StringList{"a,b"});
+  EXPECT_EQ(with("model.train=*.mlp.*,*.norm.*").model.train,
+            (StringList{"*.mlp.*", "*.norm.*"}));
+  EXPECT_EQ(with("data.train=").data.train, StringList{});
+  EXPECT_EQ(with("data.train=[]").data.train, StringList{});
+}
+
+TEST(Overrides, SetEveryKeyToWhatTheSavedFileShows) {
+  // The value of each key as to_yaml() writes it, given as an override, is that value.
+  const RunConfig wanted = test::changed_config(3);
+  RunConfig config;
+  const std::string yaml = to_yaml(wanted);
+  size_t at = 0;
+  test::for_each_key(config, [&](const std::string& key, auto&, const char*) {
+    const std::string label = "\n  " + key.substr(key.find('.') + 1) + ": ";
+    at = yaml.find(label, at) + label.size();
+    RunConfig alone;
+    const std::string text = yaml.substr(at, yaml.find('\n', at) - at);
+    ASSERT_NO_THROW(apply_override(alone, key + "=" + text)) << key << "=" << text;
+    // Copy the one key over.
+    test::for_each_key(alone, [&](const std::string& other, auto& value, const char*) {
+      if (other != key) return;
+      test::for_each_key(
+          config, [&](const std::string& third, auto& target, const char*) {
+            if constexpr (std::is_same_v<decltype(value), decltype(target)>)
+              if (third == key) target = value;
+          });
+    });
+  });
+  EXPECT_EQ(config, wanted);
+}
+
+TEST(Overrides, RefuseUnknownKeysWithTheNearest) {
+  EXPECT_EQ(problem_with("lr=1"),
+            "lr=1: unknown key lr.\n       The nearest key is optimizer.lr.");
+  EXPECT_THAT(problem_with("train.lr=1"), HasSubstr("The nearest key is optimizer.lr."));
+  EXPECT_THAT(problem_with("modle.path=1"), HasSubstr("The nearest key is model.path."));
+  EXPECT_THAT(problem_with("optimizer=sgd"), HasSubstr("is a section, not a key"));
+  EXPECT_THAT(problem_with("optimizer.lr"), HasSubstr("is not of the form"));
+  EXPECT_THAT(problem_with("=1"), HasSubstr("is not of the form"));
+  EXPECT_THAT(problem_with(""), HasSubstr("is not of the form"));
+}
+
+TEST(Overrides, RefuseWrongTypes) {
+  EXPECT_THAT(
+      problem_with("optimizer.lr=fast"),
+      testing::StartsWith("optimizer.lr=fast: expected a number, found \"fast\"."));
+  EXPECT_THAT(problem_with("optimizer.lr=nan"), HasSubstr("expected a finite number"));
+  EXPECT_THAT(problem_with("optimizer.lr="), HasSubstr("expected a number"));
+  EXPECT_THAT(problem_with("optimizer.lr=[1]"), HasSubstr("found a list"));
+  EXPECT_THAT(problem_with("train.epochs=3x"), HasSubstr("expected an integer"));
+  EXPECT_THAT(problem_with("data.train=[a"), HasSubstr("not a valid YAML list"));
+  EXPECT_THAT(problem_with("run.name=\"a"), HasSubstr("quoted text"));
+}
+
+TEST(ShortFlags, StandForKeysThatExist) {
+  const std::vector<KeyInfo> keys = config_keys();
+  for (const ShortFlag& flag : kShortFlags) {
+    EXPECT_TRUE(flag.flag.starts_with("--"));
+    EXPECT_TRUE(std::any_of(keys.begin(), keys.end(), [&](const KeyInfo& key) {
+      return key.name == flag.key;
+    })) << flag.key;
+  }
+  EXPECT_EQ(std::size(kShortFlags), 8u);
+}
+
+}  // namespace
+}  // namespace lowmem

@@ -1,0 +1,36 @@
+#include "lowmem/core/log.h"
+
+#include <gtest/gtest.h>
+
+namespace lowmem {
+namespace {
+
+std::string logged(bool quiet) {
+  testing::internal::CaptureStderr();
+  testing::internal::CaptureStdout();
+  log::set_up(quiet);
+  log::info("read 3 rows");
+  log::warn("2 rows are too long");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Log, WritesPlainLinesToStandardErrorAlone) {
+  EXPECT_EQ(logged(/*quiet=*/false), "read 3 rows\nwarning: 2 rows are too long\n");
+}
+
+TEST(Log, QuietLeavesWarnings) {
+  EXPECT_EQ(logged(/*quiet=*/true), "warning: 2 rows are too long\n");
+}
+
+// A path or a row of data may hold what a formatting library would take for its own.
+TEST(Log, TakesBracesAndPercentSignsAsTheyAre) {
+  testing::internal::CaptureStderr();
+  log::set_up(/*quiet=*/false);
+  log::info("{} {0} {x %v %s");
+  log::error("}");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "{} {0} {x %v %s\nerror: }\n");
+}
+
+}  // namespace
+}  // namespace lowmem

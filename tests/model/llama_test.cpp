@@ -1,0 +1,127 @@
+// Forward passes against transformers, through tests/fixtures/models.
+#include "lowmem/model/llama.h"
+
+#include "support/tensors.h"
+
+namespace lowmem::model {
+namespace {
+
+using test::fixture, test::load_model, test::relative_difference;
+
+struct Reference {
+  std::vector<std::vector<int32_t>> sequences;
+  nlohmann::json rows;
+
+  explicit Reference(const std::filesystem::path& folder)
+      : rows(read_json(folder / "reference.json").at("rows")) {
+    for (const auto& row : rows)
+      sequences.push_back(row.at("ids").get<std::vector<int32_t>>());
+  }
+};
+
+// Compares the logits of packed sequences, at the positions the reference recorded.
+void expect_reference_logits(const at::Tensor& logits, const Packed& packed,
+                             const Reference& reference, double tolerance) {
+  for (size_t i = 0; i < reference.rows.size(); ++i) {
+    const auto& row = reference.rows[i];
+    for (size_t k = 0; k < row.at("positions").size(); ++k) {
+      const int64_t token = packed.offsets[i] + row.at("positions")[k].get<int64_t>();
+      EXPECT_LE(relative_difference(logits[token], test::tensor_of(row.at("logits")[k])),
+                tolerance)
+          << "sequence " << i << ", position " << row.at("positions")[k];
+    }
+  }
+}
+
+class LlamaReference : public testing::TestWithParam<const char*> {};
+
+TEST_P(LlamaReference, LogitsEqualTransformersForSequencesLaidEndToEnd) {
+  const auto folder = fixture("models") / GetParam();
+  const auto llama = load_model(folder);
+  const Reference reference(folder);
+  const Packed packed = test::pack(*llama, reference.sequences);
+  expect_reference_logits(llama->logits(packed), packed, reference, 1e-5);
+}
+
+TEST_P(LlamaReference, NegativeLogLikelihoodsEqualTransformers) {
+  const auto folder = fixture("models") / GetParam();
+  const auto llama = load_model(folder);
+  const Reference reference(folder);
+  for (size_t i = 0; i < reference.rows.size(); ++i) {
+    const auto& ids = reference.sequences[i];
+    if (ids.size() < 2) continue;
+    const at::Tensor logits = llama->logits(test::pack(*llama, {ids}));
+    const at::Tensor next =
+        at::tensor(std::vector<int64_t>(ids.begin() + 1, ids.end()), at::kLong);
+    const double nll = -logits.slice(0, 0, -1)
+                            .to(at::kDouble)
+                            .log_softmax(-1)
+                            .gather(1, next.unsqueeze(1))
+                            .sum()
+                            .item<double>();
+    const double want = reference.rows[i].at("nll").get<double>();
+    EXPECT_NEAR(nll, want, 1e-5 * want);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, LlamaReference,
+                         testing::Values("llama2_tiny", "llama32_tiny", "llama_bias_tiny",
+                                         "llama2_tiny_f16",
+                                         "llama2_tiny_sharded_bf16"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST(Llama, ASequenceDoesNotSeeItsNeighbours) {
+  const auto llama = load_model(fixture("models/llama32_tiny"));
+  const std::vector<int32_t> a = {5, 9, 200, 17, 3}, b = {1, 2, 3}, c = {300, 4, 4, 4};
+  const at::Tensor alone = llama->logits(test::pack(*llama, {b}));
+  const at::Tensor between = llama->logits(test::pack(*llama, {a, b, c})).slice(0, 5, 8);
+  EXPECT_LE(relative_difference(between, alone), 1e-6);
+}
+
+TEST(Llama, ParameterNamesAndShapesAreThoseOfTheWeightTable) {
+  for (const char* name : {"llama2_tiny", "llama32_tiny", "llama_bias_tiny"}) {
+    const LlamaConfig config = read_llama_config(fixture("models") / name);
+    const Llama llama(config, {});
+    std::map<std::string, std::vector<int64_t>> of_modules, of_table;
+    for (const auto& item : llama.named_parameters())
+      of_modules[item.key()] = item.value().sizes().vec();
+    for (const WeightSpec& spec : weight_specs(config)) of_table[spec.name] = spec.shape;
+    EXPECT_EQ(of_modules, of_table) << name;
+  }
+}
+
+TEST(Llama, BfloatWeightsStayCloseToTheReference) {
+  const auto folder = fixture("models/llama32_tiny");
+  const Reference reference(folder);
+  for (const ModelOptions options : {ModelOptions{at::kFloat, at::kBFloat16},
+                                     ModelOptions{at::kBFloat16, at::kBFloat16},
+                                     ModelOptions{at::kBFloat16, at::kFloat}}) {
+    const auto llama = load_model(folder, options);
+    const Packed packed = test::pack(*llama, reference.sequences);
+    expect_reference_logits(llama->logits(packed), packed, reference, 0.05);
+  }
+}
+
+TEST(LlamaData, LogitsAndLossEqualARealModelsReference) {
+  LOWMEM_NEEDS_SHARED("models/tinystories-656k");
+  const auto folder = test::shared("models/tinystories-656k");
+  const auto reference = read_json(folder / "reference.json");
+  const auto llama = load_model(folder);
+  const auto ids = reference.at("ids").get<std::vector<int32_t>>();
+  const at::Tensor logits = llama->logits(test::pack(*llama, {ids}));
+  const at::Tensor first = test::tensor_of(reference.at("logits_pos0_first8"));
+  EXPECT_LE((logits[0].slice(0, 0, 8).to(at::kDouble) - first).abs().max().item<double>(),
+            1e-5 * logits[0].abs().max().item<double>());
+  const at::Tensor next =
+      at::tensor(std::vector<int64_t>(ids.begin() + 1, ids.end()), at::kLong);
+  const at::Tensor nll = -logits.slice(0, 0, -1)
+                              .to(at::kDouble)
+                              .log_softmax(-1)
+                              .gather(1, next.unsqueeze(1))
+                              .squeeze(1);
+  EXPECT_LE(relative_difference(nll, test::tensor_of(reference.at("nll_of_next_token"))),
+            1e-5);
+}
+
+}  // namespace
+}  // namespace lowmem::model
