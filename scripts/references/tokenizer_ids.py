@@ -102,10 +102,12 @@ def written_text(text):
     return text
 
 
-def fnv(ids) -> str:
-    """64-bit FNV-1a of the ids as little-endian int32, in hexadecimal."""
+def fnv(values) -> str:
+    """64-bit FNV-1a of a text, or of ids as little-endian int32, in hexadecimal."""
     value = 0xCBF29CE484222325
-    for byte in b"".join(i.to_bytes(4, "little") for i in ids):
+    if isinstance(values, list):
+        values = b"".join(i.to_bytes(4, "little") for i in values)
+    for byte in values.encode() if isinstance(values, str) else values:
         value = (value ^ byte) * 0x100000001B3 % (1 << 64)
     return f"{value:016x}"
 
@@ -137,9 +139,9 @@ class Encoder:
         ids = self.encode(plain)
         back = self.decode(ids)
         case = {"ids": written_ids(ids, longest)}
-        if back != plain:  # a missing "decoded" means: the text
+        if back != plain or isinstance(text, bytes):  # no "decoded" means: the text itself
             case["decoded"] = back if len(back) <= longest else {"count": len(back.encode()),
-                                                              "fnv": fnv(back.encode())}
+                                                                "fnv": fnv(back)}
         return case
 
 
@@ -194,8 +196,10 @@ def sentencepiece_encoder(path: Path) -> Encoder:
 
 
 def llama3_names():
-    fixed = {0: "<|begin_of_text|>", 1: "<|end_of_text|>", 6: "<|start_header_id|>",
-             7: "<|end_header_id|>", 9: "<|eot_id|>"}
+    """Llama 3.1's special tokens in the order of their ids."""
+    fixed = {0: "<|begin_of_text|>", 1: "<|end_of_text|>", 4: "<|finetune_right_pad_id|>",
+             6: "<|start_header_id|>", 7: "<|end_header_id|>", 8: "<|eom_id|>",
+             9: "<|eot_id|>", 10: "<|python_tag|>"}
     reserved = iter(range(256))
     return [fixed.get(i) or f"<|reserved_special_token_{next(reserved)}|>" for i in range(256)]
 
@@ -352,7 +356,7 @@ def variants(byte_level: Path, llama2_style: Path):
     yield "lines", byte_level, sequence(split({"Regex": r"^\S+|\S+$|(?<=\d)\D|x{2,}|a{|,*"}))
     yield "whole", byte_level, {"pre_tokenizer": bytes_only}
     yield "symbols", byte_level, sequence(split({"Regex": r"\p{S}+|\p{M}+|\P{L}|\p{Nd}"}))
-    tokens = added(624, ("<a>",), ("<ab>", "special"), ("<a><b>",), ("word", "single_word"),
+    tokens = added(640, ("<a>",), ("<ab>", "special"), ("<a><b>",), ("word", "single_word"),
                    ("<l>", "lstrip"), ("<r>", "rstrip"), ("<lr>", "lstrip", "rstrip"),
                    ("  ",), ("é x",), ("été", "normalized"))
     yield "added_tokens", byte_level, {"added_tokens": tokens}
@@ -375,12 +379,7 @@ def variants(byte_level: Path, llama2_style: Path):
     names = added(0, ("<unk>", "normalized", "special"), ("<s>", "normalized", "special"),
                   ("</s>", "special"), ) + added(620, ("<a>", "normalized"))
     yield "normalized_tokens", llama2_style, {"added_tokens": names}
-    words = {"type": "WordLevel", "vocab": {"<unk>": 0, "the": 1, "a": 2, "'": 3, ",": 4,
-                                            "Hello": 5, "world": 6, "b": 7},
-             "unk_token": "<unk>"}
-    yield "whitespace", OUT / "word_level", {"pre_tokenizer": {"type": "Whitespace"},
-                                             "model": words,
-                                             "added_tokens": added(0, ("<unk>", "special"))}
+    yield "whitespace", OUT / "word_level", {"pre_tokenizer": {"type": "Whitespace"}}
 
 
 ADDED_TEXTS = ["a<a>b", "<a><b><ab>", "a word swordfish word. (word) wordé _word",
@@ -478,7 +477,7 @@ def main():
     spm = make_sentencepiece(training)
     llama2_names = special_texts("<s>", "</s>", "<unk>")
     llama3_texts = special_texts("<|begin_of_text|>", "<|eot_id|>",
-                                 "<|reserved_special_token_5|>")
+                                 "<|reserved_special_token_2|>")
     for folder, specials in ((byte_level, llama3_texts), (llama2_style, llama2_names),
                              (word_level, llama2_names)):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

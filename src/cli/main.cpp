@@ -8,6 +8,7 @@
 #include "lowmem/config/help.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
+#include "lowmem/core/version.h"
 #include "lowmem/engine/memory_meter.h"
 
 namespace lowmem::cli {
@@ -16,7 +17,7 @@ namespace {
 int run(int argc, char** argv) {
   CLI::App app("Fine-tunes all weights of a Llama in little more memory than the weights.",
                "lowmem-train");
-  app.set_version_flag("--version", LOWMEM_VERSION);
+  app.set_version_flag("--version", version());
   app.footer("Configuration keys, for the YAML file and as section.key=value:\n\n" +
              config_help());
   bool quiet = false;

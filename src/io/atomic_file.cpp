@@ -14,6 +14,7 @@ namespace lowmem {
 namespace {
 
 constexpr const char* kCannotWrite = "cannot be written";
+constexpr int kOpenAttempts = 100;
 
 bool is_same_file(int descriptor, const std::filesystem::path& path) {
   struct stat open_file {};
@@ -46,18 +47,18 @@ AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
 // The lock lasts as long as the descriptor. Between opening and locking, the writer that
 // held it may have renamed or removed the file; then the name is opened anew.
 void AtomicFile::open_partial() {
-  while (true) {
+  for (int attempt = 0; attempt < kOpenAttempts; ++attempt) {
     Descriptor file(
         ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666));
     if (!file.is_open()) throw system_error(path_, kCannotWrite, errno);
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-      throw Error(path_.string(), "is being written by another process",
-                  "Wait until that one is done, or choose another folder");
+    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) break;
     if (!is_same_file(file.get(), partial_)) continue;
     file_ = std::move(file);
     if (::ftruncate(file_.get(), 0) != 0) throw system_error(path_, kCannotWrite, errno);
     return;
   }
+  throw Error(path_.string(), "is being written by another process",
+              "Wait until that one is done, or choose another folder");
 }
 
 AtomicFile::~AtomicFile() {

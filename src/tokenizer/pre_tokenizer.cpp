@@ -1,5 +1,6 @@
 #include "tokenizer/pre_tokenizer.h"
 
+#include <cctype>
 #include <utility>
 
 #include "tokenizer/normalizer.h"
@@ -95,7 +96,10 @@ std::unique_ptr<PreTokenizer> read_split(const JsonField& field) {
   else
     for (const char c :
          pattern.at("String").string())  // every character stands for itself
-      pcre2 += (static_cast<unsigned char>(c) < 0x80 && !std::isalnum(c) ? "\\" : "") +
+      pcre2 += (static_cast<unsigned char>(c) < 0x80 &&
+                        std::isalnum(static_cast<unsigned char>(c)) == 0
+                    ? "\\"
+                    : "") +
                std::string(1, c);
   const JsonField behavior = field.at("behavior");
   if (behavior.string() != "Isolated" && behavior.string() != "Removed")

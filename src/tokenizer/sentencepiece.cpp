@@ -106,9 +106,6 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   void read_special_tokens(const FolderConfig& config) {
-    for (const int id :
-         {with_prefix_.unk_id(), with_prefix_.bos_id(), with_prefix_.eos_id()})
-      if (id >= 0) add_special(with_prefix_.IdToPiece(id), id);
     for (const AddedToken& token : config.added_tokens) {
       if (token.id >= piece_count_ && piece_id(token.content) != kNoId)
         throw Error(file_,
@@ -123,6 +120,9 @@ class SentencePieceTokenizer : public Tokenizer {
         added_.emplace(token.id, token.content);
       vocab_size_ = std::max<int64_t>(vocab_size_, token.id + 1);
     }
+    for (const int id :
+         {with_prefix_.unk_id(), with_prefix_.bos_id(), with_prefix_.eos_id()})
+      if (id >= 0) add_special(with_prefix_.IdToPiece(id), id);
     // Names of tokens that no file gives an id are ordinary text.
     for (const std::string& content : config.special_tokens)
       if (id_of(content) != kNoId) add_special(content, id_of(content));

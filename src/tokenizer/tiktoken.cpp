@@ -1,11 +1,10 @@
 // Meta's Llama-3 `tokenizer.model`: lines of "base64 rank" as in OpenAI's tiktoken, where
 // the rank is the id; special tokens follow the last rank.
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "lowmem/core/error.h"
 #include "tokenizer/model.h"
@@ -104,29 +103,28 @@ PieceTable read_ranks(const std::string& file, std::string_view content) {
   return pieces;
 }
 
-// Names by their distance from the last rank: Llama 3.0's, and Llama 3.1's for three ids
-// that 3.0 had reserved.
+// Llama 3.1's names, in the order of their ids. Llama 3.0 had reserved the ids of
+// finetune_right_pad_id, eom_id and python_tag, and numbered the reserved ones through.
 std::vector<AddedToken> llama3_special_tokens(int32_t first) {
+  std::unordered_map<int32_t, std::string> names = {{0, "<|begin_of_text|>"},
+                                                    {1, "<|end_of_text|>"},
+                                                    {4, "<|finetune_right_pad_id|>"},
+                                                    {6, "<|start_header_id|>"},
+                                                    {7, "<|end_header_id|>"},
+                                                    {8, "<|eom_id|>"},
+                                                    {9, "<|eot_id|>"},
+                                                    {10, "<|python_tag|>"}};
   std::vector<AddedToken> tokens;
-  const auto add = [&](int32_t offset, std::string content) {
+  int reserved = 0;
+  for (int32_t i = 0; i < kSpecialTokens; ++i) {
     AddedToken token;
-    token.id = first + offset;
-    token.content = std::move(content);
+    token.id = first + i;
+    token.content = names.contains(i)
+                        ? names[i]
+                        : "<|reserved_special_token_" + std::to_string(reserved++) + "|>";
     token.special = true;
     tokens.push_back(std::move(token));
-  };
-  add(0, "<|begin_of_text|>");
-  add(1, "<|end_of_text|>");
-  add(4, "<|finetune_right_pad_id|>");
-  add(6, "<|start_header_id|>");
-  add(7, "<|end_header_id|>");
-  add(8, "<|eom_id|>");
-  add(9, "<|eot_id|>");
-  add(10, "<|python_tag|>");
-  int reserved = 0;
-  for (int32_t offset = 2; offset < kSpecialTokens; ++offset)
-    if (offset != 6 && offset != 7 && offset != 9)
-      add(offset, "<|reserved_special_token_" + std::to_string(reserved++) + "|>");
+  }
   return tokens;
 }
 

@@ -2,6 +2,7 @@
 // specification. `truncation` and `padding` are settings of that library's calls, and the
 // special tokens of `post_processor` are not encode()'s to add, so neither is applied.
 
+#include <algorithm>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>

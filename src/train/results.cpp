@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lowmem/core/version.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_file.h"
 
@@ -50,7 +51,7 @@ ordered_json Results::to_json() const {
       {"examples_per_second", static_cast<double>(examples) / in_steps},
       {"tokens_per_second", static_cast<double>(tokens) / in_steps},
       {"seconds", seconds},
-      {"versions", {{"lowmem_train", LOWMEM_VERSION}, {"libtorch", TORCH_VERSION}}},
+      {"versions", {{"lowmem_train", version()}, {"libtorch", TORCH_VERSION}}},
   };
 }
 

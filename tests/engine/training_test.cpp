@@ -125,7 +125,7 @@ INSTANTIATE_TEST_SUITE_P(
                     "llama32_tiny_all_adamw", "llama32_tiny_all_sgd",
                     "llama32_tiny_all_adafactor", "clip_norm", "schedule_linear",
                     "schedule_cosine"),
-    [](const auto& info) { return std::string(info.param); });
+    [](const auto& given) { return std::string(given.param); });
 
 TEST(MixedPrecision, StaysCloseToAutocast) { expect_curve("mixed_precision", {}, 5e-3); }
 

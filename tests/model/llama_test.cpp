@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(Models, LlamaReference,
                          testing::Values("llama2_tiny", "llama32_tiny", "llama_bias_tiny",
                                          "llama2_tiny_f16",
                                          "llama2_tiny_sharded_bf16"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& given) { return std::string(given.param); });
 
 TEST(Llama, ASequenceDoesNotSeeItsNeighbours) {
   const auto llama = load_model(fixture("models/llama32_tiny"));
