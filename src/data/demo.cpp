@@ -117,7 +117,7 @@ Json model_config(size_t vocab_size) {
           {"tie_word_embeddings", true},
           {"attention_bias", false},
           {"mlp_bias", false},
-          {"initializer_range", 0.1},
+          {"initializer_range", 0.08},
           {"bos_token_id", 0},
           {"eos_token_id", 1},
           {"torch_dtype", "float32"}};

@@ -85,6 +85,13 @@ TEST(WeightsWriter, ATensorAboveTheLimitHasAShardToItself) {
                                           "model-00003-of-00003.safetensors: c d"));
 }
 
+TEST(WeightsWriter, NoShardIsEmptyWhereTheFirstTensorIsAboveTheLimit) {
+  const TempFolder folder;
+  write_folder(folder, letters({25, 26}), 10);
+  EXPECT_THAT(layout(folder), ElementsAre("model-00001-of-00002.safetensors: a",
+                                          "model-00002-of-00002.safetensors: b"));
+}
+
 TEST(WeightsWriter, WritesTheIndexThatHuggingFaceReads) {
   const TempFolder folder;
   const auto specs = letters({6, 7});

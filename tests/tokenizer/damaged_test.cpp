@@ -95,8 +95,8 @@ std::vector<JsonDamage> json_damages() {
        " model.vocab.!", "outside"},
       {"IdTwice", bytes, [](json& j) { j["model"]["vocab"]["!"] = 1; }, " model.vocab",
        "gives the id 1 to both"},
-      {"WordIdTwice", words, [](json& j) { j["model"]["vocab"]["the"] = 0; },
-       " model.vocab", "gives the id 0 to both"},
+      {"WordIdTwice", words, [](json& j) { j["model"]["vocab"]["the"] = 2; },
+       " model.vocab", "gives the id 2 to both"},
       {"NoVocab", words, [](json& j) { j["model"].erase("vocab"); }, " model",
        "has no \"vocab\""},
       {"MergesIsObject", bytes, [](json& j) { j["model"]["merges"] = json::object(); },
@@ -138,16 +138,16 @@ std::vector<JsonDamage> json_damages() {
        },
        " normalizer.pattern.String", "is empty"},
       {"NormalizersTooDeep", bytes,
-       [](json& j) { j["normalizer"] = nested_sequences("normalizers", 2000); },
+       [](json& j) { j["normalizer"] = nested_sequences("normalizers", 20); },
        " normalizer", "so deep"},
       {"PreTokenizersTooDeep", bytes,
-       [](json& j) { j["pre_tokenizer"] = nested_sequences("pretokenizers", 2000); },
+       [](json& j) { j["pre_tokenizer"] = nested_sequences("pretokenizers", 20); },
        " pre_tokenizer", "so deep"},
       {"DecodersTooDeep", "llama2_style",
-       [](json& j) { j["decoder"] = nested_sequences("decoders", 2000); }, " decoder",
+       [](json& j) { j["decoder"] = nested_sequences("decoders", 20); }, " decoder",
        "so deep"},
       {"PostProcessorsTooDeep", bytes,
-       [](json& j) { j["post_processor"] = nested_sequences("processors", 2000); },
+       [](json& j) { j["post_processor"] = nested_sequences("processors", 20); },
        " post_processor", "so deep"},
       {"Punctuation", bytes,
        [](json& j) {
@@ -239,17 +239,25 @@ std::vector<JsonDamage> json_damages() {
 INSTANTIATE_TEST_SUITE_P(All, DamagedTokenizerJson, testing::ValuesIn(json_damages()),
                          [](const auto& damage) { return damage.param.name; });
 
-TEST(DamagedTokenizerJson, TextThatIsNotJsonIsNamedWithItsLine) {
+TEST(TokenizerJson, TextThatIsNotJsonIsNamedWithItsLine) {
   TemporaryFolder folder;
-  folder.write("tokenizer.json", "{\n\"model\": {\n");
+  folder.write_text("tokenizer.json", "{\n\"model\": {\n");
   expect_error(folder.error(), "tokenizer.json line", "is not valid JSON");
-  folder.write("tokenizer.json", "");
+  folder.write_text("tokenizer.json", "");
   expect_error(folder.error(), "tokenizer.json", "is not valid JSON");
-  folder.write("tokenizer.json", "{\"model\": 1e999}");
+  folder.write_text("tokenizer.json", "{\"model\": 1e999}");
   expect_error(folder.error(), "tokenizer.json", "is not valid JSON");
 }
 
-TEST(DamagedTokenizerJson, APatternThatBacktracksWithoutEndIsAnErrorAtEncode) {
+TEST(TokenizerJson, ListsNestedWithoutEndAreAnError) {
+  TemporaryFolder folder;
+  const std::string open(100'000, '[');
+  const std::string close(100'000, ']');
+  folder.write_text("tokenizer.json", "{\"model\": " + open + close + "}");
+  expect_error(folder.error(), "tokenizer.json model", "is not an object");
+}
+
+TEST(TokenizerJson, APatternThatBacktracksWithoutEndIsAnErrorAtEncode) {
   TemporaryFolder folder;
   json content = tokenizer_file("byte_level");
   content["pre_tokenizer"] = split_on("(?:a+)+b|(?:a|aa)+c");
@@ -264,7 +272,7 @@ TEST(DamagedTokenizerJson, APatternThatBacktracksWithoutEndIsAnErrorAtEncode) {
   }
 }
 
-TEST(DamagedTokenizerJson, AnUnknownWordWithoutUnknownTokenIsAnErrorAtEncode) {
+TEST(TokenizerJson, AnUnknownWordWithoutUnknownTokenIsAnErrorAtEncode) {
   TemporaryFolder folder;
   json content = tokenizer_file("word_level");
   content["model"]["unk_token"] = "[UNK]";
@@ -300,7 +308,7 @@ TEST_P(DamagedTiktoken, IsAnErrorThatNamesTheLine) {
   auto lines = tiktoken_lines();
   GetParam().damage(lines);
   TemporaryFolder folder;
-  folder.write("tokenizer.model", std::string_view(joined(lines)));
+  folder.write_text("tokenizer.model", joined(lines));
   expect_error(folder.error(), "tokenizer.model" + GetParam().thing, GetParam().problem);
 }
 
@@ -341,7 +349,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Tiktoken, CarriageReturnsAndBlankLinesChangeNothing) {
   TemporaryFolder folder;
-  folder.write("tokenizer.model", std::string_view(joined(tiktoken_lines(), "\r\n\n")));
+  folder.write_text("tokenizer.model", joined(tiktoken_lines(), "\r\n\n"));
   const std::string text = "Hello, world <|eot_id|>";
   EXPECT_EQ(folder.open()->encode(text),
             open_tokenizer(fixture("tokenizers/tiktoken"))->encode(text));
@@ -353,7 +361,7 @@ TEST(DamagedSentencePiece, ATruncatedModelIsAnErrorOrStillAModel) {
   int errors = 0;
   for (size_t size = 1; size < whole.size(); size += 97) {
     TemporaryFolder folder;
-    folder.write("tokenizer.model", std::string_view(whole).substr(0, size));
+    folder.write_text("tokenizer.model", std::string_view(whole).substr(0, size));
     try {
       folder.open()->encode("Hello <s> world");
     } catch (const Error& error) {
@@ -366,9 +374,9 @@ TEST(DamagedSentencePiece, ATruncatedModelIsAnErrorOrStillAModel) {
 
 TEST(DamagedSentencePiece, OtherBytesAreNotAModel) {
   TemporaryFolder folder;
-  folder.write("tokenizer.model", "\n{\"pieces\": []}");
+  folder.write_text("tokenizer.model", "\n{\"pieces\": []}");
   expect_error(folder.error(), "tokenizer.model", "is not a valid SentencePiece model");
-  folder.write("tokenizer.model", "");
+  folder.write_text("tokenizer.model", "");
   expect_error(folder.error(), "tokenizer.model", "is empty");
 }
 

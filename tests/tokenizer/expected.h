@@ -109,12 +109,12 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  TemporaryFolder& write(const std::string& name, std::string_view content) {
+  TemporaryFolder& write_text(const std::string& name, std::string_view content) {
     std::ofstream(path_ / name, std::ios::binary) << content;
     return *this;
   }
   TemporaryFolder& write(const std::string& name, const nlohmann::json& content) {
-    return write(name, std::string_view(content.dump()));
+    return write_text(name, content.dump());
   }
   std::unique_ptr<Tokenizer> open() const { return open_tokenizer(path_); }
 

@@ -1,0 +1,172 @@
+#include "lowmem/data/hellaswag.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "data/text.h"
+#include "lowmem/core/error.h"
+#include "lowmem/data/jsonl.h"
+
+namespace lowmem {
+namespace {
+
+using nlohmann::json;
+
+const std::string kRemedy = "Repair or remove the line";
+
+std::string string_of(const json& object, const char* key, const std::string& where) {
+  if (!object.contains(key) || object[key].is_null()) return {};
+  if (!object[key].is_string())
+    throw Error(where + " " + key, "is not a string", kRemedy);
+  return object[key].get<std::string>();
+}
+
+// An integer, or the same in a string; "" and a missing label are the test split's.
+int label_of(const json& object, const std::string& where) {
+  if (!object.contains("label") || object["label"].is_null() || object["label"] == "")
+    return -1;
+  const json& label = object["label"];
+  if (label.is_number_integer()) {
+    const auto value = label.get<int64_t>();
+    if (value >= 0 && value < 4) return static_cast<int>(value);
+  } else if (label.is_string()) {
+    const auto text = label.get<std::string>();
+    if (text.size() == 1 && text[0] >= '0' && text[0] <= '3') return text[0] - '0';
+  }
+  throw Error(where + " label = " + label.dump(), "is not a number from 0 to 3", kRemedy);
+}
+
+HellaSwagRow row_of(const json& object, int64_t number, const std::string& where) {
+  HellaSwagRow row;
+  row.index = number;
+  if (object.contains("ind") && object["ind"].is_number_integer())
+    row.index = object["ind"].get<int64_t>();
+  row.activity_label = string_of(object, "activity_label", where);
+  row.context_a = string_of(object, "ctx_a", where);
+  row.context_b = string_of(object, "ctx_b", where);
+  row.context = string_of(object, "ctx", where);
+  if (row.context.empty() && row.context_a.empty())
+    throw Error(where + " ctx", "is missing, and so is ctx_a", kRemedy);
+  if (row.context.empty()) row.context = row.context_a + " " + row.context_b;
+
+  const bool four = object.contains("endings") && object["endings"].is_array() &&
+                    object["endings"].size() == 4 &&
+                    std::all_of(object["endings"].begin(), object["endings"].end(),
+                                [](const json& ending) { return ending.is_string(); });
+  if (!four) throw Error(where + " endings", "is not a list of four strings", kRemedy);
+  for (size_t i = 0; i < 4; ++i) row.endings[i] = object["endings"][i].get<std::string>();
+  row.label = label_of(object, where);
+  if (row.label < 0)
+    throw Error(where + " label", "is missing: the row cannot be trained or scored on",
+                "Use the train or val split");
+  return row;
+}
+
+// The harness's preprocess(): wikihow's titles and bracketed remarks go.
+std::string clean(const std::string& raw) {
+  std::string text = text::replace(text::strip(raw), " [title]", ". ");
+  std::string kept;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text[at] == '[' ? text.find(']', at) : std::string::npos;
+    // A remark ends on its line, as a regular expression's dot does.
+    if (end != std::string::npos && text.find('\n', at) >= end) {
+      at = end + 1;
+    } else {
+      kept.push_back(text[at++]);
+    }
+  }
+  return text::replace(kept, "  ", " ");
+}
+
+Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
+                   int64_t max_length, bool& truncated) {
+  const std::string& ending = row.endings[static_cast<size_t>(row.label)];
+  const size_t context = tokenizer.encode(row.context).size();
+
+  Example example;
+  if (tokenizer.adds_bos() && tokenizer.bos_id())
+    example.ids.push_back(*tokenizer.bos_id());
+  const auto text = tokenizer.encode(row.context + " " + ending);
+  example.ids.insert(example.ids.end(), text.begin(), text.end());
+  if (tokenizer.eos_id()) example.ids.push_back(*tokenizer.eos_id());
+
+  const auto longest = static_cast<size_t>(max_length);
+  truncated = example.ids.size() > longest;
+  if (truncated) example.ids.resize(longest);
+  // With BOS in front, position `context` is that of the context's last token, which
+  // predicts the ending's first.
+  example.labels.assign(example.ids.size(), kIgnoreLabel);
+  for (size_t i = context; i + 1 < example.ids.size(); ++i)
+    example.labels[i] = example.ids[i + 1];
+  return example;
+}
+
+}  // namespace
+
+std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path,
+                                         int64_t limit) {
+  JsonlReader reader(path);
+  std::vector<HellaSwagRow> rows;
+  json object;
+  while ((limit == 0 || static_cast<int64_t>(rows.size()) < limit) && reader.next(object))
+    rows.push_back(row_of(object, static_cast<int64_t>(rows.size()), reader.where()));
+  if (rows.empty())
+    throw Error(path.string(), "has no rows", "Give a HellaSwag JSONL file");
+  return rows;
+}
+
+std::vector<Example> hellaswag_examples(const std::vector<HellaSwagRow>& rows,
+                                        const Tokenizer& tokenizer, int64_t max_length,
+                                        ExampleCounts& counts) {
+  std::vector<Example> examples;
+  for (const HellaSwagRow& row : rows) {
+    bool truncated = false;
+    Example example = example_of(row, tokenizer, max_length, truncated);
+    counts.truncated += truncated;
+    if (example.labelled() == 0)
+      ++counts.dropped;
+    else
+      examples.push_back(std::move(example));
+  }
+  return examples;
+}
+
+EvalItem eval_item(const HellaSwagRow& row) {
+  const std::string context =
+      row.context_a.empty() && row.context_b.empty()
+          ? row.context + " "
+          : row.context_a + " " + text::capitalize(row.context_b);
+  EvalItem item{row.index, row.label, clean(row.activity_label + ": " + context), {}};
+  for (size_t i = 0; i < 4; ++i) item.choices[i] = clean(row.endings[i]);
+  return item;
+}
+
+ScoredText encode_choice(const Tokenizer& tokenizer, const std::string& query,
+                         const std::string& choice, bool bos) {
+  const std::string_view spaces = text::trailing_space(query);
+  const std::string context = query.substr(0, query.size() - spaces.size());
+  const std::string continuation = std::string(spaces) + " " + choice;
+
+  std::vector<int32_t> front;
+  if (bos && tokenizer.bos_id()) front.push_back(*tokenizer.bos_id());
+  ScoredText scored;
+  // An empty query is asked after the token that begins, or else ends, a text.
+  if (query.empty()) {
+    const auto prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
+    scored.ids.push_back(prefix.value_or(0));
+    const auto ids = tokenizer.encode(continuation);
+    scored.ids.insert(scored.ids.end(), ids.begin(), ids.end());
+    scored.context = 1;
+    return scored;
+  }
+  scored.ids = front;
+  const auto whole = tokenizer.encode(context + continuation);
+  scored.ids.insert(scored.ids.end(), whole.begin(), whole.end());
+  scored.context =
+      static_cast<int64_t>(front.size() + tokenizer.encode(context).size());
+  return scored;
+}
+
+int64_t choice_length(const std::string& choice) { return text::length(choice); }
+
+}  // namespace lowmem
