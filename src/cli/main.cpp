@@ -1,5 +1,6 @@
 #include <CLI/CLI.hpp>
 
+#include <csignal>
 #include <exception>
 #include <new>
 #include <string>
@@ -44,6 +45,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   lowmem::log::set_up(false);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an Error, not a signal
   lowmem::engine::memory_meter::install();
   try {
     return lowmem::cli::run(argc, argv);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <system_error>
+#include <vector>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
@@ -28,17 +29,32 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
     throw Error(path.string(), "is " + format_bytes(size) + " long, more than the " +
                                    format_bytes(max_bytes) + " such a file may have",
                 "Check that this is the file you meant");
+  // In pieces, since what is not a regular file has no size to check beforehand.
   std::string text;
   text.reserve(code ? 0 : static_cast<size_t>(size));
-  text.assign(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+  std::vector<char> piece(1 << 16);
+  while (in.read(piece.data(), static_cast<std::streamsize>(piece.size())) ||
+         in.gcount() > 0) {
+    text.append(piece.data(), static_cast<size_t>(in.gcount()));
+    if (static_cast<int64_t>(text.size()) > max_bytes)
+      throw Error(path.string(),
+                  "is longer than the " + format_bytes(max_bytes) + " such a file may have",
+                  "Check that this is the file you meant");
+  }
   if (in.bad()) throw Error(path.string(), "could not be read to its end", "Check the disk");
   return text;
 }
 
 nlohmann::json read_json(const std::filesystem::path& path) {
   const std::string text = read_file(path);
+  if (text.find('\0') != std::string::npos)
+    throw Error(path.string(), "holds a NUL byte, which JSON cannot",
+                "Repair the file, or fetch it again");
   try {
     return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::out_of_range&) {
+    throw Error(path.string(), "holds a number that no computer number can hold",
+                "Repair the file, or fetch it again");
   } catch (const nlohmann::json::parse_error& error) {
     const size_t at = std::min(error.byte, text.size());
     const auto line =

@@ -2,11 +2,18 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string>
 #include <utility>
 
+#include "lowmem/core/error.h"
 #include "lowmem/core/random.h"
 
 namespace lowmem {
+namespace {
+
+constexpr uint64_t kStream = uint64_t{0x73687566} << 32;  // "shuf": plus the epoch
+
+}  // namespace
 
 Batches::Batches(int64_t rows, int64_t batch_size, bool shuffle, uint64_t seed)
     : rows_(rows), batch_size_(batch_size), shuffle_(shuffle), seed_(seed) {
@@ -18,7 +25,7 @@ void Batches::order_epoch() {
   order_.resize(static_cast<size_t>(rows_));
   std::iota(order_.begin(), order_.end(), int64_t{0});
   if (!shuffle_) return;
-  Random random(seed_, static_cast<uint64_t>(cursor_.epoch));
+  Random random(seed_, kStream + static_cast<uint64_t>(cursor_.epoch));
   for (size_t i = order_.size(); i > 1; --i)
     std::swap(order_[i - 1], order_[random.below(static_cast<uint32_t>(i))]);
 }
@@ -39,6 +46,11 @@ int64_t Batches::steps_per_epoch() const {
 }
 
 void Batches::seek(Cursor cursor) {
+  if (cursor.epoch < 0 || cursor.offset < 0 || cursor.offset > rows_)
+    throw Error("row " + std::to_string(cursor.offset) + " of epoch " +
+                    std::to_string(cursor.epoch),
+                "is no place in epochs of " + std::to_string(rows_) + " rows",
+                "Go on with the training data that the run began with");
   cursor_ = cursor;
   order_epoch();
 }

@@ -75,7 +75,8 @@ void write_context(Random& random, const Topic& topic, Row& row) {
 }
 
 // Four rows with the same endings, of four topics; each ending is right in one of them.
-void write_group(Random& random, std::set<std::string>& contexts, std::vector<Row>& rows) {
+void write_group(Random& random, std::set<std::string>& contexts,
+                 std::vector<Row>& rows) {
   std::array<size_t, kTopics.size()> order;
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
   shuffle(random, order);

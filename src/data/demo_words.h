@@ -23,7 +23,7 @@ struct Person {
 constexpr std::array<Topic, 10> kTopics = {{
     {"Baking bread",
      {"kitchen", "bakery"},
-     {"flour", "oven", "apron", "yeast"},
+     {"flour", "tray", "apron", "yeast"},
      {"kneads", "bakes", "slices"},
      {"dough", "loaf", "roll"}},
     {"Washing cars",
@@ -32,12 +32,12 @@ constexpr std::array<Topic, 10> kTopics = {{
      {"rinses", "polishes", "dries"},
      {"windshield", "hood", "bumper"}},
     {"Playing guitar",
-     {"stage", "studio"},
+     {"theater", "studio"},
      {"guitar", "amplifier", "microphone", "speaker"},
      {"plays", "hums", "performs"},
      {"song", "tune", "melody"}},
     {"Catching fish",
-     {"lake", "pier"},
+     {"boathouse", "harbor"},
      {"rod", "hook", "bait", "net"},
      {"catches", "releases", "weighs"},
      {"trout", "salmon", "pike"}},
@@ -57,7 +57,7 @@ constexpr std::array<Topic, 10> kTopics = {{
      {"splits", "stacks", "chops"},
      {"logs", "branches", "planks"}},
     {"Riding horses",
-     {"stable", "ranch"},
+     {"stable", "barn"},
      {"saddle", "bridle", "hay", "reins"},
      {"mounts", "feeds", "leads"},
      {"horse", "pony", "mare"}},
@@ -89,14 +89,15 @@ constexpr std::array<Person, 10> kPeople = {{{"man", "he"},
 constexpr std::array<std::string_view, 6> kContexts = {
     "A %person is in the %place. %Pronoun picks up the %tool and the %other.",
     "A %person walks to the %place with the %tool. %Pronoun needs the %other too.",
-    "We see a %person in the %place. The %tool is there and %pronoun looks for the %other.",
+    "We see a %person in the %place. The %tool is there and %pronoun looks for the "
+    "%other.",
     "In the %place a %person shows the %tool to us. Then %pronoun puts down the %other.",
     "The %tool and the %other are ready. A %person comes to the %place.",
     "A %person is %activity in the %place. After a while %pronoun takes the %tool.",
 };
 
-constexpr std::array<std::string_view, 4> kStarts = {"%pronoun", "the %person",
-                                                     "then %pronoun", "after that %pronoun"};
+constexpr std::array<std::string_view, 4> kStarts = {
+    "%pronoun", "the %person", "then %pronoun", "after that %pronoun"};
 
 // In these, %verb and %object.
 constexpr std::array<std::string_view, 6> kEndings = {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "data/text.h"
 #include "lowmem/core/error.h"
@@ -33,7 +34,9 @@ int label_of(const json& object, const std::string& where) {
     const auto text = label.get<std::string>();
     if (text.size() == 1 && text[0] >= '0' && text[0] <= '3') return text[0] - '0';
   }
-  throw Error(where + " label = " + label.dump(), "is not a number from 0 to 3", kRemedy);
+  std::string shown = label.dump();
+  if (shown.size() > 40) shown = "(" + std::string(label.type_name()) + ")";
+  throw Error(where + " label = " + shown, "is not a number from 0 to 3", kRemedy);
 }
 
 HellaSwagRow row_of(const json& object, int64_t number, const std::string& where) {
@@ -47,7 +50,10 @@ HellaSwagRow row_of(const json& object, int64_t number, const std::string& where
   row.context = string_of(object, "ctx", where);
   if (row.context.empty() && row.context_a.empty())
     throw Error(where + " ctx", "is missing, and so is ctx_a", kRemedy);
-  if (row.context.empty()) row.context = row.context_a + " " + row.context_b;
+  if (row.context.empty()) {
+    row.context = row.context_a;
+    if (!row.context_b.empty()) row.context += " " + row.context_b;
+  }
 
   const bool four = object.contains("endings") && object["endings"].is_array() &&
                     object["endings"].size() == 4 &&
@@ -62,20 +68,23 @@ HellaSwagRow row_of(const json& object, int64_t number, const std::string& where
   return row;
 }
 
+// Every shortest "[...]" on one line goes, as re.sub(r"\[.*?\]", "", text) has it.
+std::string without_remarks(std::string_view text) {
+  std::string kept;
+  while (!text.empty()) {
+    const size_t open = text.find('[');
+    const size_t end = text.find_first_of("]\n", std::min(open, text.size()));
+    if (end == std::string_view::npos) break;  // so no later one closes either
+    kept += text.substr(0, text[end] == ']' ? open : end + 1);
+    text.remove_prefix(end + 1);
+  }
+  return kept += text;
+}
+
 // The harness's preprocess(): wikihow's titles and bracketed remarks go.
 std::string clean(const std::string& raw) {
-  std::string text = text::replace(text::strip(raw), " [title]", ". ");
-  std::string kept;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = text[at] == '[' ? text.find(']', at) : std::string::npos;
-    // A remark ends on its line, as a regular expression's dot does.
-    if (end != std::string::npos && text.find('\n', at) >= end) {
-      at = end + 1;
-    } else {
-      kept.push_back(text[at++]);
-    }
-  }
-  return text::replace(kept, "  ", " ");
+  const std::string text = text::replace(text::strip(raw), " [title]", ". ");
+  return text::replace(without_remarks(text), "  ", " ");
 }
 
 Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
@@ -88,7 +97,7 @@ Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
     example.ids.push_back(*tokenizer.bos_id());
   const auto text = tokenizer.encode(row.context + " " + ending);
   example.ids.insert(example.ids.end(), text.begin(), text.end());
-  if (tokenizer.eos_id()) example.ids.push_back(*tokenizer.eos_id());
+  example.ids.push_back(*tokenizer.eos_id());
 
   const auto longest = static_cast<size_t>(max_length);
   truncated = example.ids.size() > longest;
@@ -118,6 +127,10 @@ std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path,
 std::vector<Example> hellaswag_examples(const std::vector<HellaSwagRow>& rows,
                                         const Tokenizer& tokenizer, int64_t max_length,
                                         ExampleCounts& counts) {
+  if (!tokenizer.eos_id())
+    throw Error(
+        "the tokenizer", "names no EOS, which ends every training text",
+        "Name eos_token in tokenizer_config.json, or eos_token_id in config.json");
   std::vector<Example> examples;
   for (const HellaSwagRow& row : rows) {
     bool truncated = false;
@@ -132,10 +145,9 @@ std::vector<Example> hellaswag_examples(const std::vector<HellaSwagRow>& rows,
 }
 
 EvalItem eval_item(const HellaSwagRow& row) {
-  const std::string context =
-      row.context_a.empty() && row.context_b.empty()
-          ? row.context + " "
-          : row.context_a + " " + text::capitalize(row.context_b);
+  const std::string context = row.context_a.empty() && row.context_b.empty()
+                                  ? row.context + " "
+                                  : row.context_a + " " + text::capitalize(row.context_b);
   EvalItem item{row.index, row.label, clean(row.activity_label + ": " + context), {}};
   for (size_t i = 0; i < 4; ++i) item.choices[i] = clean(row.endings[i]);
   return item;
@@ -145,25 +157,25 @@ ScoredText encode_choice(const Tokenizer& tokenizer, const std::string& query,
                          const std::string& choice, bool bos) {
   const std::string_view spaces = text::trailing_space(query);
   const std::string context = query.substr(0, query.size() - spaces.size());
-  const std::string continuation = std::string(spaces) + " " + choice;
-
-  std::vector<int32_t> front;
-  if (bos && tokenizer.bos_id()) front.push_back(*tokenizer.bos_id());
   ScoredText scored;
-  // An empty query is asked after the token that begins, or else ends, a text.
-  if (query.empty()) {
-    const auto prefix = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
-    scored.ids.push_back(prefix.value_or(0));
-    const auto ids = tokenizer.encode(continuation);
-    scored.ids.insert(scored.ids.end(), ids.begin(), ids.end());
-    scored.context = 1;
-    return scored;
+  scored.ids = tokenizer.encode(context + std::string(spaces) + " " + choice);
+  const size_t known = context.empty() ? 0 : tokenizer.encode(context).size();
+  scored.context = static_cast<int64_t>(std::min(known, scored.ids.size()));
+
+  // The first token is predicted from nothing, so a query without tokens is asked after
+  // the token that begins, or else ends, a text.
+  auto front = bos ? tokenizer.bos_id() : std::nullopt;
+  if (known == 0 && !front)
+    front = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
+  if (known == 0 && !front)
+    throw Error("the tokenizer", "names neither BOS nor EOS, which an empty query needs",
+                "Name bos_token in tokenizer_config.json, or remove rows without text");
+  if (!front) return scored;
+  if (scored.ids.empty() || scored.ids.front() != *front) {
+    scored.ids.insert(scored.ids.begin(), *front);
+    ++scored.context;
   }
-  scored.ids = front;
-  const auto whole = tokenizer.encode(context + continuation);
-  scored.ids.insert(scored.ids.end(), whole.begin(), whole.end());
-  scored.context =
-      static_cast<int64_t>(front.size() + tokenizer.encode(context).size());
+  scored.context = std::max<int64_t>(1, scored.context);
   return scored;
 }
 

@@ -6,6 +6,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
+#include "tokenizer/utf8.h"
 
 namespace lowmem {
 namespace {
@@ -54,12 +55,21 @@ std::string JsonlReader::where() const {
   return path_.string() + " line " + std::to_string(line_);
 }
 
+// A failing disk is an exception of the buffer's.
+int JsonlReader::next_byte() {
+  try {
+    return in_.rdbuf()->sbumpc();
+  } catch (const std::ios_base::failure&) {
+    throw Error(where(), "cannot be read", "Check the disk, and that this is a file");
+  }
+}
+
 // std::getline with a bound on the length.
 bool JsonlReader::read_line() {
   text_.clear();
   ++line_;
-  std::streambuf& buffer = *in_.rdbuf();
-  for (int c = buffer.sbumpc();; c = buffer.sbumpc()) {
+  while (true) {
+    const int c = next_byte();
     if (c == std::char_traits<char>::eof()) return !text_.empty();
     if (c == '\n') return true;
     if (text_.size() == kLongestLine)
@@ -74,16 +84,13 @@ bool JsonlReader::next(nlohmann::json& object) {
     if (!read_line()) return false;
   } while (text_.find_first_not_of(" \t\r") == std::string::npos);
   const std::string remedy = "Repair or remove the line";
+  if (!tokenization::is_utf8(text_)) throw Error(where(), "is not UTF-8", remedy);
   if (is_too_deep(text_))
     throw Error(where(), "is nested deeper than " + std::to_string(kDeepest), remedy);
   try {
     object = nlohmann::json::parse(text_);
-  } catch (const nlohmann::json::parse_error& error) {
-    const std::string what = error.what();
-    throw Error(where(),
-                what.find("UTF-8") != std::string::npos ? "is not UTF-8"
-                                                        : "is not valid JSON",
-                remedy);
+  } catch (const nlohmann::json::exception&) {  // numbers too large are not parse errors
+    throw Error(where(), "is not valid JSON", remedy);
   }
   if (!object.is_object()) throw Error(where(), "is not a JSON object", remedy);
   return true;

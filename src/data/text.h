@@ -4,18 +4,23 @@
 #include <string>
 #include <string_view>
 
-// Python's string methods, where a rule of the field is written in them. Text is UTF-8 and
-// has been checked.
+// Python's string methods, where a rule of the field is written in them. Text is UTF-8
+// and has been checked. Each is O(n).
 namespace lowmem::text {
 
-// str.strip(): white space as Unicode has it, at both ends.
-std::string strip(const std::string& text);
-// The white space at the end alone.
+// str.strip(): the characters of str.isspace(), at both ends.
+std::string strip(std::string_view text);
+
+// What str.rstrip() takes away.
 std::string_view trailing_space(std::string_view text);
-// str.capitalize(): the first character upper case, the rest lower.
-std::string capitalize(const std::string& text);
-// str.replace().
-std::string replace(std::string text, std::string_view from, std::string_view to);
+
+// str.capitalize(): the first character in title case, the rest in lower case, with the
+// characters that become several and the Greek final sigma.
+std::string capitalize(std::string_view text);
+
+// str.replace(): each `from`, which is not empty, found from left to right.
+std::string replace(std::string_view text, std::string_view from, std::string_view to);
+
 // len().
 int64_t length(std::string_view text);
 

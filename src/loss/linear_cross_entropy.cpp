@@ -15,13 +15,17 @@ struct Slice {
   at::Tensor logits;  // [M, end - begin] fp32
 };
 
+// `weight_gradient` may be undefined.
 int64_t slice_rows(const at::Tensor& hidden, const at::Tensor& weight,
-                   const LossOptions& options) {
+                   const at::Tensor& weight_gradient, const LossOptions& options) {
   if (!options.chunked) return weight.size(0);
   const int64_t element = hidden.element_size();
   // fp32 logits or probabilities, and their copy in the compute type.
   int64_t row_bytes = hidden.size(0) * (4 + (element == 4 ? 0 : element));
   if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
+  // The product that is added to a gradient of another type.
+  if (weight_gradient.defined() && weight_gradient.scalar_type() != hidden.scalar_type())
+    row_bytes += weight.size(1) * element;
   return std::clamp<int64_t>(options.chunk_bytes / std::max<int64_t>(1, row_bytes), 1,
                              weight.size(0));
 }
@@ -29,8 +33,9 @@ int64_t slice_rows(const at::Tensor& hidden, const at::Tensor& weight,
 // Calls f(slice) over the whole vocabulary.
 template <class F>
 void for_slices(const at::Tensor& hidden, const at::Tensor& weight,
-                const LossOptions& options, F&& f) {
-  const int64_t rows = slice_rows(hidden, weight, options), vocabulary = weight.size(0);
+                const at::Tensor& weight_gradient, const LossOptions& options, F&& f) {
+  const int64_t rows = slice_rows(hidden, weight, weight_gradient, options);
+  const int64_t vocabulary = weight.size(0);
   for (int64_t begin = 0; begin < vocabulary; begin += rows) {
     Slice slice{begin, std::min(vocabulary, begin + rows), {}, {}};
     slice.weight = weight.slice(0, slice.begin, slice.end).to(hidden.scalar_type());
@@ -40,10 +45,19 @@ void for_slices(const at::Tensor& hidden, const at::Tensor& weight,
 }
 
 // Each label's column in the slice, and which rows have theirs in it: both [M].
-std::pair<at::Tensor, at::Tensor> labels_in(const Slice& slice, const at::Tensor& labels) {
+std::pair<at::Tensor, at::Tensor> labels_in(const Slice& slice,
+                                            const at::Tensor& labels) {
   const at::Tensor column = labels - slice.begin;
   const at::Tensor inside = column.ge(0).logical_and_(column.lt(slice.end - slice.begin));
   return {column.clamp(0, slice.end - slice.begin - 1), inside};
+}
+
+// sum += a @ b; in place where the types are equal.
+void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b) {
+  if (sum.scalar_type() == a.scalar_type())
+    sum.addmm_(a, b);
+  else
+    sum.add_(at::mm(a, b));
 }
 
 struct RowStatistics {
@@ -58,7 +72,7 @@ RowStatistics row_statistics(const at::Tensor& hidden, const at::Tensor& weight,
   at::Tensor largest = at::full({rows}, -std::numeric_limits<float>::infinity(), fp32);
   at::Tensor sum = at::zeros({rows}, fp32);  // of exp(logit - largest)
   at::Tensor label_logit = at::zeros({rows}, fp32);
-  for_slices(hidden, weight, options, [&](Slice& slice) {
+  for_slices(hidden, weight, {}, options, [&](Slice& slice) {
     const auto [column, inside] = labels_in(slice, labels);
     const at::Tensor own = slice.logits.gather(1, column.unsqueeze(1)).squeeze(1);
     label_logit = at::where(inside, own, label_logit);
@@ -86,7 +100,7 @@ Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options
 
   at::Tensor gradient = at::zeros(hidden.sizes(), hidden.options().dtype(at::kFloat));
   at::Tensor weight_rows = weight_gradient;
-  for_slices(hidden, weight, options, [&](Slice& slice) {
+  for_slices(hidden, weight, weight_gradient, options, [&](Slice& slice) {
     // d loss / d logits = (softmax - one-hot) * scale
     at::Tensor& p = slice.logits;
     p.sub_(rows.log_sum_exp.unsqueeze(1)).exp_();
@@ -95,7 +109,7 @@ Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options
     const at::Tensor d_logits = p.mul_(scale).to(hidden.scalar_type());
     if (wants_hidden) gradient.add_(at::mm(d_logits, slice.weight));
     if (weight_rows.defined())
-      weight_rows.slice(0, slice.begin, slice.end).add_(at::mm(d_logits.t(), hidden));
+      add_product(weight_rows.slice(0, slice.begin, slice.end), d_logits.t(), hidden);
   });
   if (wants_hidden) loss.hidden_gradient = gradient.to(hidden.scalar_type());
   return loss;

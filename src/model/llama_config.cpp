@@ -127,6 +127,9 @@ void read_rope(const Reader& in, const std::string& where, LlamaConfig& config) 
   config.rope_theta = in.positive("rope_theta", 10000.0);
   const char* key = in.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!in.has(key)) return;
+  if (in.has("rope_parameters") && in.has("rope_scaling") &&
+      in.at("rope_parameters") != in.at("rope_scaling"))
+    in.fail("rope_scaling", "contradicts rope_parameters", "Remove one of the two");
   if (!in.at(key).is_object()) in.fail(key, "must be an object");
   const Reader rope(in.at(key), where + " " + key);
   config.rope_theta = rope.positive("rope_theta", config.rope_theta);

@@ -45,7 +45,7 @@ void fill(std::vector<float>& out, const WeightSpec& spec, uint64_t seed, uint64
   out.resize((size + 3) / 4 * 4);
   const auto threads =
       static_cast<size_t>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
-  const size_t share = (out.size() / threads + 3) / 4 * 4;
+  const size_t share = (out.size() / threads + 4) / 4 * 4;  // at least 4
   std::vector<std::jthread> workers;
   for (size_t at = 0; at < out.size(); at += share)
     workers.emplace_back([&, at] {

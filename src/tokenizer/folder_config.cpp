@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lowmem::tokenization {
@@ -17,7 +18,7 @@ template <class Read>
 void with_file(const std::filesystem::path& folder, const char* name, const Read& read) {
   const std::filesystem::path path = folder / name;
   if (!std::filesystem::exists(path)) return;
-  const nlohmann::json document = load_json(path);
+  const nlohmann::json document = read_json(path);
   read(JsonField(document, path));
 }
 

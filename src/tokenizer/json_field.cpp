@@ -1,18 +1,8 @@
 #include "tokenizer/json_field.h"
 
 #include "lowmem/core/error.h"
-#include "lowmem/core/files.h"
 
 namespace lowmem::tokenization {
-
-nlohmann::json load_json(const std::filesystem::path& path) {
-  try {
-    return read_json(path);
-  } catch (
-      const nlohmann::json::exception&) {  // such as a number beyond a double's range
-    throw Error(path.string(), "is not valid JSON", kFetchAgain);
-  }
-}
 
 const std::string& JsonField::string() const {
   if (!value_->is_string()) fail("is not a string");

@@ -9,9 +9,6 @@
 
 namespace lowmem::tokenization {
 
-// The file as JSON. Throws Error naming the path.
-nlohmann::json load_json(const std::filesystem::path& path);
-
 // A value of a JSON file that knows where it stands, so that errors name file and key:
 // "model/tokenizer.json model.merges[3]". Refers to the document, which must outlive it.
 class JsonField {

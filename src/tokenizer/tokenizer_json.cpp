@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model.h"
@@ -192,7 +193,7 @@ class JsonTokenizer : public Tokenizer {
 
 std::unique_ptr<Tokenizer> open_tokenizer_json(const std::filesystem::path& path,
                                                const FolderConfig& config) {
-  const nlohmann::json document = load_json(path);
+  const nlohmann::json document = read_json(path);
   return std::make_unique<JsonTokenizer>(JsonField(document, path), config);
 }
 

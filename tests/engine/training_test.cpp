@@ -1,52 +1,15 @@
 // Loss curves against transformers with torch.optim (and the seed's Adafactor rule in
 // PyTorch), through tests/fixtures/training.
-#include "lowmem/config/overrides.h"
+#include "support/training.h"
+
 #include "lowmem/engine/step.h"
 #include "lowmem/optim/schedule.h"
-#include "support/tensors.h"
 
 namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
 using test::fixture;
-
-MicroBatch micro_batch(const model::Llama& llama, const json& sequences) {
-  std::vector<std::vector<int32_t>> ids;
-  std::vector<int64_t> labelled, labels;
-  int64_t token = 0;
-  for (const json& sequence : sequences) {
-    ids.push_back(sequence.at("ids").get<std::vector<int32_t>>());
-    for (const int64_t label : sequence.at("labels").get<std::vector<int64_t>>()) {
-      if (label >= 0) {
-        labelled.push_back(token);
-        labels.push_back(label);
-      }
-      ++token;
-    }
-  }
-  return {test::pack(llama, ids), at::tensor(labelled, at::kLong),
-          at::tensor(labels, at::kLong)};
-}
-
-OptimizerConfig optimizer_config(const json& curve) {
-  RunConfig config;
-  for (const auto& [key, value] : curve.at("optimizer").items()) {
-    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
-    if (key == "betas") {
-      config.optimizer.beta1 = value[0].get<double>();
-      config.optimizer.beta2 = value[1].get<double>();
-    } else {
-      set_key(config, "optimizer." + key, text);
-    }
-  }
-  if (curve.contains("schedule") && !curve.at("schedule").is_null()) {
-    const json& schedule = curve.at("schedule");
-    set_key(config, "optimizer.schedule", schedule.at("name").get<std::string>());
-    config.optimizer.warmup_steps = schedule.value("warmup_steps", 0);
-  }
-  return config.optimizer;
-}
 
 struct Policies {
   ActivationsMode activations = ActivationsMode::kKeep;
@@ -66,7 +29,7 @@ void expect_curve(const std::string& name, const Policies& policies, double tole
       test::load_model(fixture("models") / curve.at("model").get<std::string>(),
                        {type("dtype"), type("compute_dtype")});
   Parameters parameters(*llama, {curve.at("train").get<std::string>()});
-  const OptimizerConfig config = optimizer_config(curve);
+  const OptimizerConfig config = test::optimizer_config(curve);
   const auto optimizer = optim::make_optimizer(config, 42);
   const double clip = curve.value("clip_norm", json()).is_number()
                           ? curve.at("clip_norm").get<double>()
@@ -79,14 +42,7 @@ void expect_curve(const std::string& name, const Policies& policies, double tole
 
   const json& losses = curve.at("loss");
   for (size_t i = 0; i < losses.size(); ++i) {
-    std::vector<MicroBatch> batch;
-    const json& rows = batches[i];
-    for (size_t at = 0; at < rows.size(); at += policies.micro_batch) {
-      json part = json::array();
-      for (size_t k = at; k < std::min(rows.size(), at + policies.micro_batch); ++k)
-        part.push_back(rows[k]);
-      batch.push_back(micro_batch(*llama, part));
-    }
+    const auto batch = test::micro_batches(*llama, batches[i], policies.micro_batch);
     const auto number = static_cast<int64_t>(i);
     EXPECT_NEAR(schedule.at(number), curve.at("lr")[i].get<double>(), 1e-12);
     const StepResult result = step.run(batch, {number, schedule.at(number), 1});
@@ -110,21 +66,20 @@ class LossCurve : public testing::TestWithParam<const char*> {};
 TEST_P(LossCurve, EqualsTheReferenceAtEveryStep) { expect_curve(GetParam(), {}, 1e-4); }
 
 TEST_P(LossCurve, IsTheSameForMicroBatches) {
-  for (const size_t size : {1, 3})
-    expect_curve(GetParam(), {.micro_batch = size}, 1e-4);
+  for (const size_t size : {1, 3}) expect_curve(GetParam(), {.micro_batch = size}, 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Optimizers, LossCurve,
     testing::Values("llama2_tiny_layers_adam", "llama2_tiny_layers_adamw",
                     "llama2_tiny_layers_sgd", "llama2_tiny_layers_adafactor",
-                    "llama2_tiny_all_adam", "llama2_tiny_all_adamw", "llama2_tiny_all_sgd",
-                    "llama2_tiny_all_adafactor", "llama32_tiny_layers_adam",
-                    "llama32_tiny_layers_adamw", "llama32_tiny_layers_sgd",
-                    "llama32_tiny_layers_adafactor", "llama32_tiny_all_adam",
-                    "llama32_tiny_all_adamw", "llama32_tiny_all_sgd",
-                    "llama32_tiny_all_adafactor", "clip_norm", "schedule_linear",
-                    "schedule_cosine"),
+                    "llama2_tiny_all_adam", "llama2_tiny_all_adamw",
+                    "llama2_tiny_all_sgd", "llama2_tiny_all_adafactor",
+                    "llama32_tiny_layers_adam", "llama32_tiny_layers_adamw",
+                    "llama32_tiny_layers_sgd", "llama32_tiny_layers_adafactor",
+                    "llama32_tiny_all_adam", "llama32_tiny_all_adamw",
+                    "llama32_tiny_all_sgd", "llama32_tiny_all_adafactor", "clip_norm",
+                    "schedule_linear", "schedule_cosine"),
     [](const auto& given) { return std::string(given.param); });
 
 TEST(MixedPrecision, StaysCloseToAutocast) { expect_curve("mixed_precision", {}, 5e-3); }

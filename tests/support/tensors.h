@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -19,11 +20,17 @@ inline double relative_difference(const at::Tensor& a, const at::Tensor& b) {
   return ((got - want).abs().max() / want.abs().max()).item<double>();
 }
 
+// Numbers of the standard normal distribution, the same for the same seed.
+inline at::Tensor normal(at::IntArrayRef shape, uint64_t seed,
+                         at::ScalarType dtype = at::kFloat) {
+  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::kDouble)
+      .to(dtype);
+}
+
 // A model folder, loaded.
 inline std::unique_ptr<model::Llama> load_model(const std::filesystem::path& folder,
                                                 model::ModelOptions options = {}) {
-  auto llama =
-      std::make_unique<model::Llama>(model::read_llama_config(folder), options);
+  auto llama = std::make_unique<model::Llama>(model::read_llama_config(folder), options);
   model::load_weights(*llama, folder);
   return llama;
 }
@@ -34,7 +41,13 @@ inline model::Packed pack(const model::Llama& llama,
   return llama.pack(views);
 }
 
+// A list of numbers, or of such lists, in float64.
 inline at::Tensor tensor_of(const nlohmann::json& numbers) {
+  if (numbers.at(0).is_array()) {
+    std::vector<at::Tensor> rows;
+    for (const auto& row : numbers) rows.push_back(tensor_of(row));
+    return at::stack(rows);
+  }
   return at::tensor(numbers.get<std::vector<double>>(), at::kDouble);
 }
 

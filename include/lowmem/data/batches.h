@@ -14,14 +14,16 @@ class Batches {
     int64_t offset = 0;  // rows of the epoch already taken
   };
 
+  // `rows` and `batch_size` > 0. Unshuffled, the rows come in file order.
   Batches(int64_t rows, int64_t batch_size, bool shuffle, uint64_t seed);
 
-  // Indices of the next batch's rows.
+  // Indices of the next batch's rows. An epoch begins with the call that takes its first
+  // batch: after the last one the cursor stands at the end of the epoch before.
   std::vector<int64_t> next();
   int64_t steps_per_epoch() const;
   int64_t epoch() const { return cursor_.epoch; }
   Cursor cursor() const { return cursor_; }
-  // Goes on from there, exactly.
+  // Goes on from there, exactly. Throws Error for a place that no epoch has.
   void seek(Cursor cursor);
 
  private:

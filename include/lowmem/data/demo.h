@@ -17,16 +17,17 @@ struct DemoSize {
   int64_t val_rows = 400;
 };
 
-// The embedded demo, all but the weights: HellaSwag rows of generated English, a tokenizer
-// for them and the configuration of a small Llama (120 thousand parameters).
+// The embedded demo, all but the weights: HellaSwag rows of generated English, a
+// tokenizer for them and the configuration of a small Llama (200 thousand parameters).
 //
 //   train.jsonl  val.jsonl                                      official HellaSwag schema
 //   model/config.json  model/tokenizer.json  model/tokenizer_config.json
 //
-// A context names a place and tools of one of 16 activities; the right ending is what one
+// A context names a place and tools of one of 10 activities; the right ending is what one
 // does there. The four endings differ in verb and object only. Four rows share their
-// endings and each ending is right in one of them, so that whoever looks at endings alone,
-// at their length too, is right in 25% of the rows. No two rows have the same context.
+// endings and each ending is right in one of them, so that whoever looks at endings
+// alone, at their length too, is right in 25% of the rows. No two rows have the same
+// context.
 //
 // The same bytes on every machine for the same seed.
 std::vector<DemoFile> demo_files(uint64_t seed, DemoSize size = {});

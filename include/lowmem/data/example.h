@@ -7,8 +7,8 @@ namespace lowmem {
 
 constexpr int32_t kIgnoreLabel = -100;
 
-// One sequence to learn from. labels[i] is the token to be predicted at position i, the one
-// after ids[i]; kIgnoreLabel where nothing is learned.
+// One sequence to learn from. labels[i] is the token to be predicted at position i, the
+// one after ids[i]; kIgnoreLabel where nothing is learned.
 struct Example {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;  // as many as ids

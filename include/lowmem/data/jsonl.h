@@ -8,9 +8,9 @@
 
 namespace lowmem {
 
-// Reads a JSONL file a line at a time: one object a line, blank lines skipped. Throws Error
-// naming file and line for what is not UTF-8, not JSON, not an object, longer than 16 MiB,
-// or nested deeper than 32.
+// Reads a JSONL file a line at a time: one object a line, blank lines skipped. Throws
+// Error naming file and line for what is not UTF-8, not JSON, not an object, longer than
+// 16 MiB, or nested deeper than 32.
 class JsonlReader {
  public:
   explicit JsonlReader(const std::filesystem::path& path);
@@ -23,6 +23,7 @@ class JsonlReader {
 
  private:
   bool read_line();
+  int next_byte();
 
   std::filesystem::path path_;
   std::ifstream in_;

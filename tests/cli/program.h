@@ -1,0 +1,68 @@
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "lowmem/core/files.h"
+#include "lowmem/io/atomic_file.h"
+
+namespace lowmem::test {
+
+struct Outcome {
+  int status = 0;      // exit status, or 128 + signal
+  std::string output;  // standard output and error together
+};
+
+// Runs the program as a user would, through a shell.
+inline Outcome run_program(const std::string& arguments) {
+  const std::string command =
+      std::string(LOWMEM_TRAIN) + " " + arguments + " 2>&1 </dev/null";
+  Outcome outcome;
+  FILE* pipe = popen(command.c_str(), "r");
+  std::array<char, 4096> piece{};
+  for (size_t n = 0; (n = fread(piece.data(), 1, piece.size(), pipe)) > 0;)
+    outcome.output.append(piece.data(), n);
+  const int status = pclose(pipe);
+  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return outcome;
+}
+
+// A demo in a temporary folder, shared by the tests of a suite, and runs beside it.
+class DemoProgram : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder() = std::filesystem::temp_directory_path() /
+               ("lowmem-cli-" + std::to_string(getpid()));
+    const Outcome demo = run_program("demo " + folder().string());
+    ASSERT_EQ(demo.status, 0) << demo.output;
+  }
+  static void TearDownTestSuite() { std::filesystem::remove_all(folder()); }
+
+  static std::filesystem::path& folder() {
+    static std::filesystem::path path;
+    return path;
+  }
+  static std::string at(const std::string& name) { return (folder() / name).string(); }
+
+  // Overrides that make a quick training run called `name`.
+  static std::string quick(const std::string& name) {
+    return " model.path=" + at("model") + " data.train=" + at("train.jsonl") +
+           " run.dir=" + at("runs") + " run.name=" + name +
+           " model.dtype=fp32 model.compute_dtype=fp32 train.batch_size=4"
+           " train.max_steps=6 train.log_every=2 optimizer.lr=0.003 optimizer.name=adam ";
+  }
+  static std::filesystem::path folder_of(const std::string& run) {
+    return folder() / "runs" / run;
+  }
+  static nlohmann::json results(const std::string& name) {
+    return read_json(folder() / "runs" / name / "results.json");
+  }
+};
+
+}  // namespace lowmem::test

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "lowmem/core/error.h"
+#include "lowmem/tokenizer/tokenizer.h"
+
+namespace lowmem::test {
+
+// One token a byte, so that ids can be read off the text.
+class ByteTokenizer : public Tokenizer {
+ public:
+  static constexpr int32_t kBos = 256, kEos = 257;
+
+  explicit ByteTokenizer(bool adds_bos = true, bool has_bos = true, bool has_eos = true) {
+    adds_bos_ = adds_bos;
+    if (has_bos) bos_id_ = kBos;
+    if (has_eos) eos_id_ = kEos;
+  }
+  std::vector<int32_t> encode(std::string_view text) const override {
+    std::vector<int32_t> ids;
+    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
+    return ids;
+  }
+  std::string decode(const std::vector<int32_t>& ids) const override {
+    std::string text;
+    for (const int32_t id : ids)
+      if (id < 256) text.push_back(static_cast<char>(id));
+    return text;
+  }
+  int64_t vocab_size() const override { return 258; }
+};
+
+// A file that is gone with the test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& text) {
+    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
+    path_ = std::filesystem::path(::testing::TempDir()) /
+            (std::string("lowmem_") + test->test_suite_name() + "_" + test->name() +
+             std::to_string(count_++));
+    std::ofstream(path_, std::ios::binary) << text;
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  static inline int count_ = 0;
+  std::filesystem::path path_;
+};
+
+// What `action` throws, as "thing: problem"; "nothing" where it does not.
+template <class Action>
+std::string error_of(Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.thing() + ": " + error.problem();
+  }
+  return "nothing";
+}
+
+}  // namespace lowmem::test

@@ -1,0 +1,274 @@
+// No memory policy changes a bit of the result; what is trained, and what is left behind.
+#include "io/error_of.h"
+#include "lowmem/engine/memory_meter.h"
+#include "support/training.h"
+
+namespace lowmem::engine {
+namespace {
+
+using nlohmann::json;
+using test::fixture;
+
+struct Policies {
+  ActivationsMode activations = ActivationsMode::kKeep;
+  GradientsMode gradients = GradientsMode::kAccumulate;
+};
+
+constexpr Policies kPolicies[] = {
+    {ActivationsMode::kKeep, GradientsMode::kAccumulate},
+    {ActivationsMode::kKeep, GradientsMode::kUpdate},
+    {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
+    {ActivationsMode::kRecompute, GradientsMode::kUpdate},
+};
+
+using State = std::map<std::string, at::Tensor>;
+
+State copy_of(const model::Llama& llama) {
+  State state;
+  for (const auto& item : llama.named_parameters())
+    state[item.key()] = item.value().detach().clone();
+  return state;
+}
+
+// A model in training.
+struct Run {
+  std::unique_ptr<model::Llama> llama;
+  Parameters parameters;
+  std::unique_ptr<optim::Optimizer> optimizer;
+  std::unique_ptr<Activations> activations;
+  std::unique_ptr<Weights> weights = make_weights(WeightsMode::kResident);
+  std::unique_ptr<Gradients> gradients;
+  Step step;
+  double lr;
+
+  Run(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
+      const OptimizerConfig& config, const Policies& policies)
+      : llama(std::move(model)),
+        parameters(*llama, train),
+        optimizer(optim::make_optimizer(config, 42)),
+        activations(make_activations(policies.activations)),
+        gradients(make_gradients(policies.gradients, *optimizer, config.clip_norm)),
+        step(*llama, parameters, *activations, *weights, *gradients, {}),
+        lr(config.lr) {}
+
+  StepResult update(const std::vector<MicroBatch>& batch, int64_t number) {
+    return step.run(batch, {number, lr, 1});
+  }
+};
+
+std::unique_ptr<model::Llama> tiny(at::ScalarType dtype = at::kFloat) {
+  return test::load_model(fixture("models/llama32_tiny"), {dtype, dtype});
+}
+
+const json& batches() {
+  static const json file = read_json(fixture("training/batches.json"));
+  return file;
+}
+
+OptimizerConfig config_of(OptimizerKind kind, double lr) {
+  OptimizerConfig config;
+  config.name = kind;
+  config.lr = lr;
+  return config;
+}
+
+struct Case {
+  const char* name;
+  OptimizerKind optimizer;
+  at::ScalarType dtype;
+};
+struct Train {
+  const char* name;
+  const char* pattern;
+};
+
+class EveryPolicy : public testing::TestWithParam<std::tuple<Case, Train, size_t>> {};
+
+TEST_P(EveryPolicy, GivesTheSameBits) {
+  const auto& [optimizer, train, micro_batch] = GetParam();
+  std::vector<double> first_losses;
+  State first_weights;
+  for (const Policies& policies : kPolicies) {
+    Run run(tiny(optimizer.dtype), {train.pattern}, config_of(optimizer.optimizer, 0.002),
+            policies);
+    std::vector<double> losses;
+    for (int64_t i = 0; i < 10; ++i) {
+      const auto batch =
+          test::micro_batches(*run.llama, batches()[static_cast<size_t>(i)], micro_batch);
+      losses.push_back(run.update(batch, i).loss_sum);
+    }
+    const State weights = copy_of(*run.llama);
+    if (first_losses.empty()) {
+      first_losses = losses;
+      first_weights = weights;
+      continue;
+    }
+    EXPECT_EQ(losses, first_losses);
+    for (const auto& [name, weight] : weights)
+      EXPECT_TRUE(at::equal(weight, first_weights.at(name))) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Engine, EveryPolicy,
+    testing::Combine(
+        testing::Values(Case{"Adam", OptimizerKind::kAdam, at::kFloat},
+                        Case{"Adafactor", OptimizerKind::kAdafactor, at::kFloat},
+                        Case{"AdafactorBf16", OptimizerKind::kAdafactor, at::kBFloat16}),
+        testing::Values(Train{"Layers", "layers"}, Train{"All", "all"},
+                        Train{"OneMlp", "model.layers.1.mlp.*"}),
+        testing::Values<size_t>(8, 3)),
+    [](const auto& given) {
+      return std::string(std::get<0>(given.param).name) + std::get<1>(given.param).name +
+             "By" + std::to_string(std::get<2>(given.param));
+    });
+
+TEST(Training, ChangesEverySelectedWeightAndNoOther) {
+  for (const Policies& policies : kPolicies)
+    for (const char* pattern :
+         {"layers", "all", "model.layers.1.mlp.*", "model.norm.weight",
+          "model.embed_tokens.weight", "*q_proj*"}) {
+      Run run(tiny(), {pattern}, config_of(OptimizerKind::kAdam, 0.01), policies);
+      const State before = copy_of(*run.llama);
+      for (int64_t i = 0; i < 2; ++i)
+        run.update(test::micro_batches(*run.llama, batches()[static_cast<size_t>(i)], 3),
+                   i);
+      const std::string word = pattern;
+      for (const auto& [name, weight] : copy_of(*run.llama)) {
+        const bool selected = word == "all" ||
+                              (word == "layers" && name.starts_with("model.layers.")) ||
+                              matches(word, name);
+        EXPECT_EQ(at::equal(weight, before.at(name)), !selected)
+            << name << " with " << pattern;
+      }
+    }
+}
+
+TEST(Training, LeavesNoGradientBehind) {
+  for (const Policies& policies : kPolicies) {
+    Run run(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
+    run.update(test::micro_batches(*run.llama, batches()[0], 3), 0);
+    for (const auto& item : run.llama->named_parameters())
+      EXPECT_FALSE(item.value().grad().defined()) << item.key();
+  }
+}
+
+TEST(Training, ABatchWithoutALabelHasNoLossAndNoGradient) {
+  json batch = batches()[0];
+  for (json& sequence : batch)
+    for (json& label : sequence["labels"]) label = -100;
+  for (const Policies& policies : kPolicies) {
+    Run run(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
+    const State before = copy_of(*run.llama);
+    const StepResult result = run.update(test::micro_batches(*run.llama, batch, 3), 0);
+    EXPECT_EQ(result.loss_sum, 0);
+    EXPECT_EQ(result.labelled, 0);
+    EXPECT_EQ(result.grad_norm, 0);
+    for (const auto& [name, weight] : copy_of(*run.llama))
+      EXPECT_TRUE(at::equal(weight, before.at(name))) << name;
+  }
+}
+
+// How far all weights together move in one step of plain descent at rate 1.
+double distance_moved(double clip_norm, StepResult& result) {
+  OptimizerConfig config = config_of(OptimizerKind::kSgd, 1);
+  config.clip_norm = clip_norm;
+  Run run(tiny(), {"all"}, config, {});
+  const State before = copy_of(*run.llama);
+  result = run.update(test::micro_batches(*run.llama, batches()[0], 3), 0);
+  double squares = 0;
+  for (const auto& [name, weight] : copy_of(*run.llama))
+    squares += (weight.to(at::kDouble) - before.at(name)).square().sum().item<double>();
+  return std::sqrt(squares);
+}
+
+TEST(Clipping, ShortensALongGradientToTheLimitAndLeavesAShortOneAlone) {
+  StepResult unclipped, clipped, loose;
+  const double norm = distance_moved(0, unclipped);
+  EXPECT_NEAR(norm, unclipped.grad_norm, 1e-5 * norm);
+  EXPECT_NEAR(distance_moved(norm / 8, clipped), norm / 8, 1e-4 * norm);
+  EXPECT_EQ(clipped.grad_norm, unclipped.grad_norm);
+  EXPECT_EQ(distance_moved(norm * 2, loose), norm);
+}
+
+TEST(Parameters, RefusesAPatternThatMatchesNothingByName) {
+  const auto llama = tiny();
+  const Error error = test::error_of([&] {
+    Parameters(*llama, {"layers", "model.layers.9.*"});
+  });
+  EXPECT_EQ(error.thing(), "model.train = model.layers.9.*");
+}
+
+TEST(Parameters, HoldsTheSelectionOfAllPatternsOnce) {
+  const auto llama = tiny();
+  Parameters parameters(*llama, {"model.layers.0.*", "*.mlp.*", "model.norm.weight"});
+  int64_t elements = 0;
+  std::set<std::string> names;
+  for (const auto& slot : parameters.slots()) {
+    EXPECT_TRUE(slot.param.requires_grad()) << slot.name;
+    EXPECT_EQ(parameters.find(slot.param), &slot);
+    elements += slot.param.numel();
+    EXPECT_TRUE(names.insert(slot.name).second) << slot.name;
+  }
+  EXPECT_EQ(parameters.elements(), elements);
+  EXPECT_EQ(names.size(), 9u + 3u + 1u);
+  for (const auto& item : llama->named_parameters())
+    EXPECT_EQ(item.value().requires_grad(), names.contains(item.key())) << item.key();
+  EXPECT_EQ(parameters.find(llama->embedding()), nullptr);
+}
+
+TEST(Patterns, AStarStandsForAnyText) {
+  EXPECT_TRUE(matches("a", "a"));
+  EXPECT_TRUE(matches("*", ""));
+  EXPECT_TRUE(matches("a*b*c", "abbc"));
+  EXPECT_TRUE(matches("*ab", "aab"));
+  EXPECT_TRUE(matches("a**", "a"));
+  EXPECT_FALSE(matches("", "a"));
+  EXPECT_FALSE(matches("a", "ab"));
+  EXPECT_FALSE(matches("*b", "abc"));
+  EXPECT_FALSE(matches("a.b", "axb"));
+  EXPECT_FALSE(matches("ab*", "a"));
+}
+
+// Wide layers, few tokens: gradients outweigh everything but the weights.
+std::unique_ptr<model::Llama> wide() {
+  model::LlamaConfig config;
+  config.vocab_size = 64;
+  config.hidden_size = 128;
+  config.intermediate_size = 512;
+  config.num_hidden_layers = 6;
+  config.num_attention_heads = config.num_key_value_heads = 4;
+  config.head_dim = 32;
+  auto llama = std::make_unique<model::Llama>(config, model::ModelOptions{});
+  for (auto& item : llama->named_parameters())
+    item.value().copy_(test::normal(item.value().sizes(), 1) * 0.05);
+  return llama;
+}
+
+TEST(Memory, UpdatingAtOnceHoldsTheGradientsOfOneBlockInsteadOfAll) {
+  memory_meter::install();
+  json batch = json::array();
+  for (int row = 0; row < 2; ++row)
+    batch.push_back({{"ids", {1, 2, 3, 4}}, {"labels", {2, 3, 4, 5}}});
+  for (const size_t micro_batch : {2, 1}) {
+    std::map<GradientsMode, int64_t> extra;
+    int64_t gradients = 0;
+    for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
+      Run run(wide(), {"layers"}, config_of(OptimizerKind::kSgd, 0.01),
+              {ActivationsMode::kRecompute, mode});
+      gradients = run.parameters.elements() * 4;
+      const auto parts = test::micro_batches(*run.llama, batch, micro_batch);
+      run.update(parts, 0);
+      memory_meter::reset_peaks();
+      const int64_t before = memory_meter::current_bytes();
+      run.update(parts, 1);
+      extra[mode] = memory_meter::peak_bytes() - before;
+      EXPECT_EQ(memory_meter::current_bytes(), before);
+    }
+    EXPECT_GE(extra[GradientsMode::kAccumulate], gradients);
+    EXPECT_LE(extra[GradientsMode::kUpdate], gradients / 2);
+  }
+}
+
+}  // namespace
+}  // namespace lowmem::engine

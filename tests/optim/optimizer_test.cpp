@@ -1,0 +1,200 @@
+// Update rules against torch.optim and against themselves.
+#include "lowmem/optim/optimizer.h"
+
+#include <ATen/Parallel.h>
+
+#include "support/training.h"
+
+namespace lowmem::optim {
+namespace {
+
+using nlohmann::json;
+using test::normal, test::relative_difference, test::tensor_of;
+
+ParamSlot slot_of(const at::Tensor& start, uint32_t index = 3) {
+  return {"weight", index, start.clone(), {}, 0};
+}
+
+const json& reference() {
+  static const json file = read_json(test::fixture("training/optimizers.json"));
+  return file;
+}
+
+// The settings of a rule in the reference file.
+OptimizerConfig config_of(const std::string& name) {
+  json rule = reference().at("optimizers").at(name).at("options");
+  rule["name"] = name;
+  return test::optimizer_config({{"optimizer", rule}});
+}
+
+class Rule : public testing::TestWithParam<const char*> {
+ protected:
+  const OptimizerConfig config = config_of(GetParam());
+};
+
+TEST_P(Rule, FollowsTheFloat64ReferenceForTenUpdates) {
+  for (const char* kind : {"matrix", "vector"}) {
+    const json& want = reference()["optimizers"][GetParam()]["float64"][kind];
+    const auto optimizer = make_optimizer(config, 1);
+    ParamSlot slot = slot_of(tensor_of(reference()["start"][kind]).to(at::kFloat));
+    for (int64_t i = 0; i < 10; ++i) {
+      const auto at = static_cast<size_t>(i);
+      const at::Tensor gradient =
+          tensor_of(reference()["gradients"][kind][at]).to(at::kFloat);
+      optimizer->update(slot, gradient, {i, config.lr, 1});
+      EXPECT_LE(relative_difference(slot.param, tensor_of(want[at])), 1e-6)
+          << kind << ", update " << i;
+    }
+    EXPECT_EQ(slot.updates, 10);
+  }
+}
+
+TEST_P(Rule, StochasticRoundingOfBfloatWeightsIsRightOnAverage) {
+  constexpr int64_t kSeeds = 2000, kUpdates = 10;
+  for (const char* kind : {"matrix", "vector"}) {
+    const at::Tensor start = tensor_of(reference()["start"][kind]).to(at::kBFloat16);
+    std::vector<at::Tensor> gradients;
+    for (const json& gradient : reference()["gradients"][kind])
+      gradients.push_back(tensor_of(gradient).to(at::kFloat));
+
+    ParamSlot exact = slot_of(start.to(at::kFloat));
+    const auto without_noise = make_optimizer(config, 0);
+    at::Tensor unit = at::zeros_like(exact.param);  // the largest step between two bf16
+    for (int64_t i = 0; i < kUpdates; ++i) {
+      without_noise->update(exact, gradients[static_cast<size_t>(i)], {i, config.lr, 1});
+      const at::Tensor largest = exact.param.abs() * 1.1 + 0.05;
+      unit = at::maximum(unit, at::exp2(largest.log2().floor() - 7));
+    }
+    at::Tensor sum = at::zeros_like(start, at::kDouble);
+    for (int64_t seed = 0; seed < kSeeds; ++seed) {
+      const auto optimizer = make_optimizer(config, static_cast<uint64_t>(seed));
+      ParamSlot slot = slot_of(start);
+      for (int64_t i = 0; i < kUpdates; ++i)
+        optimizer->update(slot, gradients[static_cast<size_t>(i)], {i, config.lr, 1});
+      sum += slot.param.to(at::kDouble);
+    }
+    // Each rounding errs by at most half a unit in standard deviation.
+    const at::Tensor deviation =
+        unit * (0.5 * std::sqrt(static_cast<double>(kUpdates) / kSeeds));
+    const at::Tensor error = (sum / kSeeds - exact.param).abs() / deviation;
+    EXPECT_LE(error.max().item<double>(), 5) << kind;
+  }
+}
+
+TEST_P(Rule, StochasticRoundingIsAFunctionOfSeedStepAndParameter) {
+  const at::Tensor start = normal({40, 50}, 1, at::kBFloat16),
+                   gradient = normal({40, 50}, 2);
+  const auto after = [&](uint64_t seed, int64_t step, uint32_t index) {
+    ParamSlot slot = slot_of(start, index);
+    make_optimizer(config, seed)->update(slot, gradient, {step, config.lr, 1});
+    return slot.param;
+  };
+  const at::Tensor first = after(5, 0, 3);
+  EXPECT_TRUE(at::equal(after(5, 0, 3), first));
+  EXPECT_FALSE(at::equal(after(6, 0, 3), first));
+  EXPECT_FALSE(at::equal(after(5, 1, 3), first));
+  EXPECT_FALSE(at::equal(after(5, 0, 4), first));
+}
+
+TEST_P(Rule, RoundingToNearestDoesNotDependOnTheSeed) {
+  OptimizerConfig nearest = config;
+  nearest.rounding = RoundingMode::kNearest;
+  const at::Tensor start = normal({40, 50}, 1, at::kBFloat16),
+                   gradient = normal({40, 50}, 2);
+  ParamSlot a = slot_of(start), b = slot_of(start), exact = slot_of(start.to(at::kFloat));
+  make_optimizer(nearest, 1)->update(a, gradient, {0, 0.1, 1});
+  make_optimizer(nearest, 2)->update(b, gradient, {0, 0.1, 1});
+  make_optimizer(nearest, 1)->update(exact, gradient, {0, 0.1, 1});
+  EXPECT_TRUE(at::equal(a.param, b.param));
+  EXPECT_TRUE(at::equal(a.param, exact.param.to(at::kBFloat16)));
+}
+
+TEST_P(Rule, IsTheSameForAnyNumberOfThreads) {
+  const int before = at::get_num_threads();
+  for (const std::vector<int64_t>& shape :
+       {std::vector<int64_t>{67, 4099}, {1031, 129}, {150001}})
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor start = normal(shape, 1, dtype);
+      std::vector<ParamSlot> slots;
+      for (const int threads : {1, 2}) {
+        at::set_num_threads(threads);
+        slots.push_back(slot_of(start));
+        const auto optimizer = make_optimizer(config, 9);
+        for (int64_t i = 0; i < 2; ++i)
+          optimizer->update(slots.back(), normal(shape, 2 + static_cast<uint64_t>(i)),
+                            {i, 0.01, 1});
+      }
+      at::set_num_threads(before);
+      EXPECT_TRUE(at::equal(slots[0].param, slots[1].param)) << dtype;
+      EXPECT_FALSE(at::equal(slots[0].param, start));
+      for (const auto& [name, tensor] : slots[0].state)
+        EXPECT_TRUE(at::equal(tensor, slots[1].state.at(name))) << name;
+    }
+}
+
+TEST_P(Rule, StateBytesAreThoseItKeeps) {
+  OptimizerConfig plain = config;
+  plain.momentum = 0;
+  for (const OptimizerConfig& each : {config, plain})
+    for (const std::vector<int64_t>& shape : {std::vector<int64_t>{5, 7}, {7}})
+      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+        const auto optimizer = make_optimizer(each, 1);
+        ParamSlot slot = slot_of(normal(shape, 1, dtype));
+        optimizer->update(slot, normal(shape, 2), {0, 0.01, 1});
+        int64_t kept = 0;
+        for (const auto& [name, tensor] : slot.state)
+          kept += static_cast<int64_t>(tensor.storage().nbytes());
+        EXPECT_EQ(kept, optimizer->state_bytes(shape));
+      }
+}
+
+TEST_P(Rule, ScaleIsThatOfTheGradient) {
+  const at::Tensor start = normal({5, 7}, 1), gradient = normal({5, 7}, 2);
+  ParamSlot scaled = slot_of(start), smaller = slot_of(start);
+  const auto optimizer = make_optimizer(config, 1);
+  optimizer->update(scaled, gradient, {0, 0.01, 0.25});
+  optimizer->update(smaller, gradient * 0.25, {0, 0.01, 1});
+  EXPECT_TRUE(at::equal(scaled.param, smaller.param));
+}
+
+TEST_P(Rule, ABfloatOrTransposedGradientCountsByItsNumbers) {
+  const at::Tensor start = normal({5, 7}, 1),
+                   gradient = normal({7, 5}, 2, at::kBFloat16).t();
+  ParamSlot a = slot_of(start), b = slot_of(start);
+  const auto optimizer = make_optimizer(config, 1);
+  optimizer->update(a, gradient, {0, 0.01, 1});
+  optimizer->update(b, gradient.to(at::kFloat).contiguous(), {0, 0.01, 1});
+  EXPECT_TRUE(at::equal(a.param, b.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, Rule,
+                         testing::Values("adam", "adamw", "sgd", "adafactor"),
+                         [](const auto& given) { return std::string(given.param); });
+
+TEST(Adafactor, AMatrixWithoutGradientStaysAsItIs) {
+  const OptimizerConfig config = config_of("adafactor");
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const auto optimizer = make_optimizer(config, 1);
+    const at::Tensor start = normal({5, 7}, 1, dtype);
+    ParamSlot slot = slot_of(start);
+    optimizer->update(slot, at::zeros({5, 7}), {0, 0.01, 1});
+    EXPECT_TRUE(at::equal(slot.param, start));
+    for (const auto& [name, tensor] : slot.state)
+      EXPECT_TRUE(tensor.eq(0).all().item<bool>()) << name;
+    optimizer->update(slot, normal({5, 7}, 2), {1, 0.01, 1});
+    EXPECT_TRUE(slot.param.isfinite().all().item<bool>());
+    EXPECT_FALSE(at::equal(slot.param, start));
+  }
+}
+
+TEST(Adafactor, AnUpdateHasTheGivenShareOfTheWeightsNorm) {
+  const auto optimizer = make_optimizer(config_of("adafactor"), 1);
+  const at::Tensor start = normal({50, 70}, 1);
+  ParamSlot slot = slot_of(start);
+  optimizer->update(slot, normal({50, 70}, 2), {0, 0.01, 1});
+  const double moved = (slot.param - start).norm().item<double>();
+  EXPECT_NEAR(moved / start.norm().item<double>(), 0.01, 1e-6);
+}
+
+}  // namespace
+}  // namespace lowmem::optim

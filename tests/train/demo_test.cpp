@@ -1,0 +1,76 @@
+// The embedded demo tells a working trainer from a broken one.
+#include <gtest/gtest.h>
+
+#include "lowmem/data/demo.h"
+#include "lowmem/io/atomic_file.h"
+#include "lowmem/model/hf_weights.h"
+#include "lowmem/train/session.h"
+
+namespace lowmem::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Demo : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder() = fs::temp_directory_path() / ("lowmem-demo-" + std::to_string(getpid()));
+    fs::create_directories(folder() / "model");
+    for (const DemoFile& file : demo_files(7))
+      write_file_atomically(folder() / file.name, file.text);
+    model::write_random_model(folder() / "model/config.json", folder() / "model",
+                              DType::kF32, 7);
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder()); }
+
+  static fs::path& folder() {
+    static fs::path path;
+    return path;
+  }
+
+  static RunConfig config(OptimizerKind optimizer, double lr) {
+    RunConfig config;
+    config.model.path = (folder() / "model").string();
+    config.model.dtype = config.model.compute_dtype = DType::kF32;
+    config.model.train = {"all"};
+    config.data.train = {(folder() / "train.jsonl").string()};
+    config.eval.data = (folder() / "val.jsonl").string();
+    config.eval.limit = 200;
+    config.train.batch_size = 16;
+    config.optimizer.name = optimizer;
+    config.optimizer.lr = lr;
+    return config;
+  }
+
+  // Accuracy after `steps` updates.
+  static double accuracy_after(const RunConfig& config, int64_t steps) {
+    Session session(config);
+    for (int64_t step = 0; step < steps; ++step) session.step(step);
+    return session.evaluate().accuracy.acc;
+  }
+};
+
+TEST_F(Demo, IsAGuessBeforeTraining) {
+  const double acc = accuracy_after(config(OptimizerKind::kAdam, 3e-3), 0);
+  EXPECT_GT(acc, 0.10);
+  EXPECT_LT(acc, 0.40);
+}
+
+TEST_F(Demo, AdamClimbsAboveNinetyPercent) {
+  EXPECT_GT(accuracy_after(config(OptimizerKind::kAdam, 3e-3), 150), 0.9);
+}
+
+TEST_F(Demo, AdafactorClimbsAboveNinetyPercent) {
+  EXPECT_GT(accuracy_after(config(OptimizerKind::kAdafactor, 0.02), 150), 0.9);
+}
+
+TEST_F(Demo, AWrongSignDoesNotClimb) {
+  EXPECT_LT(accuracy_after(config(OptimizerKind::kAdam, -3e-3), 60), 0.5);
+}
+
+TEST_F(Demo, AFrozenModelDoesNotClimb) {
+  EXPECT_LT(accuracy_after(config(OptimizerKind::kAdam, 0), 60), 0.5);
+}
+
+}  // namespace
+}  // namespace lowmem::train
