@@ -66,6 +66,7 @@ void write_context(Random& random, const Topic& topic, Row& row) {
       {"%pronoun", std::string(person.pronoun)},
       {"%Pronoun", capital(person.pronoun)},
       {"%activity", small(topic.activity)},
+      {"%Activity", std::string(topic.activity)},
       {"%place", std::string(pick(random, topic.places))},
       {"%tool", std::string(topic.tools[tool])},
       {"%other", std::string(topic.tools[(tool + step) % topic.tools.size()])}};

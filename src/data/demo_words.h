@@ -84,9 +84,9 @@ constexpr std::array<Person, 10> kPeople = {{{"man", "he"},
                                              {"grandfather", "he"},
                                              {"grandmother", "she"}}};
 
-// In these, %person, %place, %tool, %other (a second tool), %activity, %pronoun and
-// %Pronoun stand for words of the row.
-constexpr std::array<std::string_view, 6> kContexts = {
+// In these, %person, %place, %tool, %other (a second tool), %activity, %Activity,
+// %pronoun and %Pronoun stand for words of the row.
+constexpr std::array<std::string_view, 7> kContexts = {
     "A %person is in the %place. %Pronoun picks up the %tool and the %other.",
     "A %person walks to the %place with the %tool. %Pronoun needs the %other too.",
     "We see a %person in the %place. The %tool is there and %pronoun looks for the "
@@ -94,6 +94,7 @@ constexpr std::array<std::string_view, 6> kContexts = {
     "In the %place a %person shows the %tool to us. Then %pronoun puts down the %other.",
     "The %tool and the %other are ready. A %person comes to the %place.",
     "A %person is %activity in the %place. After a while %pronoun takes the %tool.",
+    "%Activity takes time. A %person is in the %place and holds the %tool.",
 };
 
 constexpr std::array<std::string_view, 4> kStarts = {

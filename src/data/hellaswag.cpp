@@ -157,10 +157,15 @@ ScoredText encode_choice(const Tokenizer& tokenizer, const std::string& query,
                          const std::string& choice, bool bos) {
   const std::string_view spaces = text::trailing_space(query);
   const std::string context = query.substr(0, query.size() - spaces.size());
+  const auto whole = tokenizer.encode(context + std::string(spaces) + " " + choice);
   ScoredText scored;
-  scored.ids = tokenizer.encode(context + std::string(spaces) + " " + choice);
-  const size_t known = context.empty() ? 0 : tokenizer.encode(context).size();
-  scored.context = static_cast<int64_t>(std::min(known, scored.ids.size()));
+  // The query keeps its own tokens even where, read together with the choice, its end
+  // would have been cut differently: the harness joins the two lists.
+  if (!context.empty()) scored.ids = tokenizer.encode(context);
+  const size_t known = scored.ids.size();
+  scored.context = static_cast<int64_t>(known);
+  if (known < whole.size())
+    scored.ids.insert(scored.ids.end(), whole.begin() + scored.context, whole.end());
 
   // The first token is predicted from nothing, so a query without tokens is asked after
   // the token that begins, or else ends, a text.

@@ -23,9 +23,14 @@ int64_t slice_rows(const at::Tensor& hidden, const at::Tensor& weight,
   // fp32 logits or probabilities, and their copy in the compute type.
   int64_t row_bytes = hidden.size(0) * (4 + (element == 4 ? 0 : element));
   if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
-  // The product that is added to a gradient of another type.
-  if (weight_gradient.defined() && weight_gradient.scalar_type() != hidden.scalar_type())
-    row_bytes += weight.size(1) * element;
+  // A weight gradient's product before it is added to another type, and the fp32 sums
+  // behind it on a CPU without bf16 instructions.
+  int64_t product = 0;
+  if (weight_gradient.defined()) {
+    if (weight_gradient.scalar_type() != hidden.scalar_type()) product += element;
+    if (element != 4 && hidden.is_cpu()) product += 4;
+  }
+  row_bytes += weight.size(1) * product;
   return std::clamp<int64_t>(options.chunk_bytes / std::max<int64_t>(1, row_bytes), 1,
                              weight.size(0));
 }

@@ -66,6 +66,14 @@ std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tok
 
 }  // namespace
 
+// LibTorch picks among its fused attention kernels unless they are switched off.
+void choose_attention(AttentionMode mode) {
+  const bool fused = mode == AttentionMode::kAuto;
+  at::globalContext().setSDPUseFlash(fused);
+  at::globalContext().setSDPUseMemEfficient(fused);
+  at::globalContext().setSDPUseCuDNN(fused);
+}
+
 std::unique_ptr<model::Llama> load_model(const RunConfig& config,
                                          const Tokenizer& tokenizer) {
   const engine::PhaseScope phase(engine::Phase::kLoad);
@@ -75,6 +83,7 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
       shape, model::ModelOptions{scalar_type(config.model.dtype),
                                  scalar_type(config.model.compute_dtype),
                                  device_of(config.memory)});
+  choose_attention(config.memory.attention);
   model::load_weights(*llama, config.model.path);
   log::info("loaded " + config.model.path + ": " +
             format_count(model::parameter_count(shape)) + " parameters");

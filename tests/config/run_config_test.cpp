@@ -35,6 +35,7 @@ TEST(RunConfig, HasTheKeysOfTheContract) {
                           "train.micro_batch_size",
                           "train.max_steps",
                           "train.log_every",
+                          "train.save_every",
                           "optimizer.name",
                           "optimizer.lr",
                           "optimizer.schedule",

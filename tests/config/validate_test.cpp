@@ -71,6 +71,7 @@ INSTANTIATE_TEST_SUITE_P(
         Invalid{{"train.micro_batch_size=9"}, "train.micro_batch_size = 9"},
         Invalid{{"train.max_steps=-1"}, "train.max_steps = -1"},
         Invalid{{"train.log_every=0"}, "train.log_every = 0"},
+        Invalid{{"train.save_every=10"}, "train.save_every = 10"},
         Invalid{{"optimizer.lr=-1"}, "optimizer.lr = -1.0"},
         Invalid{{"optimizer.beta1=1", "optimizer.name=adam"}, "optimizer.beta1 = 1.0"},
         Invalid{{"optimizer.beta2=1"}, "optimizer.beta2 = 1.0"},

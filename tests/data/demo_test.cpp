@@ -47,6 +47,11 @@ const std::string& right_ending(const HellaSwagRow& row) {
   return row.endings[static_cast<size_t>(row.label)];
 }
 
+std::set<int32_t> ids_of(const Tokenizer& tokenizer, const std::string& text) {
+  const auto ids = tokenizer.encode(text);
+  return {ids.begin(), ids.end()};
+}
+
 // The share of rows where the ending with the highest score, or the first of them, is
 // right.
 template <class Score>
@@ -199,6 +204,21 @@ TEST_F(Demo, HasATokenForEveryWord) {
         EXPECT_EQ(tokenizer->decode(ids), text);
       }
     }
+}
+
+// With frozen embeddings a token that training never shows is noise.
+TEST_F(Demo, ShowsInTrainingEveryTokenOfTheEvaluationButTheColon) {
+  const auto tokenizer = open_tokenizer(folder() / "model");
+  const int32_t colon = tokenizer->encode(":").at(0);
+  std::set<int32_t> shown = {colon};
+  for (const HellaSwagRow& row : rows("train.jsonl"))
+    shown.merge(ids_of(*tokenizer, row.context + " " + right_ending(row)));
+  for (const HellaSwagRow& row : rows("val.jsonl")) {
+    const EvalItem item = eval_item(row);
+    for (const std::string& choice : item.choices)
+      for (const int32_t id : ids_of(*tokenizer, item.query + " " + choice))
+        EXPECT_TRUE(shown.contains(id)) << item.query << " " << choice;
+  }
 }
 
 TEST_F(Demo, SpellsOtherTextInBytes) {

@@ -1,4 +1,7 @@
 // No memory policy changes a bit of the result; what is trained, and what is left behind.
+#include <cmath>
+#include <set>
+
 #include "io/error_of.h"
 #include "lowmem/engine/memory_meter.h"
 #include "support/training.h"
@@ -31,7 +34,7 @@ State copy_of(const model::Llama& llama) {
 }
 
 // A model in training.
-struct Run {
+struct Trainer {
   std::unique_ptr<model::Llama> llama;
   Parameters parameters;
   std::unique_ptr<optim::Optimizer> optimizer;
@@ -41,8 +44,8 @@ struct Run {
   Step step;
   double lr;
 
-  Run(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
-      const OptimizerConfig& config, const Policies& policies)
+  Trainer(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
+          const OptimizerConfig& config, const Policies& policies)
       : llama(std::move(model)),
         parameters(*llama, train),
         optimizer(optim::make_optimizer(config, 42)),
@@ -89,15 +92,15 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
   std::vector<double> first_losses;
   State first_weights;
   for (const Policies& policies : kPolicies) {
-    Run run(tiny(optimizer.dtype), {train.pattern}, config_of(optimizer.optimizer, 0.002),
-            policies);
+    Trainer trainer(tiny(optimizer.dtype), {train.pattern},
+                    config_of(optimizer.optimizer, 0.002), policies);
     std::vector<double> losses;
     for (int64_t i = 0; i < 10; ++i) {
-      const auto batch =
-          test::micro_batches(*run.llama, batches()[static_cast<size_t>(i)], micro_batch);
-      losses.push_back(run.update(batch, i).loss_sum);
+      const auto batch = test::micro_batches(
+          *trainer.llama, batches()[static_cast<size_t>(i)], micro_batch);
+      losses.push_back(trainer.update(batch, i).loss_sum);
     }
-    const State weights = copy_of(*run.llama);
+    const State weights = copy_of(*trainer.llama);
     if (first_losses.empty()) {
       first_losses = losses;
       first_weights = weights;
@@ -128,13 +131,13 @@ TEST(Training, ChangesEverySelectedWeightAndNoOther) {
     for (const char* pattern :
          {"layers", "all", "model.layers.1.mlp.*", "model.norm.weight",
           "model.embed_tokens.weight", "*q_proj*"}) {
-      Run run(tiny(), {pattern}, config_of(OptimizerKind::kAdam, 0.01), policies);
-      const State before = copy_of(*run.llama);
+      Trainer trainer(tiny(), {pattern}, config_of(OptimizerKind::kAdam, 0.01), policies);
+      const State before = copy_of(*trainer.llama);
       for (int64_t i = 0; i < 2; ++i)
-        run.update(test::micro_batches(*run.llama, batches()[static_cast<size_t>(i)], 3),
-                   i);
+        trainer.update(
+            test::micro_batches(*trainer.llama, batches()[static_cast<size_t>(i)], 3), i);
       const std::string word = pattern;
-      for (const auto& [name, weight] : copy_of(*run.llama)) {
+      for (const auto& [name, weight] : copy_of(*trainer.llama)) {
         const bool selected = word == "all" ||
                               (word == "layers" && name.starts_with("model.layers.")) ||
                               matches(word, name);
@@ -146,9 +149,9 @@ TEST(Training, ChangesEverySelectedWeightAndNoOther) {
 
 TEST(Training, LeavesNoGradientBehind) {
   for (const Policies& policies : kPolicies) {
-    Run run(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
-    run.update(test::micro_batches(*run.llama, batches()[0], 3), 0);
-    for (const auto& item : run.llama->named_parameters())
+    Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
+    trainer.update(test::micro_batches(*trainer.llama, batches()[0], 3), 0);
+    for (const auto& item : trainer.llama->named_parameters())
       EXPECT_FALSE(item.value().grad().defined()) << item.key();
   }
 }
@@ -158,13 +161,14 @@ TEST(Training, ABatchWithoutALabelHasNoLossAndNoGradient) {
   for (json& sequence : batch)
     for (json& label : sequence["labels"]) label = -100;
   for (const Policies& policies : kPolicies) {
-    Run run(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
-    const State before = copy_of(*run.llama);
-    const StepResult result = run.update(test::micro_batches(*run.llama, batch, 3), 0);
+    Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
+    const State before = copy_of(*trainer.llama);
+    const StepResult result =
+        trainer.update(test::micro_batches(*trainer.llama, batch, 3), 0);
     EXPECT_EQ(result.loss_sum, 0);
     EXPECT_EQ(result.labelled, 0);
     EXPECT_EQ(result.grad_norm, 0);
-    for (const auto& [name, weight] : copy_of(*run.llama))
+    for (const auto& [name, weight] : copy_of(*trainer.llama))
       EXPECT_TRUE(at::equal(weight, before.at(name))) << name;
   }
 }
@@ -173,11 +177,11 @@ TEST(Training, ABatchWithoutALabelHasNoLossAndNoGradient) {
 double distance_moved(double clip_norm, StepResult& result) {
   OptimizerConfig config = config_of(OptimizerKind::kSgd, 1);
   config.clip_norm = clip_norm;
-  Run run(tiny(), {"all"}, config, {});
-  const State before = copy_of(*run.llama);
-  result = run.update(test::micro_batches(*run.llama, batches()[0], 3), 0);
+  Trainer trainer(tiny(), {"all"}, config, {});
+  const State before = copy_of(*trainer.llama);
+  result = trainer.update(test::micro_batches(*trainer.llama, batches()[0], 3), 0);
   double squares = 0;
-  for (const auto& [name, weight] : copy_of(*run.llama))
+  for (const auto& [name, weight] : copy_of(*trainer.llama))
     squares += (weight.to(at::kDouble) - before.at(name)).square().sum().item<double>();
   return std::sqrt(squares);
 }
@@ -254,14 +258,14 @@ TEST(Memory, UpdatingAtOnceHoldsTheGradientsOfOneBlockInsteadOfAll) {
     std::map<GradientsMode, int64_t> extra;
     int64_t gradients = 0;
     for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
-      Run run(wide(), {"layers"}, config_of(OptimizerKind::kSgd, 0.01),
-              {ActivationsMode::kRecompute, mode});
-      gradients = run.parameters.elements() * 4;
-      const auto parts = test::micro_batches(*run.llama, batch, micro_batch);
-      run.update(parts, 0);
+      Trainer trainer(wide(), {"layers"}, config_of(OptimizerKind::kSgd, 0.01),
+                      {ActivationsMode::kRecompute, mode});
+      gradients = trainer.parameters.elements() * 4;
+      const auto parts = test::micro_batches(*trainer.llama, batch, micro_batch);
+      trainer.update(parts, 0);
       memory_meter::reset_peaks();
       const int64_t before = memory_meter::current_bytes();
-      run.update(parts, 1);
+      trainer.update(parts, 1);
       extra[mode] = memory_meter::peak_bytes() - before;
       EXPECT_EQ(memory_meter::current_bytes(), before);
     }

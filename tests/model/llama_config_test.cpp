@@ -289,7 +289,7 @@ TEST(LlamaConfig, RefusesAFileThatIsMissingOrNoObject) {
 }
 
 TEST(WeightSpecs, CountTheParametersOfEachForm) {
-  LlamaConfig config = read({});
+  LlamaConfig config = read(json::object());
   const int64_t block = 2 * 32 + 32 * 32 + 2 * 16 * 32 + 32 * 32 + 3 * 88 * 32;
   EXPECT_EQ(parameter_count(config), 2 * 320 * 32 + 2 * block + 32);
   config.tie_word_embeddings = true;

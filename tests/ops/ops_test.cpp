@@ -1,4 +1,6 @@
 // Operations against their formulas, and their gradients against finite differences.
+#include <ATen/Parallel.h>
+
 #include <cmath>
 #include <functional>
 

@@ -90,6 +90,7 @@ struct TrainConfig {
   int64_t micro_batch_size = 0;
   int64_t max_steps = 0;
   int64_t log_every = 100;
+  int64_t save_every = 0;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -100,6 +101,7 @@ struct TrainConfig {
     field("max_steps", max_steps,
           "updates to stop after, before the epochs end (0: none)");
     field("log_every", log_every, "updates between two lines of metrics.jsonl");
+    field("save_every", save_every, "updates between two checkpoints (0: none)");
   }
   bool operator==(const TrainConfig&) const = default;
 };

@@ -33,7 +33,8 @@ struct Loss {
 // log-sum-exp, a second one, for gradients, makes the probabilities slice by slice.
 //
 // Rows without a label must have been left out before: M counts labelled rows only. M = 0
-// gives 0. Extra memory: chunk_bytes (at least one vocabulary row's) and [M, D] fp32.
+// gives 0. Extra memory: chunk_bytes (at least one vocabulary row's) and a few
+// [M, D] fp32.
 // Reference: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models".
 Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options);
 
