@@ -164,6 +164,7 @@ std::set<std::string> words() {
   };
   for (const Topic& topic : kTopics) {
     add_words(words, topic.activity);
+    add_words(words, " " + std::string(topic.activity));
     add_words(words, " " + small(topic.activity));
     add(topic.places), add(topic.tools), add(topic.verbs), add(topic.objects);
   }

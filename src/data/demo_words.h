@@ -86,7 +86,7 @@ constexpr std::array<Person, 10> kPeople = {{{"man", "he"},
 
 // In these, %person, %place, %tool, %other (a second tool), %activity, %Activity,
 // %pronoun and %Pronoun stand for words of the row.
-constexpr std::array<std::string_view, 7> kContexts = {
+constexpr std::array<std::string_view, 8> kContexts = {
     "A %person is in the %place. %Pronoun picks up the %tool and the %other.",
     "A %person walks to the %place with the %tool. %Pronoun needs the %other too.",
     "We see a %person in the %place. The %tool is there and %pronoun looks for the "
@@ -95,6 +95,7 @@ constexpr std::array<std::string_view, 7> kContexts = {
     "The %tool and the %other are ready. A %person comes to the %place.",
     "A %person is %activity in the %place. After a while %pronoun takes the %tool.",
     "%Activity takes time. A %person is in the %place and holds the %tool.",
+    "A %person is in the %place. %Activity needs the %tool and the %other.",
 };
 
 constexpr std::array<std::string_view, 4> kStarts = {

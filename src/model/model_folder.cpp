@@ -28,7 +28,11 @@ void create_model_folder(const std::filesystem::path& config_file,
                 "Check the path and its permissions");
 
   // Ordered, so that the file keeps the look its author gave it.
-  nlohmann::ordered_json config = nlohmann::ordered_json::parse(read_file(config_file));
+  nlohmann::ordered_json config =
+      nlohmann::ordered_json::parse(read_file(config_file), nullptr, false);
+  if (!config.is_object())
+    throw Error(config_file.string(), "is not a JSON object",
+                "Repair the file, or fetch it again");
   const char* key = config.contains("dtype") ? "dtype" : "torch_dtype";
   config[key] = dtype == DType::kF32 ? "float32" : "bfloat16";
   write_file_atomically(folder / "config.json", config.dump(2) + "\n");

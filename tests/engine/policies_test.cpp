@@ -10,12 +10,7 @@ namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
-using test::fixture;
-
-struct Policies {
-  ActivationsMode activations = ActivationsMode::kKeep;
-  GradientsMode gradients = GradientsMode::kAccumulate;
-};
+using test::fixture, test::Policies, test::Trainer;
 
 constexpr Policies kPolicies[] = {
     {ActivationsMode::kKeep, GradientsMode::kAccumulate},
@@ -32,32 +27,6 @@ State copy_of(const model::Llama& llama) {
     state[item.key()] = item.value().detach().clone();
   return state;
 }
-
-// A model in training.
-struct Trainer {
-  std::unique_ptr<model::Llama> llama;
-  Parameters parameters;
-  std::unique_ptr<optim::Optimizer> optimizer;
-  std::unique_ptr<Activations> activations;
-  std::unique_ptr<Weights> weights = make_weights(WeightsMode::kResident);
-  std::unique_ptr<Gradients> gradients;
-  Step step;
-  double lr;
-
-  Trainer(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
-          const OptimizerConfig& config, const Policies& policies)
-      : llama(std::move(model)),
-        parameters(*llama, train),
-        optimizer(optim::make_optimizer(config, 42)),
-        activations(make_activations(policies.activations)),
-        gradients(make_gradients(policies.gradients, *optimizer, config.clip_norm)),
-        step(*llama, parameters, *activations, *weights, *gradients, {}),
-        lr(config.lr) {}
-
-  StepResult update(const std::vector<MicroBatch>& batch, int64_t number) {
-    return step.run(batch, {number, lr, 1});
-  }
-};
 
 std::unique_ptr<model::Llama> tiny(at::ScalarType dtype = at::kFloat) {
   return test::load_model(fixture("models/llama32_tiny"), {dtype, dtype});

@@ -65,4 +65,48 @@ inline OptimizerConfig optimizer_config(const nlohmann::json& curve) {
   return config.optimizer;
 }
 
+struct Policies {
+  ActivationsMode activations = ActivationsMode::kKeep;
+  GradientsMode gradients = GradientsMode::kAccumulate;
+};
+
+// A model in training.
+struct Trainer {
+  std::unique_ptr<model::Llama> llama;
+  engine::Parameters parameters;
+  std::unique_ptr<optim::Optimizer> optimizer;
+  std::unique_ptr<engine::Activations> activations;
+  std::unique_ptr<engine::Weights> weights = engine::make_weights(WeightsMode::kResident);
+  std::unique_ptr<engine::Gradients> gradients;
+  engine::Step step;
+  double lr;
+
+  Trainer(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
+          const OptimizerConfig& config, const Policies& policies)
+      : llama(std::move(model)),
+        parameters(*llama, train),
+        optimizer(optim::make_optimizer(config, 42)),
+        activations(engine::make_activations(policies.activations)),
+        gradients(engine::make_gradients(policies.gradients, *optimizer, config.clip_norm)),
+        step(*llama, parameters, *activations, *weights, *gradients, {}),
+        lr(config.lr) {}
+
+  engine::StepResult update(const std::vector<engine::MicroBatch>& batch, int64_t number) {
+    return step.run(batch, {number, lr, 1});
+  }
+};
+
+// `steps` updates of Adam over all weights.
+inline void train_some(std::unique_ptr<model::Llama>& llama, int64_t steps) {
+  OptimizerConfig config;
+  config.name = OptimizerKind::kAdam;
+  config.lr = 1e-3;
+  const nlohmann::json batches = read_json(fixture("training/batches.json"));
+  Trainer trainer(std::move(llama), {"all"}, config, {});
+  for (int64_t step = 0; step < steps; ++step)
+    trainer.update(micro_batches(*trainer.llama, batches[static_cast<size_t>(step)], 8),
+                   step);
+  llama = std::move(trainer.llama);
+}
+
 }  // namespace lowmem::test

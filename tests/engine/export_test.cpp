@@ -1,0 +1,58 @@
+// What training leaves behind is what transformers will load: the same logits, bit for bit
+// through our own reader here, and through scripts/check_export.py where Python has
+// transformers:
+//
+//   LOWMEM_EXPORT_DIR=exported build/tests/engine_test --gtest_filter='Export*'
+//   python scripts/check_export.py exported/X --against exported/X/logits.json
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "io/temp_folder.h"
+#include "lowmem/io/atomic_file.h"
+#include "support/training.h"
+
+namespace lowmem::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Export : public testing::TestWithParam<const char*> {};
+
+// Logits of fixed ids at three positions, in the layout of reference.json.
+nlohmann::json logits_of(const model::Llama& llama) {
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 40; ++i) ids.push_back((i * 37 + 11) % 320);
+  const at::Tensor logits = llama.logits(test::pack(llama, {ids}));
+  nlohmann::json row = {{"ids", ids}, {"positions", {0, 20, 39}}};
+  for (const int64_t position : {0, 20, 39}) {
+    const at::Tensor of = logits[position].contiguous();
+    row["logits"].push_back(std::vector<float>(
+        of.const_data_ptr<float>(), of.const_data_ptr<float>() + of.numel()));
+  }
+  return {{"rows", {row}}};
+}
+
+TEST_P(Export, ATrainedModelIsWrittenWithItsLogits) {
+  const fs::path source = test::fixture("models") / GetParam();
+  auto llama = test::load_model(source);
+  const auto before = logits_of(*llama);
+  test::train_some(llama, 5);
+  const auto after = logits_of(*llama);
+  ASSERT_NE(before, after);
+
+  const test::TempFolder temporary;
+  const char* kept = std::getenv("LOWMEM_EXPORT_DIR");
+  const fs::path folder =
+      (kept != nullptr ? fs::path(kept) : temporary.path()) / GetParam();
+  model::save_model(*llama, source, folder);
+  write_file_atomically(folder / "logits.json", after.dump());
+  EXPECT_EQ(logits_of(*test::load_model(folder)), after);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Export,
+                         testing::Values("llama2_tiny", "llama32_tiny", "llama_bias_tiny"),
+                         [](const auto& given) { return std::string(given.param); });
+
+}  // namespace
+}  // namespace lowmem::engine
