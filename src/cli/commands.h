@@ -9,8 +9,8 @@ class App;
 
 namespace lowmem::cli {
 
-// What the command line says of a configuration: a file, short flags and overrides, applied
-// in that order.
+// What the command line says of a configuration: a file, short flags and overrides,
+// applied in that order.
 struct ConfigOptions {
   std::string file;
   std::vector<std::pair<std::string, std::string>> flags;  // key and value

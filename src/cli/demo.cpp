@@ -1,6 +1,7 @@
+#include "lowmem/data/demo.h"
+
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
-#include "lowmem/data/demo.h"
 #include "lowmem/io/atomic_file.h"
 #include "lowmem/model/hf_weights.h"
 #include "options.h"

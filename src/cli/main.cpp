@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-
 #include <csignal>
 #include <exception>
 #include <new>
@@ -16,8 +15,9 @@ namespace lowmem::cli {
 namespace {
 
 int run(int argc, char** argv) {
-  CLI::App app("Fine-tunes all weights of a Llama in little more memory than the weights.",
-               "lowmem-train");
+  CLI::App app(
+      "Fine-tunes all weights of a Llama in little more memory than the weights.",
+      "lowmem-train");
   app.set_version_flag("--version", version());
   app.footer("Configuration keys, for the YAML file and as section.key=value:\n\n" +
              config_help());

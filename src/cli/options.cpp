@@ -7,8 +7,7 @@ namespace lowmem::cli {
 
 std::shared_ptr<ConfigOptions> add_config_options(CLI::App& app) {
   auto options = std::make_shared<ConfigOptions>();
-  app.add_option("--config,-c", options->file, "YAML file of the run")
-      ->type_name("FILE");
+  app.add_option("--config,-c", options->file, "YAML file of the run")->type_name("FILE");
   for (const ShortFlag& flag : kShortFlags) {
     const std::string key(flag.key);
     app.add_option_function<std::string>(

@@ -26,8 +26,9 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
                 "Check the path and its permissions");
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
   if (!code && size > max_bytes)
-    throw Error(path.string(), "is " + format_bytes(size) + " long, more than the " +
-                                   format_bytes(max_bytes) + " such a file may have",
+    throw Error(path.string(),
+                "is " + format_bytes(size) + " long, more than the " +
+                    format_bytes(max_bytes) + " such a file may have",
                 "Check that this is the file you meant");
   // In pieces, since what is not a regular file has no size to check beforehand.
   std::string text;
@@ -37,11 +38,13 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
          in.gcount() > 0) {
     text.append(piece.data(), static_cast<size_t>(in.gcount()));
     if (static_cast<int64_t>(text.size()) > max_bytes)
-      throw Error(path.string(),
-                  "is longer than the " + format_bytes(max_bytes) + " such a file may have",
-                  "Check that this is the file you meant");
+      throw Error(
+          path.string(),
+          "is longer than the " + format_bytes(max_bytes) + " such a file may have",
+          "Check that this is the file you meant");
   }
-  if (in.bad()) throw Error(path.string(), "could not be read to its end", "Check the disk");
+  if (in.bad())
+    throw Error(path.string(), "could not be read to its end", "Check the disk");
   return text;
 }
 

@@ -36,7 +36,7 @@ std::vector<int64_t> Batches::next() {
     order_epoch();
   }
   const int64_t end = std::min(rows_, cursor_.offset + batch_size_);
-  const std::vector<int64_t> batch(order_.begin() + cursor_.offset, order_.begin() + end);
+  std::vector<int64_t> batch(order_.begin() + cursor_.offset, order_.begin() + end);
   cursor_.offset = end;
   return batch;
 }

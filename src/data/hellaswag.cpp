@@ -24,9 +24,8 @@ std::string string_of(const json& object, const char* key, const std::string& wh
 
 // An integer, or the same in a string; "" and a missing label are the test split's.
 int label_of(const json& object, const std::string& where) {
-  if (!object.contains("label") || object["label"].is_null() || object["label"] == "")
-    return -1;
-  const json& label = object["label"];
+  const json label = object.value("label", json());
+  if (label.is_null() || label == json("")) return -1;
   if (label.is_number_integer()) {
     const auto value = label.get<int64_t>();
     if (value >= 0 && value < 4) return static_cast<int>(value);

@@ -81,12 +81,18 @@ void enter(Phase phase) {
 
 const char* phase_name(Phase phase) {
   switch (phase) {
-    case Phase::kLoad: return "load";
-    case Phase::kForward: return "forward";
-    case Phase::kBackward: return "backward";
-    case Phase::kUpdate: return "update";
-    case Phase::kEvaluate: return "evaluate";
-    case Phase::kSave: return "save";
+    case Phase::kLoad:
+      return "load";
+    case Phase::kForward:
+      return "forward";
+    case Phase::kBackward:
+      return "backward";
+    case Phase::kUpdate:
+      return "update";
+    case Phase::kEvaluate:
+      return "evaluate";
+    case Phase::kSave:
+      return "save";
   }
   return "";
 }

@@ -88,8 +88,8 @@ void Step::forward(Walk& walk) {
   }
 }
 
-// Turns each micro-batch's hidden states into their gradient. Only labelled rows reach the
-// norm and the head.
+// Turns each micro-batch's hidden states into their gradient. Only labelled rows reach
+// the norm and the head.
 void Step::head(Walk& walk) {
   const PhaseScope phase(Phase::kBackward);
   const bool wants_hidden = norm_trained_ || lowest_trained_ < model_.blocks().size();
@@ -97,17 +97,19 @@ void Step::head(Walk& walk) {
     head_gradient_ = at::zeros_like(model_.head());
   for (size_t i = 0; i < walk.batches.size(); ++i) {
     const MicroBatch& part = walk.batches[i];
-    const at::Tensor rows = walk.hidden[i]
-                                .index_select(0, part.labelled)
-                                .set_requires_grad(lowest_trained_ < model_.blocks().size());
+    const at::Tensor rows =
+        walk.hidden[i]
+            .index_select(0, part.labelled)
+            .set_requires_grad(lowest_trained_ < model_.blocks().size());
     at::Tensor normed;
     {
       const at::AutoGradMode with_graph(wants_hidden);
       normed = model_.norm(rows);
     }
-    const loss::Loss loss = loss::linear_cross_entropy(
-        {normed.detach(), model_.head(), part.labels, scale_, wants_hidden, head_gradient_},
-        loss_);
+    const loss::Loss loss =
+        loss::linear_cross_entropy({normed.detach(), model_.head(), part.labels, scale_,
+                                    wants_hidden, head_gradient_},
+                                   loss_);
     walk.loss_sum += loss.sum;
     if (wants_hidden) torch::autograd::backward({normed}, {loss.hidden_gradient});
     if (rows.requires_grad())

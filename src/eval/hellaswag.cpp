@@ -114,10 +114,9 @@ std::vector<double> HellaSwag::score(const model::Llama& model, std::span<const 
       model.norm(model.hidden_states(packed).index_select(0, on_device(positions)));
   const at::Tensor log_probabilities =
       loss::label_log_probabilities(scored, model.head(), on_device(labels), options);
-  const at::Tensor sums =
-      at::zeros({static_cast<int64_t>(sequences.size())}, at::kDouble)
-          .index_add_(0, at::tensor(ending_of, at::kLong),
-                      log_probabilities.to(at::kDouble).cpu());
+  const at::Tensor sums = at::zeros({static_cast<int64_t>(sequences.size())}, at::kDouble)
+                              .index_add_(0, at::tensor(ending_of, at::kLong),
+                                          log_probabilities.to(at::kDouble).cpu());
   const double* data = sums.const_data_ptr<double>();
   return {data, data + sequences.size()};
 }

@@ -3,7 +3,8 @@
 namespace lowmem::kernels {
 namespace {
 
-// Calls f(weights row, gradient row, first element's index) for each of rows [begin, end).
+// Calls f(weights row, gradient row, first element's index) for each of rows [begin,
+// end).
 template <class F>
 void for_rows(const AdafactorArgs& a, int64_t begin, int64_t end, F&& f) {
   with_type(a.weights, [&](auto* weights) {

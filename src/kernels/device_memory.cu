@@ -23,10 +23,10 @@ DeviceMemory cuda_device_memory(int index) {
   if (status == cudaSuccess) status = cudaMemGetInfo(&free, &total);
   if (status != cudaSuccess) {
     cudaGetLastError();
-    throw Error("GPU " + std::to_string(index),
-                std::string("does not report its memory (") + cudaGetErrorString(status) +
-                    ")",
-                "Check it with nvidia-smi, or set memory.device = cpu");
+    throw Error(
+        "GPU " + std::to_string(index),
+        std::string("does not report its memory (") + cudaGetErrorString(status) + ")",
+        "Check it with nvidia-smi, or set memory.device = cpu");
   }
   return {static_cast<int64_t>(total - free), static_cast<int64_t>(total)};
 }

@@ -58,7 +58,7 @@ std::pair<at::Tensor, at::Tensor> labels_in(const Slice& slice,
 }
 
 // sum += a @ b; in place where the types are equal.
-void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b) {
+void add_product(const at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
   if (sum.scalar_type() == a.scalar_type())
     sum.addmm_(a, b);
   else
@@ -93,7 +93,11 @@ RowStatistics row_statistics(const at::Tensor& hidden, const at::Tensor& weight,
 
 Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options) {
   const at::NoGradGuard no_grad;
-  const auto& [hidden, weight, labels, scale, wants_hidden, weight_gradient] = request;
+  const at::Tensor& hidden = request.hidden;
+  const at::Tensor& weight = request.weight;
+  const at::Tensor& labels = request.labels;
+  const at::Tensor& weight_gradient = request.weight_gradient;
+  const bool wants_hidden = request.hidden_gradient;
   Loss loss;
   if (hidden.size(0) == 0) {
     if (wants_hidden) loss.hidden_gradient = at::zeros_like(hidden);
@@ -104,17 +108,16 @@ Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options
   if (!wants_hidden && !weight_gradient.defined()) return loss;
 
   at::Tensor gradient = at::zeros(hidden.sizes(), hidden.options().dtype(at::kFloat));
-  at::Tensor weight_rows = weight_gradient;
   for_slices(hidden, weight, weight_gradient, options, [&](Slice& slice) {
     // d loss / d logits = (softmax - one-hot) * scale
     at::Tensor& p = slice.logits;
     p.sub_(rows.log_sum_exp.unsqueeze(1)).exp_();
     const auto [column, inside] = labels_in(slice, labels);
     p.scatter_add_(1, column.unsqueeze(1), inside.to(at::kFloat).neg_().unsqueeze(1));
-    const at::Tensor d_logits = p.mul_(scale).to(hidden.scalar_type());
+    const at::Tensor d_logits = p.mul_(request.scale).to(hidden.scalar_type());
     if (wants_hidden) gradient.add_(at::mm(d_logits, slice.weight));
-    if (weight_rows.defined())
-      add_product(weight_rows.slice(0, slice.begin, slice.end), d_logits.t(), hidden);
+    if (weight_gradient.defined())
+      add_product(weight_gradient.slice(0, slice.begin, slice.end), d_logits.t(), hidden);
   });
   if (wants_hidden) loss.hidden_gradient = gradient.to(hidden.scalar_type());
   return loss;

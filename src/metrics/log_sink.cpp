@@ -12,12 +12,12 @@ class LogSink final : public Sink {
   explicit LogSink(int64_t total_steps) : total_steps_(total_steps) {}
 
   void step(const StepRecord& r) override {
-    log::info(fmt::format(
-        "step {:>6}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.3f} s/step  "
-        "{} tokens/s  peak {}",
-        r.step, total_steps_, r.epoch, r.loss, r.lr, r.step_seconds,
-        format_count(static_cast<int64_t>(r.tokens_per_second)),
-        format_bytes(r.peak_bytes)));
+    log::info(
+        fmt::format("step {:>6}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.3f} s/step  "
+                    "{} tokens/s  peak {}",
+                    r.step, total_steps_, r.epoch, r.loss, r.lr, r.step_seconds,
+                    format_count(static_cast<int64_t>(r.tokens_per_second)),
+                    format_bytes(r.peak_bytes)));
   }
   void evaluation(const EvaluationRecord& r) override {
     log::info(fmt::format(

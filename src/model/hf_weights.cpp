@@ -65,9 +65,10 @@ void refuse_surplus(const WeightsFolder& weights, const std::set<std::string>& u
     if (used.contains(name) || name.ends_with("rotary_emb.inv_freq") ||
         (tied && (name == kHead || name == kEmbedding)))
       continue;
-    throw Error(folder.string() + " tensor " + name,
-                "is in the file, but the model that config.json describes has no such weight",
-                "Check that config.json and the weights belong together");
+    throw Error(
+        folder.string() + " tensor " + name,
+        "is in the file, but the model that config.json describes has no such weight",
+        "Check that config.json and the weights belong together");
   }
   for (const std::string& name : weights.unlisted())
     log::warn(folder.string() + ": tensor " + name +
@@ -84,8 +85,7 @@ void load_weights(Llama& model, const std::filesystem::path& folder) {
   for (auto& item : model.named_parameters()) {
     const WeightsFolder::Location from = locate(weights, item.key(), tied);
     if (!from)
-      throw Error(folder.string() + " tensor " + item.key(),
-                  "is not in the weight files",
+      throw Error(folder.string() + " tensor " + item.key(), "is not in the weight files",
                   "Check that config.json and the weights belong together");
     load_tensor(from, item.key(), item.value());
     used.insert(from.tensor->name);

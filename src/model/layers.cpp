@@ -59,8 +59,8 @@ at::Tensor Attention::forward(const at::Tensor& x, const Packed& packed) const {
 Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const auto linear = [&](const char* name, int64_t in, int64_t out) {
-    return register_module(
-        name, std::make_shared<Linear>(in, out, config.mlp_bias, options));
+    return register_module(name,
+                           std::make_shared<Linear>(in, out, config.mlp_bias, options));
   };
   gate_proj_ = linear("gate_proj", hidden, inner);
   up_proj_ = linear("up_proj", hidden, inner);
@@ -73,8 +73,8 @@ at::Tensor Mlp::forward(const at::Tensor& x) const {
 
 Block::Block(const LlamaConfig& config, ModelOptions options) {
   const auto norm = [&](const char* name) {
-    return register_module(name, std::make_shared<RmsNorm>(
-                                     config.hidden_size, config.rms_norm_eps, options));
+    return register_module(name, std::make_shared<RmsNorm>(config.hidden_size,
+                                                           config.rms_norm_eps, options));
   };
   input_layernorm_ = norm("input_layernorm");
   self_attn_ = register_module("self_attn", std::make_shared<Attention>(config, options));

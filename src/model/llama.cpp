@@ -22,19 +22,21 @@ Llama::Llama(const LlamaConfig& config, ModelOptions options)
 
   auto body = register_module("model", std::make_shared<Named>());
   auto embed_tokens = body->register_module("embed_tokens", std::make_shared<Named>());
-  embedding_ = embed_tokens->register_parameter("weight", at::empty(table, options.tensor()), false);
+  embedding_ = embed_tokens->register_parameter(
+      "weight", at::empty(table, options.tensor()), false);
 
   auto layers = body->register_module("layers", std::make_shared<Named>());
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
-    blocks_.push_back(layers->register_module(
-        std::to_string(i), std::make_shared<Block>(config, options)));
+    blocks_.push_back(layers->register_module(std::to_string(i),
+                                              std::make_shared<Block>(config, options)));
   norm_ = body->register_module(
       "norm",
       std::make_shared<RmsNorm>(config.hidden_size, config.rms_norm_eps, options));
 
   if (!config.tie_word_embeddings) {
     auto head = register_module("lm_head", std::make_shared<Named>());
-    lm_head_ = head->register_parameter("weight", at::empty(table, options.tensor()), false);
+    lm_head_ =
+        head->register_parameter("weight", at::empty(table, options.tensor()), false);
   }
 }
 

@@ -14,34 +14,96 @@ namespace {
 
 using nlohmann::json;
 
-// Keys that describe the file, the training that made it, or how text is generated. They do
-// not change what the weights compute here.
+// Keys that describe the file, the training that made it, or how text is generated. They
+// do not change what the weights compute here.
 constexpr auto kHarmless = std::to_array<std::string_view>({
-    "architectures", "attention_dropout", "bos_token_id", "chunk_size_feed_forward",
-    "dtype", "eos_token_id", "finetuning_task", "id2label", "is_decoder",
-    "is_encoder_decoder", "keys_to_ignore_at_inference", "label2id", "max_sequence_length",
-    "model_type", "output_attentions", "output_hidden_states", "output_scores",
-    "pad_token_id", "prefix", "pretraining_tp", "problem_type", "return_dict",
-    "return_dict_in_generate", "sep_token_id", "task_specific_params", "tokenizer_class",
-    "torch_dtype", "torchscript", "transformers_version", "unk_token_id",
-    "unsloth_fixed", "unsloth_version", "use_bfloat16", "use_cache",
+    "architectures",
+    "attention_dropout",
+    "bos_token_id",
+    "chunk_size_feed_forward",
+    "dtype",
+    "eos_token_id",
+    "finetuning_task",
+    "id2label",
+    "is_decoder",
+    "is_encoder_decoder",
+    "keys_to_ignore_at_inference",
+    "label2id",
+    "max_sequence_length",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "output_scores",
+    "pad_token_id",
+    "prefix",
+    "pretraining_tp",
+    "problem_type",
+    "return_dict",
+    "return_dict_in_generate",
+    "sep_token_id",
+    "task_specific_params",
+    "tokenizer_class",
+    "torch_dtype",
+    "torchscript",
+    "transformers_version",
+    "unk_token_id",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_bfloat16",
+    "use_cache",
     // generation settings that older releases kept here
-    "bad_words_ids", "begin_suppress_tokens", "decoder_start_token_id", "diversity_penalty",
-    "do_sample", "early_stopping", "encoder_no_repeat_ngram_size",
-    "exponential_decay_length_penalty", "forced_bos_token_id", "forced_eos_token_id",
-    "length_penalty", "max_length", "min_length", "no_repeat_ngram_size", "num_beam_groups",
-    "num_beams", "num_return_sequences", "remove_invalid_values", "repetition_penalty",
-    "suppress_tokens", "temperature", "tf_legacy_loss", "top_k", "top_p", "typical_p",
+    "bad_words_ids",
+    "begin_suppress_tokens",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
+    "early_stopping",
+    "encoder_no_repeat_ngram_size",
+    "exponential_decay_length_penalty",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "length_penalty",
+    "max_length",
+    "min_length",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_return_sequences",
+    "remove_invalid_values",
+    "repetition_penalty",
+    "suppress_tokens",
+    "temperature",
+    "tf_legacy_loss",
+    "top_k",
+    "top_p",
+    "typical_p",
 });
 
 // Keys read below.
 constexpr auto kImplemented = std::to_array<std::string_view>({
-    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-    "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings",
-    "rms_norm_eps", "initializer_range", "tie_word_embeddings", "attention_bias", "mlp_bias",
-    "hidden_act", "rope_theta", "rope_scaling", "rope_parameters", "rope_interleaved",
-    "partial_rotary_factor", "cross_attention_hidden_size", "add_cross_attention",
-    "tie_encoder_decoder", "pruned_heads",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "initializer_range",
+    "tie_word_embeddings",
+    "attention_bias",
+    "mlp_bias",
+    "hidden_act",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "rope_interleaved",
+    "partial_rotary_factor",
+    "cross_attention_hidden_size",
+    "add_cross_attention",
+    "tie_encoder_decoder",
+    "pruned_heads",
 });
 
 class Reader {
@@ -85,9 +147,9 @@ class Reader {
     return object_[key].get<std::string>();
   }
 
-  [[noreturn]] void fail(const std::string& key, const std::string& problem,
-                         const std::string& remedy = "Repair the file, or fetch it again")
-      const {
+  [[noreturn]] void fail(
+      const std::string& key, const std::string& problem,
+      const std::string& remedy = "Repair the file, or fetch it again") const {
     std::string value;
     if (object_.contains(key)) {
       // Bytes that are not UTF-8 never get here: the parser refuses them.
@@ -166,11 +228,11 @@ void read_rope(const Reader& in, const std::string& where, LlamaConfig& config) 
 }
 
 void check_shapes(const Reader& in, const LlamaConfig& config) {
-  if (config.head_dim % 2 != 0) in.fail("head_dim", "must be even, for rotary embeddings");
+  if (config.head_dim % 2 != 0)
+    in.fail("head_dim", "must be even, for rotary embeddings");
   if (config.num_attention_heads % config.num_key_value_heads != 0)
-    in.fail("num_key_value_heads",
-            "must divide num_attention_heads = " +
-                std::to_string(config.num_attention_heads));
+    in.fail("num_key_value_heads", "must divide num_attention_heads = " +
+                                       std::to_string(config.num_attention_heads));
   // Products of two sizes are tensors; keep them far from overflowing int64.
   constexpr double kLargestTensor = 1e13;
   const double width = static_cast<double>(config.hidden_size);
@@ -185,11 +247,11 @@ void check_shapes(const Reader& in, const LlamaConfig& config) {
 }  // namespace
 
 LlamaConfig read_llama_config(const std::filesystem::path& path) {
-  const auto file =
-      std::filesystem::is_directory(path) ? path / "config.json" : path;
+  const auto file = std::filesystem::is_directory(path) ? path / "config.json" : path;
   json parsed = read_json(file);
   if (!parsed.is_object())
-    throw Error(file.string(), "is not a JSON object", "Repair the file, or fetch it again");
+    throw Error(file.string(), "is not a JSON object",
+                "Repair the file, or fetch it again");
   const Reader in(std::move(parsed), file.string());
 
   const std::string remedy = "This program trains Llama models only";
@@ -200,7 +262,8 @@ LlamaConfig read_llama_config(const std::filesystem::path& path) {
     in.fail("architectures", "is not [\"LlamaForCausalLM\"]", remedy);
   if (in.text("hidden_act", "silu") != "silu")
     in.fail("hidden_act", "is not implemented", "Use a model with silu");
-  for (const char* key : {"rope_interleaved", "add_cross_attention", "tie_encoder_decoder"})
+  for (const char* key :
+       {"rope_interleaved", "add_cross_attention", "tie_encoder_decoder"})
     if (in.boolean(key, false)) in.fail(key, "is not implemented", remedy);
   if (in.has("partial_rotary_factor") && in.positive("partial_rotary_factor") != 1.0)
     in.fail("partial_rotary_factor", "other than 1 is not implemented", remedy);

@@ -11,8 +11,8 @@ namespace lowmem::model {
 namespace {
 
 constexpr const char* kCarriedOver[] = {
-    "generation_config.json",  "tokenizer.json",   "tokenizer.model",
-    "tokenizer_config.json",   "vocab.json",       "merges.txt",
+    "generation_config.json",  "tokenizer.json",    "tokenizer.model",
+    "tokenizer_config.json",   "vocab.json",        "merges.txt",
     "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "chat_template.json",
 };

@@ -17,8 +17,7 @@ RotaryAngles::RotaryAngles(const LlamaConfig& config) {
     // In fp32, as the reference does it: its angles carry that rounding.
     const float exponent =
         static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
-    float inverse =
-        1.0f / std::pow(static_cast<float>(config.rope_theta), exponent);
+    float inverse = 1.0f / std::pow(static_cast<float>(config.rope_theta), exponent);
     if (config.rope_scaling == RopeScaling::kLinear) {
       inverse /= static_cast<float>(config.rope_factor);
     } else if (config.rope_scaling == RopeScaling::kLlama3) {

@@ -35,8 +35,7 @@ std::vector<WeightSpec> weight_specs(const LlamaConfig& config) {
     linear(at + "mlp.down_proj", hidden, inner, config.mlp_bias);
   }
   norm("model.norm");
-  if (!config.tie_word_embeddings)
-    linear("lm_head", config.vocab_size, hidden, false);
+  if (!config.tie_word_embeddings) linear("lm_head", config.vocab_size, hidden, false);
   return specs;
 }
 

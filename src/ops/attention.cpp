@@ -20,7 +20,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
   const bool grouped = q.size(1) != k.size(1);
 
-  // Runs of equally long sequences: their token counts, and how many sequences each holds.
+  // Runs of equally long sequences: their token counts, and how many sequences each
+  // holds.
   std::vector<int64_t> tokens, counts;
   for (size_t i = 0; i + 1 < offsets.size(); ++i) {
     const int64_t length = offsets[i + 1] - offsets[i];

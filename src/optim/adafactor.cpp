@@ -21,8 +21,7 @@ double sum(const std::vector<double>& values) {
 
 class Adafactor final : public Optimizer {
  public:
-  Adafactor(const OptimizerConfig& config, uint64_t seed)
-      : config_(config), seed_(seed) {
+  Adafactor(const OptimizerConfig& config, uint64_t seed) : config_(config), seed_(seed) {
     resolve_defaults(config_);
   }
 
@@ -46,7 +45,8 @@ class Adafactor final : public Optimizer {
     const int64_t grain = std::max<int64_t>(1, ops::kGrain / args.columns);
 
     const double weight_norm = std::sqrt(update_statistics(slot, args, matrix));
-    const std::vector<float> row_root = matrix ? roots_of_rows(slot) : std::vector<float>();
+    const std::vector<float> row_root =
+        matrix ? roots_of_rows(slot) : std::vector<float>();
     const at::Tensor column_root =
         state(slot, matrix ? "col" : "exp_avg_sq", {args.columns}).sqrt();
     if (matrix) args.row_root = row_root.data();
@@ -57,7 +57,8 @@ class Adafactor final : public Optimizer {
       kernels::adafactor_update_norm(args, begin, end, sums.data());
     });
     const double update_norm = std::sqrt(sum(sums));
-    const float factor = static_cast<float>(step.lr * weight_norm / (update_norm + 1e-20));
+    const float factor =
+        static_cast<float>(step.lr * weight_norm / (update_norm + 1e-20));
     ops::parallel(args.rows, grain, [&](int64_t begin, int64_t end) {
       kernels::adafactor_write(args, factor, begin, end);
     });
@@ -74,10 +75,9 @@ class Adafactor final : public Optimizer {
     float* partial = ops::floats_of(column_sums);
     ops::parallel(blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        kernels::adafactor_statistics(args, i * block,
-                                      std::min(args.rows, (i + 1) * block),
-                                      row_sums.data(), weight_sums.data(),
-                                      partial + i * args.columns);
+        kernels::adafactor_statistics(
+            args, i * block, std::min(args.rows, (i + 1) * block), row_sums.data(),
+            weight_sums.data(), partial + i * args.columns);
     });
     const double rate = 1 - *config_.beta2;
     state(slot, matrix ? "col" : "exp_avg_sq", {args.columns})
@@ -86,8 +86,8 @@ class Adafactor final : public Optimizer {
     if (matrix) {
       float* row = ops::floats_of(state(slot, "row", {args.rows}));
       for (size_t i = 0; i < rows; ++i)
-        row[i] = static_cast<float>((1 - rate) * row[i] +
-                                    rate * row_sums[i] / static_cast<double>(args.columns));
+        row[i] = static_cast<float>(
+            (1 - rate) * row[i] + rate * row_sums[i] / static_cast<double>(args.columns));
     }
     return sum(weight_sums);
   }

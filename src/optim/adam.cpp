@@ -42,9 +42,8 @@ class Adam final : public Optimizer {
         .rounding = rounding_of(config_.rounding),
         .noise = {seed_, static_cast<uint32_t>(step.step), slot.index},
     };
-    ops::parallel(slot.param.numel(), ops::kGrain, [&](int64_t begin, int64_t end) {
-      kernels::adam(args, begin, end);
-    });
+    ops::parallel(slot.param.numel(), ops::kGrain,
+                  [&](int64_t begin, int64_t end) { kernels::adam(args, begin, end); });
   }
 
   OptimizerConfig config_;

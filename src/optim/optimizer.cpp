@@ -10,7 +10,8 @@ void Optimizer::update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& 
   const at::NoGradGuard no_grad;
   apply(slot, grad.contiguous(), step);
   ++slot.updates;
-  // Kernels write past autograd's back; a graph that still needs the old weights must fail.
+  // Kernels write past autograd's back; a graph that still needs the old weights must
+  // fail.
   slot.param.unsafeGetTensorImpl()->bump_version();
 }
 

@@ -23,10 +23,9 @@ class Sgd final : public Optimizer {
     kernels::SgdArgs args{
         .weights = ops::weights_of(slot.param),
         .gradient = ops::gradient_of(grad),
-        .buffer = config_.momentum == 0
-                      ? nullptr
-                      : ops::floats_of(
-                            state(slot, "momentum_buffer", slot.param.sizes())),
+        .buffer = config_.momentum == 0 ? nullptr
+                                        : ops::floats_of(state(slot, "momentum_buffer",
+                                                               slot.param.sizes())),
         .scale = step.grad_scale,
         .lr = static_cast<float>(step.lr),
         .momentum = static_cast<float>(config_.momentum),
@@ -34,9 +33,8 @@ class Sgd final : public Optimizer {
         .rounding = rounding_of(config_.rounding),
         .noise = {seed_, static_cast<uint32_t>(step.step), slot.index},
     };
-    ops::parallel(slot.param.numel(), ops::kGrain, [&](int64_t begin, int64_t end) {
-      kernels::sgd(args, begin, end);
-    });
+    ops::parallel(slot.param.numel(), ops::kGrain,
+                  [&](int64_t begin, int64_t end) { kernels::sgd(args, begin, end); });
   }
 
   OptimizerConfig config_;

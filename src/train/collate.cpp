@@ -30,8 +30,8 @@ engine::MicroBatch pack(const model::Llama& model,
 std::vector<engine::MicroBatch> collate(const model::Llama& model,
                                         std::span<const Example* const> examples,
                                         int64_t micro_batch_size) {
-  const size_t size = micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size)
-                                           : examples.size();
+  const size_t size =
+      micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size) : examples.size();
   std::vector<engine::MicroBatch> parts;
   for (size_t at = 0; at < examples.size(); at += size)
     parts.push_back(

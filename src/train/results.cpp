@@ -14,9 +14,8 @@ namespace {
 using nlohmann::ordered_json;
 
 ordered_json json_of(const eval::Accuracy& accuracy) {
-  return {{"acc", accuracy.acc},
-          {"acc_norm", accuracy.acc_norm},
-          {"count", accuracy.count}};
+  return {
+      {"acc", accuracy.acc}, {"acc_norm", accuracy.acc_norm}, {"count", accuracy.count}};
 }
 
 ordered_json peaks() {

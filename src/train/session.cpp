@@ -27,9 +27,10 @@ c10::Device device_of(const MemoryConfig& memory) {
 // Ids beyond the embedding table would read past its end.
 void check_vocabulary(const std::string& path, const Tokenizer& tokenizer, int64_t rows) {
   if (tokenizer.vocab_size() > rows)
-    throw Error(path, "has a tokenizer with ids up to " +
-                          std::to_string(tokenizer.vocab_size() - 1) +
-                          ", but config.json's vocab_size is " + std::to_string(rows),
+    throw Error(path,
+                "has a tokenizer with ids up to " +
+                    std::to_string(tokenizer.vocab_size() - 1) +
+                    ", but config.json's vocab_size is " + std::to_string(rows),
                 "Check that the tokenizer and the weights belong together");
 }
 
@@ -42,10 +43,9 @@ std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tok
   std::vector<Example> examples;
   ExampleCounts counts;
   for (const std::string& path : config.data.train) {
-    const int64_t left =
-        config.data.limit == 0
-            ? 0
-            : config.data.limit - static_cast<int64_t>(examples.size());
+    const int64_t left = config.data.limit == 0
+                             ? 0
+                             : config.data.limit - static_cast<int64_t>(examples.size());
     if (config.data.limit != 0 && left <= 0) break;
     auto more = hellaswag_examples(read_hellaswag(path, left), tokenizer,
                                    config.data.max_length, counts);

@@ -91,8 +91,8 @@ class Trainer {
     results_.final_loss = record.loss;
     results_.examples += record.examples;
     results_.tokens += record.tokens;
-    results_.training_seconds += record.step_seconds * static_cast<double>(
-                                     window_.last_steps());
+    results_.training_seconds +=
+        record.step_seconds * static_cast<double>(window_.last_steps());
   }
 
   void save() {

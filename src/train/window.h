@@ -27,8 +27,8 @@ class Window {
     last_steps_ = window.steps_;
     const double steps = static_cast<double>(std::max<int64_t>(1, window.steps_));
     metrics::StepRecord record;
-    record.loss = window.loss_sum_ /
-                  static_cast<double>(std::max<int64_t>(1, window.labelled_));
+    record.loss =
+        window.loss_sum_ / static_cast<double>(std::max<int64_t>(1, window.labelled_));
     record.examples = window.examples_;
     record.tokens = window.tokens_;
     record.labelled_tokens = window.labelled_;

@@ -37,7 +37,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"MissingData", "data.train=/nowhere.jsonl", {"/nowhere.jsonl"}},
         Mistake{"MissingEval", "eval.data=/nowhere.jsonl", {"/nowhere.jsonl"}},
         Mistake{"MissingConfig", "--config /nowhere.yaml", {"/nowhere.yaml"}},
-        Mistake{"PatternWithoutMatch", "model.train=model.layers.*.mpl.*",
+        Mistake{"PatternWithoutMatch",
+                "model.train=model.layers.*.mpl.*",
                 {"model.layers.*.mpl.*", "matches no weight"}},
         Mistake{"Cuda", "memory.device=cuda", {"memory.device"}},
         Mistake{"ClippingNeedsEveryGradient",
@@ -49,8 +50,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(Cli, HelpNamesEveryKeyWithItsDefault) {
   const Outcome help = run_program("--help");
   EXPECT_EQ(help.status, 0);
-  for (const char* key :
-       {"optimizer", "lr", "micro_batch_size", "linear_cross_entropy", "max_length", "bos"})
+  for (const char* key : {"optimizer", "lr", "micro_batch_size", "linear_cross_entropy",
+                          "max_length", "bos"})
     EXPECT_THAT(help.output, HasSubstr(key));
   EXPECT_THAT(help.output, HasSubstr("evaluate"));
 }

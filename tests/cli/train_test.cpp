@@ -28,10 +28,9 @@ TEST_F(Train, WritesTheRunFolderThatTheManualPromises) {
   const fs::path folder = folder_of("full");
 
   const json results = read_json(folder / "results.json");
-  for (const char* key :
-       {"status", "steps", "accuracy", "final_loss", "peak_bytes", "peak_rss_bytes",
-        "device_used_bytes", "examples_per_second", "tokens_per_second", "seconds",
-        "versions"})
+  for (const char* key : {"status", "steps", "accuracy", "final_loss", "peak_bytes",
+                          "peak_rss_bytes", "device_used_bytes", "examples_per_second",
+                          "tokens_per_second", "seconds", "versions"})
     EXPECT_TRUE(results.contains(key)) << key;
   EXPECT_EQ(results["status"], "finished");
   EXPECT_EQ(results["steps"], 8);
@@ -67,8 +66,8 @@ TEST_F(Train, WritesTheRunFolderThatTheManualPromises) {
 
 TEST_F(Train, TheSavedConfigReproducesTheRun) {
   ASSERT_EQ(run_program(quick("first")).status, 0);
-  const Outcome again = run_program("--config " + at("runs/first/config.yaml") +
-                                    " --run-name second");
+  const Outcome again =
+      run_program("--config " + at("runs/first/config.yaml") + " --run-name second");
   ASSERT_EQ(again.status, 0) << again.output;
   EXPECT_EQ(results("first")["final_loss"], results("second")["final_loss"]);
   EXPECT_EQ(read_file(folder_of("first") / "model/model.safetensors"),
@@ -84,8 +83,9 @@ TEST_F(Train, ASecondSeedTakesAnotherOrder) {
 TEST_F(Train, EvaluatingTheExportedModelGivesTheAccuracyAfterTraining) {
   const std::string eval = "eval.data=" + at("val.jsonl") + " eval.limit=50 ";
   ASSERT_EQ(run_program(quick("exported") + eval + "train.max_steps=30").status, 0);
-  const Outcome outcome = run_program("evaluate model.dtype=fp32 model.compute_dtype=fp32 " +
-                                      eval + "--model " + at("runs/exported/model"));
+  const Outcome outcome =
+      run_program("evaluate model.dtype=fp32 model.compute_dtype=fp32 " + eval +
+                  "--model " + at("runs/exported/model"));
   ASSERT_EQ(outcome.status, 0) << outcome.output;
   char line[32];
   std::snprintf(line, sizeof line, "acc %.4f\n",
@@ -107,9 +107,9 @@ TEST_F(Train, EveryOptimizerAndPrecisionRuns) {
   for (const char* optimizer : {"adam", "adamw", "adafactor", "sgd"})
     for (const char* types : {"model.dtype=fp32 model.compute_dtype=bf16",
                               "model.dtype=bf16 model.compute_dtype=bf16"}) {
-      const Outcome run = run_program(
-          quick(std::string(optimizer)) + "run.overwrite=true train.micro_batch_size=3 " +
-          types + " optimizer.name=" + optimizer);
+      const Outcome run = run_program(quick(std::string(optimizer)) +
+                                      "run.overwrite=true train.micro_batch_size=3 " +
+                                      types + " optimizer.name=" + optimizer);
       EXPECT_EQ(run.status, 0) << run.output;
       EXPECT_GT(results(optimizer)["final_loss"].get<double>(), 0);
     }
@@ -123,10 +123,11 @@ TEST_F(Train, ReportPrintsARowARun) {
 }
 
 TEST_F(Train, InitWritesAModelThatLoads) {
-  const Outcome init = run_program("init " + at("model/config.json") + " " + at("random"));
+  const Outcome init =
+      run_program("init " + at("model/config.json") + " " + at("random"));
   ASSERT_EQ(init.status, 0) << init.output;
-  const Outcome outcome = run_program("evaluate --model " + at("random") + " eval.data=" +
-                                      at("val.jsonl") + " eval.limit=4");
+  const Outcome outcome = run_program("evaluate --model " + at("random") +
+                                      " eval.data=" + at("val.jsonl") + " eval.limit=4");
   EXPECT_EQ(outcome.status, 0) << outcome.output;
   EXPECT_THAT(outcome.output, HasSubstr("rows 4"));
 }

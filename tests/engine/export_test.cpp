@@ -1,8 +1,8 @@
-// What training leaves behind is what transformers will load: the same logits, bit for bit
-// through our own reader here, and through scripts/check_export.py where Python has
+// What training leaves behind is what transformers will load: the same logits, bit for
+// bit through our own reader here, and through scripts/check_export.py where Python has
 // transformers:
 //
-//   LOWMEM_EXPORT_DIR=exported build/tests/engine_test --gtest_filter='Export*'
+//   LOWMEM_EXPORT_DIR=exported build/tests/engine_test --gtest_filter='*Export*'
 //   python scripts/check_export.py exported/X --against exported/X/logits.json
 #include <unistd.h>
 
@@ -27,8 +27,8 @@ nlohmann::json logits_of(const model::Llama& llama) {
   nlohmann::json row = {{"ids", ids}, {"positions", {0, 20, 39}}};
   for (const int64_t position : {0, 20, 39}) {
     const at::Tensor of = logits[position].contiguous();
-    row["logits"].push_back(std::vector<float>(
-        of.const_data_ptr<float>(), of.const_data_ptr<float>() + of.numel()));
+    row["logits"].push_back(std::vector<float>(of.const_data_ptr<float>(),
+                                               of.const_data_ptr<float>() + of.numel()));
   }
   return {{"rows", {row}}};
 }
@@ -51,7 +51,8 @@ TEST_P(Export, ATrainedModelIsWrittenWithItsLogits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Export,
-                         testing::Values("llama2_tiny", "llama32_tiny", "llama_bias_tiny"),
+                         testing::Values("llama2_tiny", "llama32_tiny",
+                                         "llama_bias_tiny"),
                          [](const auto& given) { return std::string(given.param); });
 
 }  // namespace

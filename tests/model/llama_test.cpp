@@ -66,8 +66,7 @@ TEST_P(LlamaReference, NegativeLogLikelihoodsEqualTransformers) {
 
 INSTANTIATE_TEST_SUITE_P(Models, LlamaReference,
                          testing::Values("llama2_tiny", "llama32_tiny", "llama_bias_tiny",
-                                         "llama2_tiny_f16",
-                                         "llama2_tiny_sharded_bf16"),
+                                         "llama2_tiny_f16", "llama2_tiny_sharded_bf16"),
                          [](const auto& given) { return std::string(given.param); });
 
 TEST(Llama, ASequenceDoesNotSeeItsNeighbours) {

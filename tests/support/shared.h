@@ -19,6 +19,6 @@ inline std::filesystem::path shared(const std::string& name) {
 }  // namespace lowmem::test
 
 // Skips the test, with a line that says why, where ../shared lacks `name`.
-#define LOWMEM_NEEDS_SHARED(name)                                              \
-  if (!std::filesystem::exists(::lowmem::test::shared(name)))                  \
+#define LOWMEM_NEEDS_SHARED(name)                             \
+  if (!std::filesystem::exists(::lowmem::test::shared(name))) \
   GTEST_SKIP() << "needs ../shared/" << (name) << ", which this clone does not have"

@@ -87,11 +87,13 @@ struct Trainer {
         parameters(*llama, train),
         optimizer(optim::make_optimizer(config, 42)),
         activations(engine::make_activations(policies.activations)),
-        gradients(engine::make_gradients(policies.gradients, *optimizer, config.clip_norm)),
+        gradients(
+            engine::make_gradients(policies.gradients, *optimizer, config.clip_norm)),
         step(*llama, parameters, *activations, *weights, *gradients, {}),
         lr(config.lr) {}
 
-  engine::StepResult update(const std::vector<engine::MicroBatch>& batch, int64_t number) {
+  engine::StepResult update(const std::vector<engine::MicroBatch>& batch,
+                            int64_t number) {
     return step.run(batch, {number, lr, 1});
   }
 };

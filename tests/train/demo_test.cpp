@@ -1,7 +1,8 @@
 // The embedded demo tells a working trainer from a broken one.
+#include "lowmem/data/demo.h"
+
 #include <gtest/gtest.h>
 
-#include "lowmem/data/demo.h"
 #include "lowmem/io/atomic_file.h"
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/train/session.h"

@@ -5,9 +5,9 @@
 
 namespace lowmem {
 
-// Philox4x32-10: 128 random bits as a pure function of (key, counter), so that any element
-// of any stream can be drawn alone, on any device, in any order.
-// Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+// Philox4x32-10: 128 random bits as a pure function of (key, counter), so that any
+// element of any stream can be drawn alone, on any device, in any order. Salmon et al.
+// 2011, "Parallel random numbers: as easy as 1, 2, 3".
 std::array<uint32_t, 4> philox(uint64_t key, uint64_t counter_low, uint64_t counter_high);
 
 // A sequential view of one Philox stream. Copies continue independently. O(1) memory.

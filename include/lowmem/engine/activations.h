@@ -29,7 +29,8 @@ class Activations {
 
   // Runs the block's backward pass, in which the hooks see its weights' gradients, and
   // frees `saved`. Returns the gradient of the input, or an undefined tensor.
-  virtual at::Tensor backward(const model::Block& block, const at::Tensor& output_gradient,
+  virtual at::Tensor backward(const model::Block& block,
+                              const at::Tensor& output_gradient,
                               const model::Packed& packed, SavedBlock& saved) const = 0;
 };
 

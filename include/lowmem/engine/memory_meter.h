@@ -11,12 +11,13 @@ constexpr size_t kPhases = 6;
 // "load", "forward", ...: the keys of results.json.
 const char* phase_name(Phase phase);
 
-// Counts the bytes of tensors on the CPU exactly, as they are asked for, through LibTorch's
-// allocator. Process-wide. Thread-safe; each allocation costs two atomic additions.
+// Counts the bytes of tensors on the CPU exactly, as they are asked for, through
+// LibTorch's allocator. Process-wide. Thread-safe; each allocation costs two atomic
+// additions.
 namespace memory_meter {
 
-// Makes LibTorch allocate through the counter. Call before the first tensor; further calls
-// do nothing.
+// Makes LibTorch allocate through the counter. Call before the first tensor; further
+// calls do nothing.
 void install();
 
 int64_t current_bytes();

@@ -37,8 +37,8 @@ struct StepResult {
 //   backward:  for each block from the last:  dh = backward(block, dh), each weight's
 //              gradient going to the gradient policy
 //
-// The loss is the mean over the labelled tokens of the whole batch, however it is cut into
-// micro-batches. No policy changes a bit of the result.
+// The loss is the mean over the labelled tokens of the whole batch, however it is cut
+// into micro-batches. No policy changes a bit of the result.
 class Step {
  public:
   Step(model::Llama& model, Parameters& parameters, Activations& activations,
@@ -66,8 +66,8 @@ class Step {
   optim::ParamSlot* head_slot_;
   size_t lowest_trained_;  // blocks below it need no backward pass
   bool norm_trained_;
-  float scale_ = 1;                           // 1 / labelled tokens of the batch
-  at::Tensor head_gradient_;                  // [V, D], over all micro-batches
+  float scale_ = 1;                             // 1 / labelled tokens of the batch
+  at::Tensor head_gradient_;                    // [V, D], over all micro-batches
   std::vector<at::Tensor> embedded_gradients_;  // [N, D] a micro-batch
 };
 

@@ -18,13 +18,14 @@ namespace lowmem::kernels {
 // A vector keeps its whole second moment V [columns] in place of R and C.
 //
 // Three passes over the gradient and two over the weights, with no temporary of their
-// size. Each pass works on ranges that threads may share out as they like; sums of a range
-// are returned in double, a row or a block at a time, for the caller to add up in order.
+// size. Each pass works on ranges that threads may share out as they like; sums of a
+// range are returned in double, a row or a block at a time, for the caller to add up in
+// order.
 struct AdafactorArgs {
   Weights weights;
   Gradient gradient;
   int64_t rows = 1, columns = 0;
-  float scale = 1;               // of the gradient: a clipping coefficient
+  float scale = 1;  // of the gradient: a clipping coefficient
   float eps = 0;
   const float* row_root = nullptr;     // sqrt(R / mean(R)); null for a vector
   const float* column_root = nullptr;  // sqrt(C), or sqrt(V) for a vector

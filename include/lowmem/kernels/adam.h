@@ -22,8 +22,8 @@ struct AdamArgs {
   float scale = 1;     // of the gradient: a clipping coefficient
   float beta1 = 0, beta2 = 0, eps = 0;
   float step_size = 0, root = 1;
-  float coupled_decay = 0;    // adam: weight_decay, added to the gradient
-  float decoupled_keep = 1;   // adamw: 1 - lr * weight_decay
+  float coupled_decay = 0;   // adam: weight_decay, added to the gradient
+  float decoupled_keep = 1;  // adamw: 1 - lr * weight_decay
   Rounding rounding = Rounding::kNearest;
   Noise noise;
 };

@@ -8,10 +8,10 @@ namespace lowmem::metrics {
 // What a run tells about itself while it goes on. Counts and means are over the steps
 // since the record before.
 struct StepRecord {
-  int64_t step = 0;   // updates done
-  double epoch = 0;   // passes over the data done
-  double loss = 0;    // mean negative log-likelihood of a labelled token
-  double lr = 0;      // of the last update
+  int64_t step = 0;  // updates done
+  double epoch = 0;  // passes over the data done
+  double loss = 0;   // mean negative log-likelihood of a labelled token
+  double lr = 0;     // of the last update
   int64_t examples = 0, tokens = 0, labelled_tokens = 0;
   std::optional<double> grad_norm;  // of the last update, where it is known
   double step_seconds = 0;          // mean

@@ -40,9 +40,9 @@ struct LlamaConfig {
 };
 
 // Reads config.json (`path` may be the file or its folder), in the form of any release of
-// transformers: `rope_theta` and `rope_scaling`, or `rope_parameters`. Throws Error naming
-// the key for anything missing, contradictory, or not implemented here: a key that could
-// change the model is refused, never ignored.
+// transformers: `rope_theta` and `rope_scaling`, or `rope_parameters`. Throws Error
+// naming the key for anything missing, contradictory, or not implemented here: a key that
+// could change the model is refused, never ignored.
 LlamaConfig read_llama_config(const std::filesystem::path& path);
 
 // What a weight is, for random initialisation.

@@ -9,7 +9,8 @@
 
 namespace lowmem::ops {
 
-// Tensors as kernels see them. Contiguous fp32 or bf16 on the CPU; anything else is a bug.
+// Tensors as kernels see them. Contiguous fp32 or bf16 on the CPU; anything else is a
+// bug.
 kernels::Weights weights_of(at::Tensor& tensor);
 kernels::Gradient gradient_of(const at::Tensor& tensor);
 float* floats_of(at::Tensor& tensor);

@@ -5,7 +5,8 @@
 namespace lowmem::ops {
 
 // x @ weight.T + bias, computed in `compute_dtype`: operands of another type are cast
-// first, which makes fp32 weights with bf16 arithmetic what autocast calls mixed precision.
+// first, which makes fp32 weights with bf16 arithmetic what autocast calls mixed
+// precision.
 //
 //   x [N, in]   weight [out, in]   bias [out] or undefined   ->   [N, out] compute_dtype
 //

@@ -4,8 +4,8 @@
 
 namespace lowmem::ops {
 
-// x / sqrt(mean(x^2) + eps) * weight over the last dimension, in fp32 whatever the type of
-// `x`, and rounded once to `out_dtype`.
+// x / sqrt(mean(x^2) + eps) * weight over the last dimension, in fp32 whatever the type
+// of `x`, and rounded once to `out_dtype`.
 //
 //   x [N, D]   weight [D]   ->   [N, D] out_dtype
 //

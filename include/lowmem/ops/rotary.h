@@ -4,7 +4,8 @@
 
 namespace lowmem::ops {
 
-// Rotary position embedding in Hugging Face's layout: element i pairs with i + head_dim/2.
+// Rotary position embedding in Hugging Face's layout: element i pairs with i +
+// head_dim/2.
 //
 //   x [N, heads, head_dim]   cos, sin [N, head_dim / 2] fp32   ->   like x
 //

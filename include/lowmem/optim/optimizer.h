@@ -22,9 +22,9 @@ struct ParamSlot {
 
 // What an update depends on beside its slot and gradient.
 struct StepInfo {
-  int64_t step = 0;       // updates of the run before this one
+  int64_t step = 0;  // updates of the run before this one
   double lr = 0;
-  float grad_scale = 1;   // of every gradient: a clipping coefficient
+  float grad_scale = 1;  // of every gradient: a clipping coefficient
 };
 
 // One parameter's update rule. The trainer calls it in a loop; the gradient hook calls it

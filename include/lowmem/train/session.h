@@ -25,8 +25,8 @@ std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
 
 loss::LossOptions loss_options(const RunConfig& config);
 
-// Everything a training run works with, built from its configuration in the order in which
-// mistakes are cheapest to find: data before weights.
+// Everything a training run works with, built from its configuration in the order in
+// which mistakes are cheapest to find: data before weights.
 class Session {
  public:
   explicit Session(const RunConfig& config);
