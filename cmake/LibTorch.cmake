@@ -18,6 +18,18 @@ if(NOT EXISTS "${LOWMEM_TORCH}/lib/libtorch_cpu.so")
                       "folder (with include/ and lib/) as -DLOWMEM_TORCH=DIR.")
 endif()
 
+set(version_header "${LOWMEM_TORCH}/include/torch/headeronly/version.h")
+if(NOT EXISTS "${version_header}")  # where releases before 2.10 have it
+  set(version_header "${LOWMEM_TORCH}/include/torch/csrc/api/include/torch/version.h")
+endif()
+file(STRINGS "${version_header}" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+string(REGEX REPLACE "[^0-9;]" "" numbers "${lines}")
+list(JOIN numbers "." torch_version)
+if(torch_version VERSION_LESS 2.9)
+  message(FATAL_ERROR "The LibTorch in ${LOWMEM_TORCH} is ${torch_version}; 2.9 or later is "
+                      "needed. scripts/setup.sh fetches 2.11.")
+endif()
+
 function(lowmem_imported target file)
   add_library(${target} SHARED IMPORTED)
   set_target_properties(${target} PROPERTIES

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what lowmem-train is built with, on Debian 12+ or Ubuntu 22.04+: the
+# Installs what lowmem-train is built with, on Debian 12+ or Ubuntu 24.04+: the
 # distribution's packages, and LibTorch from its PyPI wheel. Safe to run again: what is
 # there stays.
 #
@@ -72,6 +72,10 @@ if [ ${#missing[@]} -gt 0 ]; then
 else
   say "packages: all present"
 fi
+
+cmake_version=$(cmake --version | sed -n 's/cmake version //p')
+printf '3.24\n%s\n' "$cmake_version" | sort -V -C ||
+  fail "CMake is $cmake_version and must be 3.24 or later: use Debian 12, Ubuntu 24.04 or newer"
 
 # --- LibTorch -------------------------------------------------------------------------
 deps=${LOWMEM_DEPS:-${XDG_CACHE_HOME:-$HOME/.cache}/lowmem-train}

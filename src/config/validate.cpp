@@ -112,6 +112,9 @@ void check_unused(const OptimizerConfig& optimizer) {
     refuse("beta2", optimizer.beta2, "adam, adamw and adafactor have it");
   if (optimizer.eps && sgd)
     refuse("eps", optimizer.eps, "adam, adamw and adafactor have it");
+  if (optimizer.weight_decay.value_or(0) != 0 &&
+      optimizer.name == OptimizerKind::kAdafactor)
+    refuse("weight_decay", optimizer.weight_decay, "adam, adamw and sgd have it");
   if (optimizer.momentum != 0 && !sgd)
     refuse("momentum", optimizer.momentum, "sgd has it");
 }

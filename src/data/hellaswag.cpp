@@ -94,6 +94,7 @@ Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
   Example example;
   if (tokenizer.adds_bos() && tokenizer.bos_id())
     example.ids.push_back(*tokenizer.bos_id());
+  const size_t front = example.ids.size();
   const auto text = tokenizer.encode(row.context + " " + ending);
   example.ids.insert(example.ids.end(), text.begin(), text.end());
   example.ids.push_back(*tokenizer.eos_id());
@@ -101,10 +102,10 @@ Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
   const auto longest = static_cast<size_t>(max_length);
   truncated = example.ids.size() > longest;
   if (truncated) example.ids.resize(longest);
-  // With BOS in front, position `context` is that of the context's last token, which
-  // predicts the ending's first.
+  // The position before the ending's first token predicts it.
   example.labels.assign(example.ids.size(), kIgnoreLabel);
-  for (size_t i = context; i + 1 < example.ids.size(); ++i)
+  const size_t first = context + front;  // of the ending's tokens
+  for (size_t i = first == 0 ? 0 : first - 1; i + 1 < example.ids.size(); ++i)
     example.labels[i] = example.ids[i + 1];
   return example;
 }

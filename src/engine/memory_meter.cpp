@@ -11,6 +11,9 @@
 #include <cstring>
 #include <fstream>
 
+#include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
+
 namespace lowmem::engine {
 namespace {
 
@@ -48,11 +51,23 @@ void release(void* data) {
   c10::free_cpu(block);
 }
 
+void* allocate_or_fail(size_t bytes) {
+  try {
+    return c10::alloc_cpu(bytes + kHeader);
+  } catch (const c10::Error&) {
+    throw Error("memory",
+                "is exhausted: a tensor of " + format_bytes(static_cast<int64_t>(bytes)) +
+                    " does not fit beside the " + format_bytes(g_current) + " in use",
+                "Use a smaller train.batch_size, memory.activations = recompute, "
+                "memory.gradients = update, or model.dtype = bf16");
+  }
+}
+
 class CountingAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) return {nullptr, nullptr, &release, c10::kCPU};
-    auto* block = static_cast<std::byte*>(c10::alloc_cpu(bytes + kHeader));
+    auto* block = static_cast<std::byte*>(allocate_or_fail(bytes));
     const auto size = static_cast<int64_t>(bytes);
     std::memcpy(block, &size, sizeof size);
     count(size);

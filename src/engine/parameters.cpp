@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "lowmem/core/error.h"
 
 namespace lowmem::engine {
@@ -26,25 +28,40 @@ bool matches(const std::string& pattern, const std::string& name) {
   return p == pattern.size();
 }
 
-Parameters::Parameters(model::Llama& model, const std::vector<std::string>& train) {
-  std::vector<std::string> patterns;
-  for (const std::string& word : train)
-    patterns.push_back(word == "layers" ? "model.layers.*" : word == "all" ? "*" : word);
-  std::vector<bool> used(patterns.size(), false);
+namespace {
 
+std::string pattern_of(const std::string& word) {
+  return word == "layers" ? "model.layers.*" : word == "all" ? "*" : word;
+}
+
+bool selects(const std::vector<std::string>& train, const std::string& name) {
+  return std::any_of(train.begin(), train.end(), [&](const std::string& word) {
+    return matches(pattern_of(word), name);
+  });
+}
+
+}  // namespace
+
+void check_trained(const model::LlamaConfig& config,
+                   const std::vector<std::string>& train) {
+  const auto specs = model::weight_specs(config);
+  for (const std::string& word : train)
+    if (std::none_of(specs.begin(), specs.end(), [&](const model::WeightSpec& spec) {
+          return matches(pattern_of(word), spec.name);
+        }))
+      throw Error("model.train = " + word, "matches no weight of this model",
+                  "Write layers, all, or a pattern such as model.layers.*.mlp.*");
+}
+
+Parameters::Parameters(model::Llama& model, const std::vector<std::string>& train) {
+  check_trained(model.config(), train);
   uint32_t index = 0;
   for (auto& item : model.named_parameters()) {
-    bool trained = false;
-    for (size_t i = 0; i < patterns.size(); ++i)
-      if (matches(patterns[i], item.key())) used[i] = trained = true;
+    const bool trained = selects(train, item.key());
     item.value().set_requires_grad(trained);
     if (trained) slots_.push_back({item.key(), index, item.value(), {}, 0});
     ++index;
   }
-  for (size_t i = 0; i < patterns.size(); ++i)
-    if (!used[i])
-      throw Error("model.train = " + train[i], "matches no weight of this model",
-                  "Write layers, all, or a pattern such as model.layers.*.mlp.*");
 }
 
 optim::ParamSlot* Parameters::find(const at::Tensor& weight) {

@@ -54,16 +54,19 @@ StepResult Step::run(std::span<const MicroBatch> batch, const optim::StepInfo& i
   }
   scale_ = 1.0f / static_cast<float>(std::max<int64_t>(1, result.labelled));
 
+  // Several micro-batches add up in fp32; one needs no sum.
+  sum_type_ = batch.size() > 1 ? at::kFloat : model_.options().weights;
   gradients_.begin(info, static_cast<int64_t>(batch.size()));
   const size_t together = gradients_.whole_batch_per_block() ? batch.size() : 1;
   for (size_t at = 0; at < batch.size(); at += together) {
     Walk walk{batch.subspan(at, together), {}, {}, 0};
     forward(walk);
     head(walk);
+    if (at + together >= batch.size()) finish_head();
     backward(walk);
     result.loss_sum += walk.loss_sum;
   }
-  finish_head_and_embedding(batch);
+  finish_embedding(batch);
   result.grad_norm = gradients_.end();
   return result;
 }
@@ -94,7 +97,7 @@ void Step::head(Walk& walk) {
   const PhaseScope phase(Phase::kBackward);
   const bool wants_hidden = norm_trained_ || lowest_trained_ < model_.blocks().size();
   if (head_slot_ != nullptr && !head_gradient_.defined())
-    head_gradient_ = at::zeros_like(model_.head());
+    head_gradient_ = at::zeros_like(model_.head(), sum_type_);
   for (size_t i = 0; i < walk.batches.size(); ++i) {
     const MicroBatch& part = walk.batches[i];
     const at::Tensor rows =
@@ -132,22 +135,31 @@ void Step::backward(Walk& walk) {
     for (at::Tensor& gradient : walk.hidden) embedded_gradients_.push_back(gradient);
 }
 
-// The table's rows are added last, after all micro-batches of a tied head, so that the
-// order of the additions is the same whichever way the micro-batches went.
-void Step::finish_head_and_embedding(std::span<const MicroBatch> batch) {
-  const PhaseScope phase(Phase::kBackward);
+// A head of its own has its gradient as soon as the last micro-batch has left it.
+void Step::finish_head() {
   if (head_slot_ != nullptr && head_slot_ != embedding_slot_)
     gradients_.receive_whole(*head_slot_, std::exchange(head_gradient_, {}));
-  if (embedding_slot_ != nullptr) {
-    at::Tensor gradient = head_slot_ == embedding_slot_
-                              ? std::exchange(head_gradient_, {})
-                              : at::zeros_like(model_.embedding());
-    for (size_t i = 0; i < batch.size(); ++i)
-      gradient.index_add_(0, batch[i].packed.ids,
-                          embedded_gradients_[i].to(gradient.scalar_type()));
-    embedded_gradients_.clear();
-    gradients_.receive_whole(*embedding_slot_, std::move(gradient));
+}
+
+// The table's rows are added last, after all micro-batches of a tied head, so that the
+// order of the additions is the same whichever way the micro-batches went. Each token's
+// rows are summed in fp32 first: in bf16 a frequent token's sum would stand still.
+void Step::finish_embedding(std::span<const MicroBatch> batch) {
+  if (embedding_slot_ == nullptr) return;
+  const PhaseScope phase(Phase::kBackward);
+  at::Tensor gradient = head_slot_ == embedding_slot_
+                            ? std::exchange(head_gradient_, {})
+                            : at::zeros_like(model_.embedding(), sum_type_);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    const auto [ids, place] =
+        at::_unique(batch[i].packed.ids, /*sorted=*/true, /*return_inverse=*/true);
+    const at::Tensor rows =
+        at::zeros({ids.size(0), gradient.size(1)}, gradient.options().dtype(at::kFloat))
+            .index_add_(0, place, embedded_gradients_[i].to(at::kFloat));
+    gradient.index_add_(0, ids, rows.to(gradient.scalar_type()));
   }
+  embedded_gradients_.clear();
+  gradients_.receive_whole(*embedding_slot_, std::move(gradient));
 }
 
 }  // namespace lowmem::engine

@@ -11,8 +11,8 @@ void adam(const AdamArgs& a, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const float p = to_float(weights[i]);
         const float g = a.scale * to_float(gradient[i]) + a.coupled_decay * p;
-        const float m = a.mean[i] + (1 - a.beta1) * (g - a.mean[i]);
-        const float v = a.beta2 * a.mean_square[i] + (1 - a.beta2) * g * g;
+        const float m = a.mean[i] + a.mean_rate * (g - a.mean[i]);
+        const float v = a.beta2 * a.mean_square[i] + a.square_rate * g * g;
         a.mean[i] = m;
         a.mean_square[i] = v;
         const float denominator = std::sqrt(v) / a.root + a.eps;

@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/error.h"
@@ -24,7 +25,9 @@ std::string row(const std::filesystem::path& run) {
     return fmt::format("| {} | {} | {} | {:.3f} | {} | {:.1f} | {} |\n",
                        run.lexically_normal().filename().string(),
                        percent(accuracy.at("before")), percent(accuracy.at("after")),
-                       results.at("final_loss").get<double>(),
+                       results.at("final_loss").is_null()
+                           ? std::nan("")
+                           : results.at("final_loss").get<double>(),
                        format_bytes(results.at("peak_bytes").at("total").get<int64_t>()),
                        results.at("examples_per_second").get<double>(),
                        format_seconds(results.at("seconds").get<double>()));

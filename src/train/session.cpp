@@ -40,23 +40,26 @@ bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
 }
 
 std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tokenizer) {
+  const int64_t longest =
+      model::read_llama_config(config.model.path).max_position_embeddings;
+  const int64_t max_length = std::min(config.data.max_length, longest);
   std::vector<Example> examples;
   ExampleCounts counts;
+  int64_t read = 0;
   for (const std::string& path : config.data.train) {
-    const int64_t left = config.data.limit == 0
-                             ? 0
-                             : config.data.limit - static_cast<int64_t>(examples.size());
-    if (config.data.limit != 0 && left <= 0) break;
-    auto more = hellaswag_examples(read_hellaswag(path, left), tokenizer,
-                                   config.data.max_length, counts);
+    if (config.data.limit != 0 && read == config.data.limit) break;
+    const auto rows =
+        read_hellaswag(path, config.data.limit == 0 ? 0 : config.data.limit - read);
+    read += static_cast<int64_t>(rows.size());
+    auto more = hellaswag_examples(rows, tokenizer, max_length, counts);
     std::move(more.begin(), more.end(), std::back_inserter(examples));
   }
   log::info("read " + format_count(static_cast<int64_t>(examples.size())) +
             " training rows, " + format_count(counts.truncated) + " of them cut at " +
-            std::to_string(config.data.max_length) + " tokens");
+            std::to_string(max_length) + " tokens");
   if (counts.dropped > 0)
     log::warn(format_count(counts.dropped) + " rows have nothing left to learn after " +
-              std::to_string(config.data.max_length) +
+              std::to_string(max_length) +
               " tokens and are left out; a larger data.max_length keeps them");
   if (examples.empty())
     throw Error("data.train", "has no row to train on",
@@ -79,6 +82,7 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
   const engine::PhaseScope phase(engine::Phase::kLoad);
   const model::LlamaConfig shape = model::read_llama_config(config.model.path);
   check_vocabulary(config.model.path, tokenizer, shape.vocab_size);
+  engine::check_trained(shape, config.model.train);
   auto llama = std::make_unique<model::Llama>(
       shape, model::ModelOptions{scalar_type(config.model.dtype),
                                  scalar_type(config.model.compute_dtype),

@@ -1,6 +1,7 @@
 #include "lowmem/train/trainer.h"
 
 #include <chrono>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/error.h"
@@ -29,7 +30,8 @@ class Clock {
 class Trainer {
  public:
   explicit Trainer(const RunConfig& config)
-      : session_(config), folder_(config), total_steps_(session_.total_steps()) {
+      : folder_(config), session_(config), total_steps_(session_.total_steps()) {
+    folder_.prepare(config);
     sinks_.push_back(metrics::jsonl_sink(folder_.metrics()));
     sinks_.push_back(metrics::log_sink(total_steps_));
   }
@@ -40,6 +42,7 @@ class Trainer {
     while (step_ < total_steps_) {
       const Clock clock;
       const engine::StepResult result = session_.step(step_);
+      refuse_divergence(result);
       window_.add(result, clock.seconds());
       ++step_;
       if (step_ % config.train.log_every == 0 || step_ == total_steps_) report();
@@ -64,6 +67,15 @@ class Trainer {
     const int64_t steps =
         every.unit == Interval::Unit::kEpoch ? session_.steps_per_epoch() : every.steps;
     return step_ % steps == 0;
+  }
+
+  void refuse_divergence(const engine::StepResult& result) const {
+    if (std::isfinite(result.loss_sum) && std::isfinite(result.grad_norm)) return;
+    throw Error("step " + std::to_string(step_ + 1),
+                std::isfinite(result.loss_sum) ? "has a gradient that is not finite"
+                                               : "has a loss that is not finite",
+                "Use a smaller optimizer.lr, a warm-up or optimizer.clip_norm; no model "
+                "was written");
   }
 
   eval::Accuracy evaluate() {
@@ -109,8 +121,8 @@ class Trainer {
   }
 
   Clock clock_;
+  RunFolder folder_;  // first: it refuses before anything is loaded
   Session session_;
-  RunFolder folder_;
   int64_t total_steps_;
   int64_t step_ = 0;
   Window window_;

@@ -44,8 +44,36 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"ClippingNeedsEveryGradient",
                 "optimizer.clip_norm=1 memory.gradients=update",
                 {"clip_norm", "memory.gradients"}},
+        Mistake{"DecayThatAdafactorLacks",
+                "optimizer.name=adafactor optimizer.weight_decay=1",
+                {"optimizer.weight_decay"}},
+        Mistake{"Divergence",
+                "optimizer.name=sgd optimizer.lr=1e30",
+                {"step ", "not finite", "optimizer.lr"}},
         Mistake{"RunNameEscapes", "run.name=../elsewhere", {"run.name"}}),
     [](const auto& given) { return given.param.name; });
+
+class Inputs : public DemoProgram {};
+
+TEST_F(Inputs, AreNeverReplacedByTheRunThatReadsThem) {
+  const auto before = read_file(folder() / "model/model.safetensors");
+  // The run's folder would be the demo's own.
+  const Outcome run =
+      run_program(quick("x") + "run.dir=" + folder().parent_path().string() +
+                  " run.name=" + folder().filename().string() + " run.overwrite=true");
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("which this run would replace"));
+  EXPECT_EQ(read_file(folder() / "model/model.safetensors"), before);
+}
+
+TEST_F(Inputs, AFolderThatNoRunMadeIsLeftAlone) {
+  std::filesystem::create_directories(folder_of("notes"));
+  write_file_atomically(folder_of("notes") / "thesis.txt", "four years");
+  const Outcome run = run_program(quick("notes"));
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("no run made it"));
+  EXPECT_EQ(read_file(folder_of("notes") / "thesis.txt"), "four years");
+}
 
 TEST(Cli, HelpNamesEveryKeyWithItsDefault) {
   const Outcome help = run_program("--help");

@@ -140,12 +140,12 @@ TEST(HellaSwagTraining, LabelsTheRightEndingAndTheEos) {
   EXPECT_EQ(e.labelled(), 4);
 }
 
-// The seed's mask counts the context's own tokens, whether or not BOS was put in front.
-TEST(HellaSwagTraining, KeepsTheSeedsMaskIndexWithoutBos) {
+TEST(HellaSwagTraining, LabelsTheWholeEndingWithoutBosToo) {
   const Example e = example(short_row(), ByteTokenizer(/*adds_bos=*/false));
   constexpr int32_t no = kIgnoreLabel;
   EXPECT_EQ(e.ids, (std::vector<int32_t>{'a', 'b', ' ', 'y', 'z', 257}));
-  EXPECT_EQ(e.labels, (std::vector<int32_t>{no, no, 'y', 'z', 257, no}));
+  EXPECT_EQ(e.labels, (std::vector<int32_t>{no, ' ', 'y', 'z', 257, no}));
+  EXPECT_EQ(e.labelled(), 4);
 }
 
 TEST(HellaSwagTraining, CountsRowsThatAreCutAndRowsWithNothingLeft) {

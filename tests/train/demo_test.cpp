@@ -66,11 +66,11 @@ TEST_F(Demo, AdafactorClimbsAboveNinetyPercent) {
 }
 
 TEST_F(Demo, AWrongSignDoesNotClimb) {
-  EXPECT_LT(accuracy_after(config(OptimizerKind::kAdam, -3e-3), 60), 0.5);
+  EXPECT_LT(accuracy_after(config(OptimizerKind::kAdam, -3e-3), 150), 0.4);
 }
 
 TEST_F(Demo, AFrozenModelDoesNotClimb) {
-  EXPECT_LT(accuracy_after(config(OptimizerKind::kAdam, 0), 60), 0.5);
+  EXPECT_LT(accuracy_after(config(OptimizerKind::kAdam, 0), 150), 0.4);
 }
 
 }  // namespace

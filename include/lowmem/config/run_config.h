@@ -97,7 +97,7 @@ struct TrainConfig {
     field("epochs", epochs, "passes over the training rows");
     field("batch_size", batch_size, "rows per update");
     field("micro_batch_size", micro_batch_size,
-          "rows in memory at once; changes no result (0: the batch)");
+          "rows a forward pass of the batch takes; no result changes (0: all)");
     field("max_steps", max_steps,
           "updates to stop after, before the epochs end (0: none)");
     field("log_every", log_every, "updates between two lines of metrics.jsonl");
@@ -142,9 +142,9 @@ struct OptimizerConfig {
 };
 
 struct MemoryConfig {
-  ActivationsMode activations = ActivationsMode::kKeep;
+  ActivationsMode activations = ActivationsMode::kRecompute;
   WeightsMode weights = WeightsMode::kResident;
-  GradientsMode gradients = GradientsMode::kAccumulate;
+  GradientsMode gradients = GradientsMode::kUpdate;
   bool linear_cross_entropy = true;
   AttentionMode attention = AttentionMode::kAuto;
   DeviceMode device = DeviceMode::kAuto;
@@ -159,7 +159,7 @@ struct MemoryConfig {
     field("linear_cross_entropy", linear_cross_entropy,
           "loss without the whole [tokens, vocabulary] logits");
     field("attention", attention, "kernel of the attention; math is the plain formula");
-    field("device", device, "where to compute; auto prefers cuda");
+    field("device", device, "where to compute; this release has the cpu only");
   }
   bool operator==(const MemoryConfig&) const = default;
 };

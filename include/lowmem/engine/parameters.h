@@ -28,6 +28,11 @@ class Parameters {
   std::deque<optim::ParamSlot> slots_;
 };
 
+// Throws Error for the first of `train` that selects none of the model's weights; reads
+// nothing but their names.
+void check_trained(const model::LlamaConfig& config,
+                   const std::vector<std::string>& train);
+
 // Whether `name` matches `pattern`, in which * stands for any text, also none.
 bool matches(const std::string& pattern, const std::string& name);
 

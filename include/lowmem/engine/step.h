@@ -53,7 +53,8 @@ class Step {
   void forward(Walk& walk);
   void head(Walk& walk);
   void backward(Walk& walk);
-  void finish_head_and_embedding(std::span<const MicroBatch> batch);
+  void finish_head();
+  void finish_embedding(std::span<const MicroBatch> batch);
 
   model::Llama& model_;
   Activations& activations_;
@@ -67,6 +68,7 @@ class Step {
   size_t lowest_trained_;  // blocks below it need no backward pass
   bool norm_trained_;
   float scale_ = 1;                             // 1 / labelled tokens of the batch
+  at::ScalarType sum_type_ = at::kFloat;        // of the two gradients below
   at::Tensor head_gradient_;                    // [V, D], over all micro-batches
   std::vector<at::Tensor> embedded_gradients_;  // [N, D] a micro-batch
 };

@@ -17,10 +17,13 @@ namespace lowmem::kernels {
 struct AdamArgs {
   Weights weights;
   Gradient gradient;
-  float* mean;         // m, fp32
-  float* mean_square;  // v, fp32
-  float scale = 1;     // of the gradient: a clipping coefficient
-  float beta1 = 0, beta2 = 0, eps = 0;
+  float* mean;          // m, fp32
+  float* mean_square;   // v, fp32
+  float scale = 1;      // of the gradient: a clipping coefficient
+  float mean_rate = 0;  // 1 - beta1, taken in double: in float it would lose digits
+  float beta2 = 0;
+  float square_rate = 0;  // 1 - beta2, likewise
+  float eps = 0;
   float step_size = 0, root = 1;
   float coupled_decay = 0;   // adam: weight_decay, added to the gradient
   float decoupled_keep = 1;  // adamw: 1 - lr * weight_decay

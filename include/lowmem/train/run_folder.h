@@ -9,9 +9,14 @@ namespace lowmem::train {
 // The folder of one run, dir/name, and the names of what lies in it.
 class RunFolder {
  public:
-  // Makes the folder and writes config.yaml. What an unfinished run of the same name left
-  // is replaced; a finished one is refused with Error unless run.overwrite is set.
+  // Only looks, so that a run which may not begin is refused before anything is loaded.
+  // Throws Error for a finished run of that name unless run.overwrite is set, for a
+  // folder with files in it that no run made, and where an input of this run lies in it.
   explicit RunFolder(const RunConfig& config);
+
+  // Makes the folder, removes what an earlier run of the same name left in it, and writes
+  // config.yaml.
+  void prepare(const RunConfig& config) const;
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
