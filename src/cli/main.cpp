@@ -3,6 +3,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "commands.h"
 #include "lowmem/config/help.h"
@@ -22,7 +23,6 @@ int run(int argc, char** argv) {
   app.footer("Configuration keys, for the YAML file and as section.key=value:\n\n" +
              config_help());
   bool quiet = false;
-  app.add_flag("--quiet,-q", quiet, "print warnings and errors only");
   app.parse_complete_callback([&quiet] { log::set_up(quiet); });
   app.require_subcommand(0, 1);
   add_train(app);
@@ -30,6 +30,10 @@ int run(int argc, char** argv) {
   add_report(app);
   add_init(app);
   add_demo(app);
+  std::vector<CLI::App*> commands = app.get_subcommands([](CLI::App*) { return true; });
+  commands.push_back(&app);
+  for (CLI::App* command : commands)
+    command->add_flag("--quiet,-q", quiet, "print warnings and errors only");
   try {
     app.parse(argc, argv);
     return 0;

@@ -90,6 +90,14 @@ TEST(Cli, WithoutAModelSaysWhatIsMissing) {
   EXPECT_THAT(run.output, HasSubstr("model.path"));
 }
 
+TEST_F(Inputs, QuietLeavesNothingButResults) {
+  for (const std::string& arguments : {"-q demo " + at("a"), "demo -q " + at("b")}) {
+    const Outcome run = run_program(arguments);
+    EXPECT_EQ(run.status, 0);
+    EXPECT_EQ(run.output, "");
+  }
+}
+
 TEST(Cli, VersionIsPrinted) {
   const Outcome run = run_program("--version");
   EXPECT_EQ(run.status, 0);

@@ -1,5 +1,5 @@
-// GoogleTest's main, but a program all of whose tests were skipped says so: CTest shows it
-// as skipped, and never hides a failure behind a skip.
+// GoogleTest's main, but a program all of whose tests were skipped says so: CTest shows
+// it as skipped, and never hides a failure behind a skip.
 #include <gtest/gtest.h>
 
 int main(int argc, char** argv) {
