@@ -1,5 +1,6 @@
 #include <cstdio>
 
+#include "lowmem/engine/memory_meter.h"
 #include "lowmem/config/validate.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
@@ -17,10 +18,14 @@ void add_evaluate(CLI::App& app) {
   command->callback([options, rows] {
     const RunConfig config = config_of(*options);
     validate(config, Purpose::kEvaluate);
-    const auto tokenizer = open_tokenizer(config.model.path);
+    auto tokenizer = open_tokenizer(config.model.path);
     const auto evaluation = train::make_evaluation(config, *tokenizer);
-    const auto model = train::load_model(config, *tokenizer);
-    const auto result = evaluation->run(*model, train::loss_options(config));
+    const int64_t vocabulary = tokenizer->vocab_size();
+    tokenizer.reset();
+    engine::memory_meter::return_free_memory();
+    const auto model = train::load_model(config, vocabulary);
+    const auto result = evaluation->run(*model, train::loss_options(config),
+                                        eval::HellaSwag::kTokensAtOnce);
     if (!rows->empty()) train::write_evaluation(*rows, result);
     const auto& [acc, acc_norm, count] = result.accuracy;
     std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", acc, acc_norm,

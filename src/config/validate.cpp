@@ -115,6 +115,8 @@ void check_unused(const OptimizerConfig& optimizer) {
   if (optimizer.weight_decay.value_or(0) != 0 &&
       optimizer.name == OptimizerKind::kAdafactor)
     refuse("weight_decay", optimizer.weight_decay, "adam, adamw and sgd have it");
+  if (optimizer.state_dtype != OptimizerConfig().state_dtype && !adam)
+    refuse("state_dtype", optimizer.state_dtype, "adam and adamw have it");
   if (optimizer.momentum != 0 && !sgd)
     refuse("momentum", optimizer.momentum, "sgd has it");
 }
@@ -132,11 +134,14 @@ void check_optimizer(const OptimizerConfig& optimizer) {
 }
 
 void check_clipping(const RunConfig& config) {
-  if (config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate)
+  if (config.optimizer.clip_norm > 0 &&
+      config.optimizer.clip_mode == ClipMode::kOnePass &&
+      config.memory.gradients == GradientsMode::kUpdate)
     throw Error(assigned("optimizer.clip_norm", config.optimizer.clip_norm),
                 "needs every gradient before the first update, but memory.gradients = "
                 "update frees each as it arrives",
-                "Set memory.gradients = accumulate, or optimizer.clip_norm = 0");
+                "Set optimizer.clip_mode = two_pass, which takes the norm in a backward pass "
+                "of its own, or memory.gradients = accumulate");
 }
 
 void check_eval(const EvalConfig& eval) {

@@ -10,53 +10,56 @@ at::Tensor leaf(const at::Tensor& input, bool with_gradient) {
   return input.detach().set_requires_grad(with_gradient);
 }
 
-at::Tensor run_with_graph(const model::Block& block, const at::Tensor& input,
-                          const model::Packed& packed) {
+at::Tensor run_with_graph(const BlockCall& call, const at::Tensor& input,
+                          ops::Output output) {
   const at::AutoGradMode with_graph(true);
-  return block.forward(input, packed);
+  return call.block.forward(input, call.packed, call.rows, output);
 }
 
-at::Tensor run_backward(const at::Tensor& output, const at::Tensor& output_gradient,
+// Takes over both: the gradient is freed as soon as the graph is done with it.
+at::Tensor run_backward(at::Tensor output, at::Tensor output_gradient,
                         const at::Tensor& input) {
-  torch::autograd::backward({output}, {output_gradient});
+  std::vector<at::Tensor> outputs, gradients;
+  outputs.push_back(std::move(output));
+  gradients.push_back(std::move(output_gradient));
+  torch::autograd::backward(outputs, gradients);
   return input.requires_grad() ? input.grad() : at::Tensor();
 }
 
 // Keeps the whole graph of the block.
 class Keep final : public Activations {
  public:
-  at::Tensor forward(const model::Block& block, const at::Tensor& input,
-                     const model::Packed& packed, bool input_gradient,
+  at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                      SavedBlock& saved) const override {
-    saved.input = leaf(input, input_gradient);
-    saved.output = run_with_graph(block, saved.input, packed);
+    saved.input = leaf(input, call.input_gradient);
+    saved.output = run_with_graph(call, saved.input, ops::Output::kValue);
     return saved.output.detach();
   }
 
-  at::Tensor backward(const model::Block&, const at::Tensor& output_gradient,
-                      const model::Packed&, SavedBlock& saved) const override {
-    const SavedBlock block = std::exchange(saved, {});
-    return run_backward(block.output, output_gradient, block.input);
+  at::Tensor backward(const BlockCall&, at::Tensor output_gradient,
+                      SavedBlock& saved) const override {
+    SavedBlock block = std::exchange(saved, {});
+    return run_backward(std::move(block.output), std::move(output_gradient), block.input);
   }
 };
 
-// Keeps the block's input and runs it again with a graph when its backward pass comes.
+// Keeps the block's input and runs it again with a graph when its backward pass comes,
+// all but the last product, whose result only the next block needed.
 // Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
 class Recompute final : public Activations {
  public:
-  at::Tensor forward(const model::Block& block, const at::Tensor& input,
-                     const model::Packed& packed, bool input_gradient,
+  at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                      SavedBlock& saved) const override {
     const at::NoGradGuard no_graph;
-    saved.input = leaf(input, input_gradient);
-    return block.forward(saved.input, packed);
+    saved.input = leaf(input, call.input_gradient);
+    return call.block.forward(saved.input, call.packed, call.rows);
   }
 
-  at::Tensor backward(const model::Block& block, const at::Tensor& output_gradient,
-                      const model::Packed& packed, SavedBlock& saved) const override {
+  at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
+                      SavedBlock& saved) const override {
     const at::Tensor input = std::exchange(saved, {}).input;
-    const at::Tensor output = run_with_graph(block, input, packed);
-    return run_backward(output, output_gradient, input);
+    return run_backward(run_with_graph(call, input, ops::Output::kGraph),
+                        std::move(output_gradient), input);
   }
 };
 

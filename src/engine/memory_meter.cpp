@@ -3,6 +3,7 @@
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "lowmem/core/arena.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
 
@@ -42,16 +44,31 @@ void count(int64_t bytes) {
 // Each block begins with its size, in as many bytes as its alignment needs.
 constexpr size_t kHeader = 64;
 
+// Blocks from this size on come from the arena; smaller ones malloc reuses well enough.
+constexpr size_t kArenaBlock = 64 * 1024;
+
+Arena& arena() {
+  // As many addresses as the machine has memory, twice over: some are lost between blocks.
+  static auto* instance = new Arena(2 * static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) *
+                                    static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  return *instance;  // never destroyed: tensors may outlive every other static object
+}
+
 void release(void* data) {
   if (data == nullptr) return;
   auto* block = static_cast<std::byte*>(data) - kHeader;
   int64_t bytes = 0;
   std::memcpy(&bytes, block, sizeof bytes);
   count(-bytes);
-  c10::free_cpu(block);
+  if (arena().owns(block))
+    arena().free(block);
+  else
+    c10::free_cpu(block);
 }
 
 void* allocate_or_fail(size_t bytes) {
+  if (bytes >= kArenaBlock)
+    if (void* block = arena().allocate(bytes + kHeader)) return block;
   try {
     return c10::alloc_cpu(bytes + kHeader);
   } catch (const c10::Error&) {
@@ -138,6 +155,11 @@ void reset_peaks() {
   const int64_t now = g_current;
   g_peaks.fill(0);
   g_phase_peak = g_interval_peak = g_peak = now;
+}
+
+void return_free_memory() {
+  arena().trim();
+  malloc_trim(0);
 }
 
 int64_t resident_bytes() {

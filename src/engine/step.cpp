@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cmath>
+
 #include "gradient_hook.h"
 #include "lowmem/engine/memory_meter.h"
 
@@ -48,27 +50,46 @@ StepResult Step::run(std::span<const MicroBatch> batch, const optim::StepInfo& i
   const at::NoGradGuard no_grad;
   StepResult result;
   for (const MicroBatch& part : batch) {
-    result.sequences += part.sequences();
+    result.sequences += part.packed.sequences();
     result.tokens += part.packed.tokens();
     result.labelled += part.labels.size(0);
   }
   scale_ = 1.0f / static_cast<float>(std::max<int64_t>(1, result.labelled));
 
-  // Several micro-batches add up in fp32; one needs no sum.
-  sum_type_ = batch.size() > 1 ? at::kFloat : model_.options().weights;
   gradients_.begin(info, static_cast<int64_t>(batch.size()));
+  result.loss_sum = pass(batch);
+  if (gradients_.measures_first() && result.finite_loss() && gradients_.end_measuring())
+    pass(batch);
+  if (!result.finite_loss()) gradients_.discard();
+  result.gradients = gradients_.end();
+  return result;
+}
+
+// All micro-batches forward and backward. Returns their losses' sum; where that is not
+// finite, the pass has stopped early.
+double Step::pass(std::span<const MicroBatch> batch) {
+  double loss_sum = 0;
   const size_t together = gradients_.whole_batch_per_block() ? batch.size() : 1;
   for (size_t at = 0; at < batch.size(); at += together) {
     Walk walk{batch.subspan(at, together), {}, {}, 0};
     forward(walk);
     head(walk);
+    loss_sum += walk.loss_sum;
+    if (!std::isfinite(loss_sum)) break;
     if (at + together >= batch.size()) finish_head();
     backward(walk);
-    result.loss_sum += walk.loss_sum;
   }
-  finish_embedding(batch);
-  result.grad_norm = gradients_.end();
-  return result;
+  if (std::isfinite(loss_sum)) finish_embedding(batch);
+  head_rows_.clear();
+  embedded_gradients_.clear();
+  return loss_sum;
+}
+
+BlockCall Step::call(const Walk& walk, size_t block, size_t micro_batch) const {
+  const MicroBatch& part = walk.batches[micro_batch];
+  return {*model_.blocks()[block], part.packed,
+          block + 1 == model_.blocks().size() ? &part.rows : nullptr,
+          block > lowest_trained_ || embedding_slot_ != nullptr};
 }
 
 void Step::forward(Walk& walk) {
@@ -80,44 +101,40 @@ void Step::forward(Walk& walk) {
   for (size_t block = 0; block < model_.blocks().size(); ++block) {
     weights_.acquire(block);
     for (size_t i = 0; i < walk.batches.size(); ++i) {
-      const bool below = block > lowest_trained_ || embedding_slot_ != nullptr;
+      const BlockCall call = this->call(walk, block, i);
       walk.hidden[i] =
           block < lowest_trained_
-              ? model_.blocks()[block]->forward(walk.hidden[i], walk.batches[i].packed)
-              : activations_.forward(*model_.blocks()[block], walk.hidden[i],
-                                     walk.batches[i].packed, below, walk.saved[i][block]);
+              ? call.block.forward(walk.hidden[i], call.packed, call.rows)
+              : activations_.forward(call, walk.hidden[i], walk.saved[i][block]);
     }
     weights_.release(block);
   }
 }
 
-// Turns each micro-batch's hidden states into their gradient. Only labelled rows reach
-// the norm and the head.
+// Turns each micro-batch's hidden states, which are those of labelled tokens, into their
+// gradient.
 void Step::head(Walk& walk) {
   const PhaseScope phase(Phase::kBackward);
-  const bool wants_hidden = norm_trained_ || lowest_trained_ < model_.blocks().size();
-  if (head_slot_ != nullptr && !head_gradient_.defined())
-    head_gradient_ = at::zeros_like(model_.head(), sum_type_);
+  const bool blocks_trained = lowest_trained_ < model_.blocks().size();
+  const bool wants_hidden = norm_trained_ || blocks_trained;
   for (size_t i = 0; i < walk.batches.size(); ++i) {
-    const MicroBatch& part = walk.batches[i];
     const at::Tensor rows =
-        walk.hidden[i]
-            .index_select(0, part.labelled)
-            .set_requires_grad(lowest_trained_ < model_.blocks().size());
+        std::exchange(walk.hidden[i], {}).detach().set_requires_grad(blocks_trained);
     at::Tensor normed;
     {
       const at::AutoGradMode with_graph(wants_hidden);
       normed = model_.norm(rows);
     }
-    const loss::Loss loss =
-        loss::linear_cross_entropy({normed.detach(), model_.head(), part.labels, scale_,
-                                    wants_hidden, head_gradient_},
-                                   loss_);
+    const loss::LossRequest request{normed.detach(), model_.head(),
+                                    walk.batches[i].labels, scale_};
+    loss::Loss loss = loss::linear_cross_entropy(request, wants_hidden, loss_);
     walk.loss_sum += loss.sum;
-    if (wants_hidden) torch::autograd::backward({normed}, {loss.hidden_gradient});
-    if (rows.requires_grad())
-      walk.hidden[i] =
-          at::zeros_like(walk.hidden[i]).index_copy_(0, part.labelled, rows.grad());
+    if (!std::isfinite(loss.sum)) return;
+    if (head_slot_ != nullptr)
+      head_rows_.push_back({request.hidden, request.labels, loss.log_sum_exp});
+    if (wants_hidden)
+      torch::autograd::backward({normed}, {std::move(loss.hidden_gradient)});
+    if (blocks_trained) walk.hidden[i] = rows.grad();
   }
 }
 
@@ -127,39 +144,58 @@ void Step::backward(Walk& walk) {
     weights_.acquire(block);
     for (size_t i = 0; i < walk.batches.size(); ++i)
       walk.hidden[i] =
-          activations_.backward(*model_.blocks()[block], walk.hidden[i],
-                                walk.batches[i].packed, walk.saved[i][block]);
+          activations_.backward(call(walk, block, i), std::exchange(walk.hidden[i], {}),
+                                walk.saved[i][block]);
     weights_.release(block);
   }
   if (embedding_slot_ != nullptr)
     for (at::Tensor& gradient : walk.hidden) embedded_gradients_.push_back(gradient);
 }
 
-// A head of its own has its gradient as soon as the last micro-batch has left it.
-void Step::finish_head() {
-  if (head_slot_ != nullptr && head_slot_ != embedding_slot_)
-    gradients_.receive_whole(*head_slot_, std::exchange(head_gradient_, {}));
+// The gradient of the whole batch by the head, [V, D], made in one go: nothing of its size
+// has to be added up.
+at::Tensor Step::take_head_gradient() {
+  std::vector<at::Tensor> hidden, labels, log_sum_exp;
+  for (HeadRows& rows : head_rows_) {
+    hidden.push_back(rows.hidden);
+    labels.push_back(rows.labels);
+    log_sum_exp.push_back(rows.log_sum_exp);
+  }
+  head_rows_.clear();
+  return loss::head_gradient({at::cat(hidden), model_.head(), at::cat(labels), scale_},
+                             at::cat(log_sum_exp), loss_);
 }
 
-// The table's rows are added last, after all micro-batches of a tied head, so that the
-// order of the additions is the same whichever way the micro-batches went. Each token's
-// rows are summed in fp32 first: in bf16 a frequent token's sum would stand still.
+// A head of its own has its gradient as soon as the last micro-batch has left it.
+void Step::finish_head() {
+  if (head_slot_ == nullptr || head_slot_ == embedding_slot_) return;
+  const PhaseScope phase(Phase::kBackward);
+  gradients_.receive_whole(*head_slot_, take_head_gradient());
+}
+
+// The table's gradient comes last, after all micro-batches, and with it a tied head's: one
+// tensor for both. Each token's rows are summed in fp32 first: in bf16 a frequent token's
+// sum would stand still.
 void Step::finish_embedding(std::span<const MicroBatch> batch) {
   if (embedding_slot_ == nullptr) return;
   const PhaseScope phase(Phase::kBackward);
-  at::Tensor gradient = head_slot_ == embedding_slot_
-                            ? std::exchange(head_gradient_, {})
-                            : at::zeros_like(model_.embedding(), sum_type_);
-  for (size_t i = 0; i < batch.size(); ++i) {
-    const auto [ids, place] =
-        at::_unique(batch[i].packed.ids, /*sorted=*/true, /*return_inverse=*/true);
-    const at::Tensor rows =
-        at::zeros({ids.size(0), gradient.size(1)}, gradient.options().dtype(at::kFloat))
-            .index_add_(0, place, embedded_gradients_[i].to(at::kFloat));
-    gradient.index_add_(0, ids, rows.to(gradient.scalar_type()));
+  std::vector<at::Tensor> all_ids;
+  for (const MicroBatch& part : batch) all_ids.push_back(part.packed.ids);
+  const auto [ids, place] =
+      at::_unique(at::cat(all_ids), /*sorted=*/true, /*return_inverse=*/true);
+  const at::Tensor rows = at::zeros({ids.size(0), model_.embedding().size(1)},
+                                    model_.embedding().options().dtype(at::kFloat));
+  int64_t start = 0;
+  for (at::Tensor& gradient : embedded_gradients_) {
+    const int64_t tokens = gradient.size(0);
+    rows.index_add_(0, place.narrow(0, start, tokens),
+                    std::exchange(gradient, {}).to(at::kFloat));
+    start += tokens;
   }
-  embedded_gradients_.clear();
-  gradients_.receive_whole(*embedding_slot_, std::move(gradient));
+  at::Tensor table = head_slot_ == embedding_slot_ ? take_head_gradient()
+                                                   : at::zeros_like(model_.embedding());
+  table.index_add_(0, ids, rows.to(table.scalar_type()));
+  gradients_.receive_whole(*embedding_slot_, std::move(table));
 }
 
 }  // namespace lowmem::engine

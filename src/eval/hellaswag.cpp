@@ -33,11 +33,12 @@ RowScore judge(int64_t index, int label, const double* log_likelihoods,
 }  // namespace
 
 HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tokenizer,
-                     bool bos, int64_t batch_size, int64_t max_length)
+                     bool bos, int64_t batch_size, int64_t max_length,
+                     bool share_query)
     : batch_size_(static_cast<size_t>(batch_size)) {
   for (const HellaSwagRow& source : rows) {
     const EvalItem item = eval_item(source);
-    Row row{item.index, item.label, {}};
+    Row row{item.index, item.label, {}, false};
     for (size_t i = 0; i < 4; ++i) {
       ScoredText text = encode_choice(tokenizer, item.query, item.choices[i], bos);
       // The last token is predicted, never read, hence the one more.
@@ -49,26 +50,50 @@ HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tok
       row.endings[i] = {std::move(text.ids), text.context,
                         choice_length(item.choices[i])};
     }
+    row.shared = share_query && row.same_queries();
     rows_.push_back(std::move(row));
   }
 }
 
 int64_t HellaSwag::tokens() const {
   int64_t total = 0;
-  for (const Row& row : rows_)
-    for (const Ending& ending : row.endings)
-      total += static_cast<int64_t>(ending.ids.size()) - 1;
+  for (const Row& row : rows_) total += row.tokens();
+  return total;
+}
+
+bool HellaSwag::Row::same_queries() const {
+  const Ending& first = endings.front();
+  const auto query = std::span(first.ids).first(static_cast<size_t>(first.context));
+  return std::all_of(endings.begin(), endings.end(), [&](const Ending& ending) {
+    return ending.context == first.context &&
+           std::equal(query.begin(), query.end(), ending.ids.begin());
+  });
+}
+
+// The last token of an ending is predicted, never read.
+int64_t HellaSwag::Row::tokens() const {
+  int64_t total = 0;
+  for (const Ending& ending : endings) total += ending.read() - ending.context;
+  if (shared) return total + endings.front().context;
+  for (const Ending& ending : endings) total += ending.context;
   return total;
 }
 
 HellaSwagResult HellaSwag::run(const model::Llama& model,
-                               const loss::LossOptions& options) const {
+                               const loss::LossOptions& options,
+                               int64_t most_tokens) const {
   const engine::PhaseScope phase(engine::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
   HellaSwagResult result;
-  for (size_t at = 0; at < rows_.size(); at += batch_size_) {
-    const auto rows =
-        std::span(rows_).subspan(at, std::min(batch_size_, rows_.size() - at));
+  for (size_t at = 0; at < rows_.size();) {
+    size_t count = 1;
+    for (int64_t tokens = rows_[at].tokens();
+         count < batch_size_ && at + count < rows_.size(); ++count) {
+      tokens += rows_[at + count].tokens();
+      if (tokens > most_tokens) break;
+    }
+    const auto rows = std::span(rows_).subspan(at, count);
+    at += count;
     const std::vector<double> scores = score(model, rows, options);
     for (size_t i = 0; i < rows.size(); ++i) {
       std::array<int64_t, 4> characters{};
@@ -88,37 +113,80 @@ HellaSwagResult HellaSwag::run(const model::Llama& model,
   return result;
 }
 
+// Rows laid end to end, and which token's hidden state predicts which label.
+struct HellaSwag::Layout {
+  std::vector<model::Sequence> sequences;
+  std::vector<int64_t> positions;  // tokens that predict something, ascending
+  std::vector<int64_t> place;      // of each prediction: its token's place in `positions`
+  std::vector<int64_t> labels;     // of each prediction
+  std::vector<int64_t> text_of;    // of each prediction: its text's number
+  std::vector<int64_t> scores;     // of each ending: the number of its text
+  int64_t tokens = 0, texts = 0;
+
+  void add(const Row& row) {
+    const bool shared = row.shared;
+    const int64_t query_end = tokens + row.endings.front().context;
+    if (shared) {
+      sequences.push_back({row.endings.front().part(0, query_end - tokens), {}});
+      tokens = query_end;
+    }
+    for (const Ending& ending : row.endings) {
+      // Equal endings tie exactly: they are one text.
+      const auto same = std::find_if(
+          row.endings.begin(), row.endings.begin() + (&ending - row.endings.data()),
+          [&](const Ending& other) {
+            return other.ids == ending.ids && other.context == ending.context;
+          });
+      if (&*same != &ending) {
+        const auto first = scores.end() - (&ending - &*same);
+        scores.push_back(*first);
+        continue;
+      }
+      const int64_t query = ending.context, read = ending.read();
+      if (shared) {
+        sequences.back().branches.push_back(ending.part(query, read));
+      } else {
+        sequences.push_back({ending.part(0, read), {}});
+        tokens += query;
+      }
+      // The query's last token predicts the ending's first.
+      predict((shared ? query_end : tokens) - 1, ending, query);
+      for (int64_t i = query; i < read; ++i) predict(tokens + i - query, ending, i + 1);
+      tokens += read - query;
+      scores.push_back(texts++);
+    }
+  }
+
+ private:
+  void predict(int64_t token, const Ending& ending, int64_t label) {
+    if (positions.empty() || positions.back() < token) positions.push_back(token);
+    place.push_back(std::lower_bound(positions.begin(), positions.end(), token) -
+                    positions.begin());
+    labels.push_back(ending.ids[static_cast<size_t>(label)]);
+    text_of.push_back(texts);
+  }
+};
+
 // The log-likelihoods of four endings a row, in order.
 std::vector<double> HellaSwag::score(const model::Llama& model, std::span<const Row> rows,
                                      const loss::LossOptions& options) const {
-  std::vector<std::span<const int32_t>> sequences;
-  std::vector<int64_t> positions, labels, ending_of;
-  int64_t start = 0;
-  for (const Row& row : rows)
-    for (const Ending& ending : row.endings) {
-      const auto read = static_cast<int64_t>(ending.ids.size()) - 1;
-      for (int64_t i = ending.context - 1; i < read; ++i) {
-        positions.push_back(start + i);
-        labels.push_back(ending.ids[static_cast<size_t>(i) + 1]);
-        ending_of.push_back(static_cast<int64_t>(sequences.size()));
-      }
-      sequences.push_back(std::span(ending.ids).first(static_cast<size_t>(read)));
-      start += read;
-    }
-
-  const model::Packed packed = model.pack(sequences);
+  Layout layout;
+  for (const Row& row : rows) layout.add(row);
+  const model::Packed packed = model.pack(layout.sequences);
+  const model::Rows wanted = model::select_rows(packed, layout.positions);
   const auto on_device = [&](const std::vector<int64_t>& values) {
     return at::tensor(values, at::kLong).to(model.device());
   };
-  const at::Tensor scored =
-      model.norm(model.hidden_states(packed).index_select(0, on_device(positions)));
-  const at::Tensor log_probabilities =
-      loss::label_log_probabilities(scored, model.head(), on_device(labels), options);
-  const at::Tensor sums = at::zeros({static_cast<int64_t>(sequences.size())}, at::kDouble)
-                              .index_add_(0, at::tensor(ending_of, at::kLong),
-                                          log_probabilities.to(at::kDouble).cpu());
+  const at::Tensor scored = model.norm(model.hidden_states(packed, &wanted))
+                                .index_select(0, on_device(layout.place));
+  const at::Tensor log_probabilities = loss::label_log_probabilities(
+      scored, model.head(), on_device(layout.labels), options);
+  const at::Tensor sums = at::zeros({layout.texts}, at::kDouble)
+                              .index_add_(0, at::tensor(layout.text_of, at::kLong),
+                                          log_probabilities.to(at::kDouble).cpu())
+                              .index_select(0, at::tensor(layout.scores, at::kLong));
   const double* data = sums.const_data_ptr<double>();
-  return {data, data + sequences.size()};
+  return {data, data + layout.scores.size()};
 }
 
 }  // namespace lowmem::eval

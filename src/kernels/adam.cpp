@@ -1,25 +1,49 @@
 #include "lowmem/kernels/adam.h"
 
-#include <cmath>
+#include "weight_writer.h"
 
 namespace lowmem::kernels {
+namespace LOWMEM_ISA {
+namespace {
 
-void adam(const AdamArgs& a, int64_t begin, int64_t end) {
-  with_type(a.weights, [&](auto* weights) {
-    with_type(a.gradient, [&](const auto* gradient) {
-      Store store(a.rounding, a.noise);
-      for (int64_t i = begin; i < end; ++i) {
-        const float p = to_float(weights[i]);
-        const float g = a.scale * to_float(gradient[i]) + a.coupled_decay * p;
-        const float m = a.mean[i] + a.mean_rate * (g - a.mean[i]);
-        const float v = a.beta2 * a.mean_square[i] + a.square_rate * g * g;
-        a.mean[i] = m;
-        a.mean_square[i] = v;
-        const float denominator = std::sqrt(v) / a.root + a.eps;
-        store(weights, i, p * a.decoupled_keep - a.step_size * (m / denominator));
-      }
+template <class StateType>
+RoundingReport adam_with(const AdamArgs& a, int64_t begin, int64_t end) {
+  return with_type(a.gradient, [&](const auto* gradient) {
+    return with_mutable_type(a.weights, [&](const auto* weights) {
+      return with_writer(a.weights, [&](auto& writer) {
+        StateStream<StateType> mean(a.mean), square(a.mean_square);
+        for_pieces(begin, end, [&](int64_t first, int64_t last) {
+          writer.begin_piece(first, last);
+          mean.begin_piece(first, last);
+          square.begin_piece(first, last);
+          for_lanes(first, last, [&](int64_t i, auto lanes) {
+            const Float16 p = load(weights + i, lanes);
+            const Float16 g = a.scale * load(gradient + i, lanes) + a.coupled_decay * p;
+            Float16 m = mean.read(i, lanes);
+            m = m + a.mean_rate * (g - m);
+            const Float16 v = a.beta2 * square.read(i, lanes) + a.square_rate * g * g;
+            mean.write(i, m, lanes);
+            square.write(i, v, lanes);
+            const Float16 denominator = square_root(v) / a.root + a.eps;
+            writer.write(i, p, p * a.decoupled_keep - a.step_size * (m / denominator),
+                         lanes);
+          });
+        });
+      });
     });
   });
 }
+
+}  // namespace
+
+RoundingReport adam(const AdamArgs& args, int64_t begin, int64_t end) {
+  return args.mean.dtype == DType::kF32 ? adam_with<float>(args, begin, end)
+                                        : adam_with<Bf16>(args, begin, end);
+}
+
+}  // namespace LOWMEM_ISA
+
+LOWMEM_DISPATCH(RoundingReport, adam, (const AdamArgs& args, int64_t begin, int64_t end),
+                (args, begin, end))
 
 }  // namespace lowmem::kernels

@@ -1,16 +1,24 @@
 #include "lowmem/kernels/norm.h"
 
-namespace lowmem::kernels {
+#include "vector.h"
 
-double squared_norm(const Gradient& gradient, int64_t begin, int64_t end) {
+namespace lowmem::kernels {
+namespace LOWMEM_ISA {
+
+double squared_norm(const ConstArray& gradient, int64_t begin, int64_t end) {
   return with_type(gradient, [&](const auto* g) {
-    double sum = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      const double x = to_float(g[i]);
-      sum += x * x;
-    }
-    return sum;
+    DoubleSum sum;
+    for_lanes(begin, end, [&](int64_t i, auto lanes) {
+      sum.add_square(load(g + i, lanes));
+    });
+    return sum.total();
   });
 }
+
+}  // namespace LOWMEM_ISA
+
+LOWMEM_DISPATCH(double, squared_norm,
+                (const ConstArray& gradient, int64_t begin, int64_t end),
+                (gradient, begin, end))
 
 }  // namespace lowmem::kernels

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <limits>
 
+#include "lowmem/kernels/cross_entropy.h"
+#include "lowmem/ops/elements.h"
+
 namespace lowmem::loss {
 namespace {
 
@@ -12,122 +15,131 @@ namespace {
 struct Slice {
   int64_t begin, end;
   at::Tensor weight;  // [end - begin, D] in the compute type
-  at::Tensor logits;  // [M, end - begin] fp32
+  at::Tensor logits;  // [M, end - begin] in the compute type
 };
 
-// `weight_gradient` may be undefined.
-int64_t slice_rows(const at::Tensor& hidden, const at::Tensor& weight,
-                   const at::Tensor& weight_gradient, const LossOptions& options) {
+int64_t slice_rows(const LossRequest& request, const LossOptions& options) {
+  const at::Tensor &hidden = request.hidden, &weight = request.weight;
   if (!options.chunked) return weight.size(0);
   const int64_t element = hidden.element_size();
-  // fp32 logits or probabilities, and their copy in the compute type.
-  int64_t row_bytes = hidden.size(0) * (4 + (element == 4 ? 0 : element));
+  int64_t row_bytes = hidden.size(0) * element;
+  // A cast slice of the weight, or of its gradient.
   if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
-  // A weight gradient's product before it is added to another type, and the fp32 sums
-  // behind it on a CPU without bf16 instructions.
-  int64_t product = 0;
-  if (weight_gradient.defined()) {
-    if (weight_gradient.scalar_type() != hidden.scalar_type()) product += element;
-    if (element != 4 && hidden.is_cpu()) product += 4;
-  }
-  row_bytes += weight.size(1) * product;
   return std::clamp<int64_t>(options.chunk_bytes / std::max<int64_t>(1, row_bytes), 1,
                              weight.size(0));
 }
 
-// Calls f(slice) over the whole vocabulary.
+// Calls f(slice) over the whole vocabulary. All slices share one buffer of logits.
 template <class F>
-void for_slices(const at::Tensor& hidden, const at::Tensor& weight,
-                const at::Tensor& weight_gradient, const LossOptions& options, F&& f) {
-  const int64_t rows = slice_rows(hidden, weight, weight_gradient, options);
-  const int64_t vocabulary = weight.size(0);
+void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
+  const at::Tensor &hidden = request.hidden, &weight = request.weight;
+  const int64_t rows = slice_rows(request, options), vocabulary = weight.size(0);
+  const at::Tensor buffer = at::empty({hidden.size(0) * rows}, hidden.options());
   for (int64_t begin = 0; begin < vocabulary; begin += rows) {
     Slice slice{begin, std::min(vocabulary, begin + rows), {}, {}};
+    const int64_t columns = slice.end - slice.begin;
     slice.weight = weight.slice(0, slice.begin, slice.end).to(hidden.scalar_type());
-    slice.logits = at::linear(hidden, slice.weight).to(at::kFloat);
+    slice.logits = buffer.slice(0, 0, hidden.size(0) * columns).view({-1, columns});
+    at::mm_out(slice.logits, hidden, slice.weight.t());
     f(slice);
   }
 }
 
-// Each label's column in the slice, and which rows have theirs in it: both [M].
-std::pair<at::Tensor, at::Tensor> labels_in(const Slice& slice,
-                                            const at::Tensor& labels) {
-  const at::Tensor column = labels - slice.begin;
-  const at::Tensor inside = column.ge(0).logical_and_(column.lt(slice.end - slice.begin));
-  return {column.clamp(0, slice.end - slice.begin - 1), inside};
+kernels::LogitSlice kernel_slice(Slice& slice, const at::Tensor& labels) {
+  return {ops::array_of(slice.logits), slice.logits.size(1), slice.begin,
+          labels.const_data_ptr<int64_t>()};
 }
 
-// sum += a @ b; in place where the types are equal.
-void add_product(const at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
-  if (sum.scalar_type() == a.scalar_type())
-    sum.addmm_(a, b);
-  else
-    sum.add_(at::mm(a, b));
-}
+// What is known of each row after some slices, all [M] fp32.
+struct Softmax {
+  explicit Softmax(const at::Tensor& hidden)
+      : largest(at::full({hidden.size(0)}, -std::numeric_limits<float>::infinity(),
+                         hidden.options().dtype(at::kFloat))),
+        sum(at::zeros_like(largest)),
+        label_logit(at::zeros_like(largest)),
+        factor(at::zeros_like(largest)) {}
 
-struct RowStatistics {
-  at::Tensor log_sum_exp;  // [M] fp32
-  at::Tensor label_logit;  // [M] fp32
+  void take(Slice& slice, const at::Tensor& labels, bool exponentials) {
+    const kernels::LogitSlice logits = kernel_slice(slice, labels);
+    const kernels::SoftmaxRows rows{ops::floats_of(largest), ops::floats_of(sum),
+                                    ops::floats_of(label_logit), ops::floats_of(factor)};
+    ops::parallel(largest.size(0), ops::rows_of_grain(logits.columns),
+                  [&](int64_t begin, int64_t end) {
+                    kernels::softmax_slice(logits, rows, exponentials, begin, end);
+                  });
+  }
+
+  at::Tensor log_sum_exp() const { return largest + sum.log(); }
+
+  at::Tensor largest, sum, label_logit, factor;
 };
-
-RowStatistics row_statistics(const at::Tensor& hidden, const at::Tensor& weight,
-                             const at::Tensor& labels, const LossOptions& options) {
-  const int64_t rows = hidden.size(0);
-  const auto fp32 = at::TensorOptions(at::kFloat).device(hidden.device());
-  at::Tensor largest = at::full({rows}, -std::numeric_limits<float>::infinity(), fp32);
-  at::Tensor sum = at::zeros({rows}, fp32);  // of exp(logit - largest)
-  at::Tensor label_logit = at::zeros({rows}, fp32);
-  for_slices(hidden, weight, {}, options, [&](Slice& slice) {
-    const auto [column, inside] = labels_in(slice, labels);
-    const at::Tensor own = slice.logits.gather(1, column.unsqueeze(1)).squeeze(1);
-    label_logit = at::where(inside, own, label_logit);
-    const at::Tensor higher = at::maximum(largest, slice.logits.amax(1));
-    sum.mul_((largest - higher).exp_());
-    sum.add_(slice.logits.sub_(higher.unsqueeze(1)).exp_().sum(1));
-    largest = higher;
-  });
-  return {largest + sum.log(), label_logit};
-}
 
 }  // namespace
 
-Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options) {
+Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
+                          const LossOptions& options) {
   const at::NoGradGuard no_grad;
   const at::Tensor& hidden = request.hidden;
-  const at::Tensor& weight = request.weight;
-  const at::Tensor& labels = request.labels;
-  const at::Tensor& weight_gradient = request.weight_gradient;
-  const bool wants_hidden = request.hidden_gradient;
   Loss loss;
   if (hidden.size(0) == 0) {
-    if (wants_hidden) loss.hidden_gradient = at::zeros_like(hidden);
+    loss.log_sum_exp = at::zeros({0}, hidden.options().dtype(at::kFloat));
+    if (hidden_gradient) loss.hidden_gradient = at::zeros_like(hidden);
     return loss;
   }
-  const RowStatistics rows = row_statistics(hidden, weight, labels, options);
-  loss.sum = (rows.log_sum_exp - rows.label_logit).sum(at::kDouble).item<double>();
-  if (!wants_hidden && !weight_gradient.defined()) return loss;
-
-  at::Tensor gradient = at::zeros(hidden.sizes(), hidden.options().dtype(at::kFloat));
-  for_slices(hidden, weight, weight_gradient, options, [&](Slice& slice) {
-    // d loss / d logits = (softmax - one-hot) * scale
-    at::Tensor& p = slice.logits;
-    p.sub_(rows.log_sum_exp.unsqueeze(1)).exp_();
-    const auto [column, inside] = labels_in(slice, labels);
-    p.scatter_add_(1, column.unsqueeze(1), inside.to(at::kFloat).neg_().unsqueeze(1));
-    const at::Tensor d_logits = p.mul_(request.scale).to(hidden.scalar_type());
-    if (wants_hidden) gradient.add_(at::mm(d_logits, slice.weight));
-    if (weight_gradient.defined())
-      add_product(weight_gradient.slice(0, slice.begin, slice.end), d_logits.t(), hidden);
+  Softmax softmax(hidden);
+  at::Tensor mean;  // of the weight's rows, times the sum of exponentials
+  if (hidden_gradient)
+    mean = at::zeros(hidden.sizes(), hidden.options().dtype(at::kFloat));
+  for_slices(request, options, [&](Slice& slice) {
+    softmax.take(slice, request.labels, hidden_gradient);
+    if (!hidden_gradient) return;
+    mean.mul_(softmax.factor.unsqueeze(1));
+    if (hidden.scalar_type() == at::kFloat)
+      mean.addmm_(slice.logits, slice.weight);
+    else
+      mean.add_(at::mm(slice.logits, slice.weight));
   });
-  if (wants_hidden) loss.hidden_gradient = gradient.to(hidden.scalar_type());
+  loss.log_sum_exp = softmax.log_sum_exp();
+  loss.sum = (loss.log_sum_exp - softmax.label_logit).sum(at::kDouble).item<double>();
+  if (hidden_gradient)
+    loss.hidden_gradient = mean.div_(softmax.sum.unsqueeze(1))
+                               .sub_(request.weight.index_select(0, request.labels)
+                                         .to(hidden.scalar_type()))
+                               .mul_(request.scale)
+                               .to(hidden.scalar_type());
   return loss;
+}
+
+at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_exp,
+                         const LossOptions& options) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor& hidden = request.hidden;
+  if (hidden.size(0) == 0) return at::zeros_like(request.weight);
+  at::Tensor gradient = at::empty_like(request.weight);
+  for_slices(request, options, [&](Slice& slice) {
+    const kernels::LogitSlice logits = kernel_slice(slice, request.labels);
+    ops::parallel(
+        hidden.size(0), ops::rows_of_grain(logits.columns),
+        [&](int64_t begin, int64_t end) {
+          kernels::cross_entropy_gradient(logits, log_sum_exp.const_data_ptr<float>(),
+                                          request.scale, begin, end);
+        });
+    at::Tensor part = gradient.slice(0, slice.begin, slice.end);
+    if (part.scalar_type() == hidden.scalar_type())
+      at::mm_out(part, slice.logits.t(), hidden);
+    else
+      part.copy_(at::mm(slice.logits.t(), hidden));
+  });
+  return gradient;
 }
 
 at::Tensor label_log_probabilities(const at::Tensor& hidden, const at::Tensor& weight,
                                    const at::Tensor& labels, const LossOptions& options) {
   const at::NoGradGuard no_grad;
-  const RowStatistics rows = row_statistics(hidden, weight, labels, options);
-  return rows.label_logit - rows.log_sum_exp;
+  Softmax softmax(hidden);
+  for_slices({hidden, weight, labels}, options,
+             [&](Slice& slice) { softmax.take(slice, labels, /*exponentials=*/false); });
+  return softmax.label_logit - softmax.log_sum_exp();
 }
 
 }  // namespace lowmem::loss

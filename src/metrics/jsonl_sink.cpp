@@ -19,6 +19,7 @@ class JsonlSink final : public Sink {
                                    {"tokens", r.tokens},
                                    {"labelled_tokens", r.labelled_tokens}};
     if (r.grad_norm) line["grad_norm"] = *r.grad_norm;
+    if (r.rounding_lost) line["rounding_lost"] = *r.rounding_lost;
     line["step_seconds"] = r.step_seconds;
     line["tokens_per_second"] = r.tokens_per_second;
     line["peak_bytes"] = r.peak_bytes;

@@ -6,7 +6,7 @@
 #include "lowmem/ops/linear.h"
 #include "lowmem/ops/rms_norm.h"
 #include "lowmem/ops/rotary.h"
-#include "lowmem/ops/swiglu.h"
+#include "lowmem/ops/swiglu_linear.h"
 
 namespace lowmem::model {
 
@@ -46,14 +46,23 @@ Attention::Attention(const LlamaConfig& config, ModelOptions options)
   o_proj_ = linear("o_proj", query, hidden);
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, const Packed& packed) const {
-  const auto heads = [&](const at::Tensor& rows) {
-    return rows.view({rows.size(0), -1, head_dim_});
+at::Tensor Attention::forward(const at::Tensor& x, const Packed& packed,
+                              const Rows* rows) const {
+  const auto heads = [&](const at::Tensor& flat) {
+    return flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
   };
-  const at::Tensor q = ops::rotary(heads(q_proj_->forward(x)), packed.cos, packed.sin);
   const at::Tensor k = ops::rotary(heads(k_proj_->forward(x)), packed.cos, packed.sin);
   const at::Tensor v = heads(v_proj_->forward(x));
-  return o_proj_->forward(ops::attention(q, k, v, packed.offsets).flatten(1));
+  const auto query = [&](const at::Tensor& from, const at::Tensor& cos,
+                         const at::Tensor& sin) {
+    return ops::rotary(heads(q_proj_->forward(from)), cos, sin);
+  };
+  const at::Tensor mixed =
+      rows == nullptr
+          ? ops::attention(query(x, packed.cos, packed.sin), k, v, packed.spans)
+          : ops::attention(query(x.index_select(0, rows->index), rows->cos, rows->sin), k,
+                           v, rows->spans);
+  return o_proj_->forward(mixed.flatten(1));
 }
 
 Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {
@@ -67,8 +76,9 @@ Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {
   down_proj_ = linear("down_proj", inner, hidden);
 }
 
-at::Tensor Mlp::forward(const at::Tensor& x) const {
-  return down_proj_->forward(ops::swiglu(gate_proj_->forward(x), up_proj_->forward(x)));
+at::Tensor Mlp::forward(const at::Tensor& x, ops::Output output) const {
+  return ops::swiglu_linear(gate_proj_->forward(x), up_proj_->forward(x),
+                            down_proj_->weight, down_proj_->bias, output);
 }
 
 Block::Block(const LlamaConfig& config, ModelOptions options) {
@@ -82,10 +92,12 @@ Block::Block(const LlamaConfig& config, ModelOptions options) {
   mlp_ = register_module("mlp", std::make_shared<Mlp>(config, options));
 }
 
-at::Tensor Block::forward(const at::Tensor& hidden, const Packed& packed) const {
+at::Tensor Block::forward(const at::Tensor& hidden, const Packed& packed,
+                          const Rows* rows, ops::Output output) const {
+  const at::Tensor own = rows == nullptr ? hidden : hidden.index_select(0, rows->index);
   const at::Tensor mixed =
-      hidden + self_attn_->forward(input_layernorm_->forward(hidden), packed);
-  return mixed + mlp_->forward(post_attention_layernorm_->forward(mixed));
+      own + self_attn_->forward(input_layernorm_->forward(hidden), packed, rows);
+  return mixed + mlp_->forward(post_attention_layernorm_->forward(mixed), output);
 }
 
 }  // namespace lowmem::model

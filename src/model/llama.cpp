@@ -48,10 +48,11 @@ const at::Tensor& Llama::head() const {
   return lm_head_.defined() ? lm_head_ : embedding_;
 }
 
-at::Tensor Llama::hidden_states(const Packed& packed) const {
+at::Tensor Llama::hidden_states(const Packed& packed, const Rows* rows) const {
   const at::NoGradGuard no_grad;
   at::Tensor hidden = embed(packed.ids);
-  for (const auto& block : blocks_) hidden = block->forward(hidden, packed);
+  for (const auto& block : blocks_)
+    hidden = block->forward(hidden, packed, block == blocks_.back() ? rows : nullptr);
   return hidden;
 }
 

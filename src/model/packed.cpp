@@ -6,6 +6,23 @@
 #include <numbers>
 
 namespace lowmem::model {
+namespace {
+
+// Who sees whom, [tokens, tokens] bool; undefined where that is all that came before.
+at::Tensor mask_of(const Sequence& sequence, int64_t tokens) {
+  if (sequence.branches.empty()) return {};
+  at::Tensor mask = at::ones({tokens, tokens}, at::kBool).tril();
+  const auto trunk = static_cast<int64_t>(sequence.trunk.size());
+  int64_t start = trunk;
+  for (const auto& branch : sequence.branches) {
+    const int64_t end = start + static_cast<int64_t>(branch.size());
+    mask.slice(0, start, end).slice(1, trunk, start).fill_(false);
+    start = end;
+  }
+  return mask;
+}
+
+}  // namespace
 
 RotaryAngles::RotaryAngles(const LlamaConfig& config) {
   // Llama 3.1's rule: wavelengths beyond the original context (over its low factor) are
@@ -34,31 +51,61 @@ RotaryAngles::RotaryAngles(const LlamaConfig& config) {
   }
 }
 
-Packed RotaryAngles::pack(std::span<const std::span<const int32_t>> sequences,
+Packed RotaryAngles::pack(const std::vector<Sequence>& sequences,
                           c10::Device device) const {
+  std::vector<int64_t> ids;
+  std::vector<float> positions;
   Packed packed;
-  packed.offsets.push_back(0);
-  for (const auto& sequence : sequences)
-    packed.offsets.push_back(packed.offsets.back() +
-                             static_cast<int64_t>(sequence.size()));
-
-  const int64_t tokens = packed.tokens();
-  packed.ids = at::empty({tokens}, at::kLong);
-  at::Tensor positions = at::empty({tokens, 1}, at::kFloat);
-  int64_t* id = packed.ids.mutable_data_ptr<int64_t>();
-  float* position = positions.mutable_data_ptr<float>();
-  for (const auto& sequence : sequences)
-    for (size_t i = 0; i < sequence.size(); ++i) {
-      *id++ = sequence[i];
-      *position++ = static_cast<float>(i);
-    }
-  packed.ids = packed.ids.to(device);
+  for (const Sequence& sequence : sequences) {
+    const size_t start = ids.size();
+    const auto append = [&](std::span<const int32_t> part, size_t first) {
+      for (size_t i = 0; i < part.size(); ++i) {
+        ids.push_back(part[i]);
+        positions.push_back(static_cast<float>(first + i));
+      }
+    };
+    append(sequence.trunk, 0);
+    for (const auto& branch : sequence.branches) append(branch, sequence.trunk.size());
+    const auto tokens = static_cast<int64_t>(ids.size() - start);
+    at::Tensor mask = mask_of(sequence, tokens);
+    if (mask.defined()) mask = mask.to(device);
+    packed.spans.push_back({tokens, tokens, std::move(mask)});
+  }
+  packed.ids = at::tensor(ids, at::kLong).to(device);
   const at::Tensor inverse =
       at::tensor(at::ArrayRef<float>(inverse_)).unsqueeze(0).to(device);
-  const at::Tensor angles = positions.to(device) * inverse;
+  const at::Tensor angles = at::tensor(positions).unsqueeze(1).to(device) * inverse;
   packed.cos = angles.cos();
   packed.sin = angles.sin();
   return packed;
+}
+
+Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
+  Rows rows;
+  const auto device = packed.ids.device();
+  rows.index = at::tensor(positions, at::kLong).to(device);
+  rows.cos = packed.cos.index_select(0, rows.index);
+  rows.sin = packed.sin.index_select(0, rows.index);
+  auto next = positions.begin();
+  int64_t start = 0;
+  for (const ops::Span& span : packed.spans) {
+    std::vector<int64_t> own;
+    while (next != positions.end() && *next < start + span.keys)
+      own.push_back(*next++ - start);
+    const auto count = static_cast<int64_t>(own.size());
+    at::Tensor mask;
+    if (count == span.keys) {
+      mask = span.mask;
+    } else if (count > 0) {
+      const at::Tensor index = at::tensor(own, at::kLong).to(device);
+      mask = span.mask.defined()
+                 ? span.mask.index_select(0, index)
+                 : at::arange(span.keys, index.options()).le(index.unsqueeze(1));
+    }
+    rows.spans.push_back({count, span.keys, mask});
+    start += span.keys;
+  }
+  return rows;
 }
 
 }  // namespace lowmem::model

@@ -1,8 +1,12 @@
 #include "lowmem/ops/attention.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+
+#include "lowmem/kernels/attention.h"
+#include "lowmem/ops/elements.h"
 
 namespace lowmem::ops {
 namespace {
@@ -13,42 +17,188 @@ at::Tensor by_head(const at::Tensor& rows, int64_t count) {
       .transpose(1, 2);
 }
 
+// Sequences that one call can take: some without a mask and of one length, or one.
+struct Run {
+  int64_t count, queries, keys;  // in all
+  at::Tensor mask;
+};
+
+std::vector<Run> runs_of(const Spans& spans) {
+  std::vector<Run> runs;
+  for (const Span& span : spans) {
+    const bool joins = !runs.empty() && !span.mask.defined() &&
+                       !runs.back().mask.defined() && span.queries == span.keys &&
+                       runs.back().queries == runs.back().keys &&
+                       runs.back().queries == span.queries * runs.back().count;
+    if (!joins) {
+      runs.push_back({1, span.queries, span.keys, span.mask});
+      continue;
+    }
+    ++runs.back().count;
+    runs.back().queries += span.queries;
+    runs.back().keys += span.keys;
+  }
+  return runs;
+}
+
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const Run& run) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
+  const bool grouped = q.size(1) != k.size(1);
+  std::optional<at::Tensor> mask;
+  if (run.mask.defined()) mask = run.mask;
+  const at::Tensor mixed = at::scaled_dot_product_attention(
+      by_head(q, run.count), by_head(k, run.count), by_head(v, run.count), mask,
+      /*dropout_p=*/0.0, /*is_causal=*/!run.mask.defined(), scale,
+      /*enable_gqa=*/grouped);
+  return mixed.transpose(1, 2).reshape(q.sizes());
+}
+
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const Spans& spans) {
+  const std::vector<Run> runs = runs_of(spans);
+  std::vector<int64_t> queries, keys;
+  for (const Run& run : runs) {
+    queries.push_back(run.queries);
+    keys.push_back(run.keys);
+  }
+  // split's backward is one cat, where slices would each fill a tensor of all rows.
+  const auto q_runs = q.split_with_sizes(queries);
+  const auto k_runs = k.split_with_sizes(keys);
+  const auto v_runs = v.split_with_sizes(keys);
+  std::vector<at::Tensor> out;
+  out.reserve(runs.size());
+  for (size_t i = 0; i < runs.size(); ++i)
+    if (runs[i].queries > 0)
+      out.push_back(attend(q_runs[i], k_runs[i], v_runs[i], runs[i]));
+  // No query at all: an empty result that still hangs on its inputs, whose gradients are 0.
+  if (out.empty()) return q + (k.slice(0, 0, 0).sum() + v.slice(0, 0, 0).sum());
+  return out.size() == 1 ? out[0] : at::cat(out, 0);
+}
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Up to this many keys all scores of a head lie in memory; beyond, LibTorch's blocked
+// attention takes over.
+constexpr int64_t kMostKeys = 512;
+
+// Addresses of the rows from `start` on of [rows, heads, head_dim].
+kernels::ConstArray rows_from(const at::Tensor& tensor, int64_t start) {
+  kernels::ConstArray array = const_array_of(tensor);
+  array.data = static_cast<const char*>(array.data) +
+               start * tensor.size(1) * tensor.size(2) * tensor.element_size();
+  return array;
+}
+kernels::Array rows_from(at::Tensor& tensor, int64_t start) {
+  kernels::Array array = array_of(tensor);
+  array.data = static_cast<char*>(array.data) +
+               start * tensor.size(1) * tensor.size(2) * tensor.element_size();
+  return array;
+}
+
+struct Piece {
+  kernels::AttentionArgs args;
+  int64_t first_query, first_key;
+};
+
+std::vector<Piece> pieces_of(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v, const Spans& spans) {
+  std::vector<Piece> pieces;
+  int64_t query = 0, key = 0;
+  for (const Span& span : spans) {
+    kernels::AttentionArgs args{rows_from(q, query), rows_from(k, key), rows_from(v, key)};
+    args.queries = span.queries;
+    args.keys = span.keys;
+    args.heads = q.size(1);
+    args.kv_heads = k.size(1);
+    args.head_dim = q.size(2);
+    args.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(q.size(2))));
+    args.mask = span.mask.defined() ? span.mask.const_data_ptr<bool>() : nullptr;
+    pieces.push_back({args, query, key});
+    query += span.queries;
+    key += span.keys;
+  }
+  return pieces;
+}
+
+// Calls f(piece, key head, workspace) for all of them, over LibTorch's threads.
+template <class F>
+void for_key_heads(const std::vector<Piece>& pieces, int64_t kv_heads, F&& f) {
+  int64_t most = 0;
+  for (const Piece& piece : pieces)
+    most = std::max(most, kernels::attention_workspace(piece.args));
+  const auto count = static_cast<int64_t>(pieces.size()) * kv_heads;
+  parallel(count, 1, [&](int64_t begin, int64_t end) {
+    at::Tensor workspace = at::empty({most}, at::kFloat);
+    float* floats = floats_of(workspace);
+    for (int64_t i = begin; i < end; ++i)
+      f(pieces[static_cast<size_t>(i / kv_heads)], i % kv_heads, floats);
+  });
+}
+
+class Attention final : public torch::autograd::Function<Attention> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v,
+                            const Spans& spans) {
+    variable_list kept = {q, k, v};
+    std::vector<int64_t> queries, keys;
+    for (const Span& span : spans) {
+      queries.push_back(span.queries);
+      keys.push_back(span.keys);
+      kept.push_back(span.mask);
+    }
+    context->save_for_backward(std::move(kept));
+    context->saved_data["queries"] = std::move(queries);
+    context->saved_data["keys"] = std::move(keys);
+
+    at::Tensor out = at::empty_like(q);
+    for_key_heads(pieces_of(q, k, v, spans), k.size(1),
+                  [&](const Piece& piece, int64_t head, float* workspace) {
+                    kernels::attention(piece.args, rows_from(out, piece.first_query),
+                                       workspace, head, head + 1);
+                  });
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const auto queries = context->saved_data["queries"].toIntVector();
+    const auto keys = context->saved_data["keys"].toIntVector();
+    Spans spans;
+    for (size_t i = 0; i < keys.size(); ++i)
+      spans.push_back({queries[i], keys[i], saved[3 + i]});
+
+    const at::Tensor out_gradient = gradients[0].contiguous();
+    at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+    for_key_heads(pieces_of(q, k, v, spans), k.size(1),
+                  [&](const Piece& piece, int64_t head, float* workspace) {
+                    kernels::attention_backward(
+                        piece.args, rows_from(out_gradient, piece.first_query),
+                        rows_from(dq, piece.first_query), rows_from(dk, piece.first_key),
+                        rows_from(dv, piece.first_key), workspace, head, head + 1);
+                  });
+    return {dq, dk, dv, {}};
+  }
+};
+
+bool short_enough(const Spans& spans) {
+  return std::all_of(spans.begin(), spans.end(),
+                     [](const Span& span) { return span.keys <= kMostKeys; });
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const std::vector<int64_t>& offsets) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
-  const bool grouped = q.size(1) != k.size(1);
-
-  // Runs of equally long sequences: their token counts, and how many sequences each
-  // holds.
-  std::vector<int64_t> tokens, counts;
-  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
-    const int64_t length = offsets[i + 1] - offsets[i];
-    if (!counts.empty() && tokens.back() == length * counts.back()) {
-      tokens.back() += length;
-      ++counts.back();
-    } else {
-      tokens.push_back(length);
-      counts.push_back(1);
-    }
-  }
-
-  // split's backward is one cat, where slices would each fill a tensor of N rows.
-  const auto q_runs = q.split_with_sizes(tokens);
-  const auto k_runs = k.split_with_sizes(tokens);
-  const auto v_runs = v.split_with_sizes(tokens);
-  std::vector<at::Tensor> out;
-  out.reserve(tokens.size());
-  for (size_t run = 0; run < tokens.size(); ++run) {
-    const int64_t count = counts[run];
-    const at::Tensor mixed = at::scaled_dot_product_attention(
-        by_head(q_runs[run], count), by_head(k_runs[run], count),
-        by_head(v_runs[run], count), /*attn_mask=*/{}, /*dropout_p=*/0.0,
-        /*is_causal=*/true, scale, /*enable_gqa=*/grouped);
-    out.push_back(mixed.transpose(1, 2).reshape({tokens[run], q.size(1), q.size(2)}));
-  }
-  return out.size() == 1 ? out[0] : at::cat(out, 0);
+                     const Spans& spans) {
+  const bool known = q.is_cpu() && (q.scalar_type() == at::kFloat ||
+                                    q.scalar_type() == at::kBFloat16);
+  // Without fused kernels, the plain formula is asked for: memory.attention = math.
+  if (known && short_enough(spans) && at::globalContext().userEnabledFlashSDP())
+    return Attention::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans);
+  return library_attention(q, k, v, spans);
 }
 
 }  // namespace lowmem::ops

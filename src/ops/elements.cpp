@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <atomic>
 #include <numeric>
 
 #include "lowmem/kernels/norm.h"
@@ -21,22 +22,47 @@ DType dtype_of(const at::Tensor& tensor) {
 
 kernels::Weights weights_of(at::Tensor& tensor) {
   const DType dtype = dtype_of(tensor);
+  kernels::Weights weights;
+  weights.data = tensor.mutable_data_ptr();
+  weights.dtype = dtype;
+  return weights;
+}
+
+kernels::Array array_of(at::Tensor& tensor) {
+  const DType dtype = dtype_of(tensor);
   return {tensor.mutable_data_ptr(), dtype};
 }
 
-kernels::Gradient gradient_of(const at::Tensor& tensor) {
+kernels::ConstArray const_array_of(const at::Tensor& tensor) {
   return {tensor.const_data_ptr(), dtype_of(tensor)};
 }
 
 float* floats_of(at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
+
+kernels::Bf16* halves_of(at::Tensor& tensor) {
+  TORCH_INTERNAL_ASSERT(dtype_of(tensor) == DType::kBF16);
+  return static_cast<kernels::Bf16*>(tensor.mutable_data_ptr());
+}
 
 void parallel(int64_t count, int64_t grain,
               const std::function<void(int64_t, int64_t)>& f) {
   at::parallel_for(0, count, grain, f);
 }
 
+kernels::RoundingReport parallel_update(
+    int64_t count, int64_t grain,
+    const std::function<kernels::RoundingReport(int64_t, int64_t)>& f) {
+  std::atomic<int64_t> updates = 0, lost = 0;
+  parallel(count, grain, [&](int64_t begin, int64_t end) {
+    const kernels::RoundingReport report = f(begin, end);
+    updates += report.updates;
+    lost += report.lost;
+  });
+  return {updates, lost};
+}
+
 double squared_norm(const at::Tensor& tensor) {
-  const kernels::Gradient elements = gradient_of(tensor);
+  const kernels::ConstArray elements = const_array_of(tensor);
   const int64_t count = tensor.numel();
   // One sum a piece of fixed size, added up in order.
   std::vector<double> sums(static_cast<size_t>((count + kGrain - 1) / kGrain));

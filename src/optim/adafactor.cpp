@@ -19,32 +19,61 @@ double sum(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
-class Adafactor final : public Optimizer {
- public:
-  Adafactor(const OptimizerConfig& config, uint64_t seed) : config_(config), seed_(seed) {
-    resolve_defaults(config_);
+// Sums of squares of one gradient, scaled, and of its weights.
+struct Statistics {
+  explicit Statistics(const kernels::AdafactorArgs& args)
+      : rows(static_cast<size_t>(args.rows)), weights(rows.size()) {
+    const int64_t block = (args.rows + kBlocks - 1) / kBlocks;
+    const int64_t blocks = (args.rows + block - 1) / block;
+    at::Tensor partial = at::zeros({blocks, args.columns}, at::kFloat);
+    float* sums = ops::floats_of(partial);
+    ops::parallel(blocks, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        kernels::adafactor_statistics(args, i * block,
+                                      std::min(args.rows, (i + 1) * block), rows.data(),
+                                      weights.data(), sums + i * args.columns);
+    });
+    columns = partial.sum(0);
   }
 
+  double squared_gradient() const { return sum(rows); }
+  double squared_weights() const { return sum(weights); }
+
+  std::vector<double> rows, weights;  // of each row
+  at::Tensor columns;                 // [columns] fp32
+};
+
+class Adafactor final : public Optimizer {
+ public:
+  using Optimizer::Optimizer;
+
   int64_t state_bytes(at::IntArrayRef shape) const override {
-    return 4 * (shape.size() < 2 ? c10::multiply_integers(shape) : shape[0] + shape[1]);
+    const int64_t elements = c10::multiply_integers(shape);
+    return 4 * (shape.size() < 2 ? elements : shape[0] + shape[1]) +
+           rounding_bytes() * elements;
   }
 
  private:
-  void apply(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step) override {
+  UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
+                     const StepInfo& step) override {
     const bool matrix = slot.param.dim() == 2;
     kernels::AdafactorArgs args{
-        .weights = ops::weights_of(slot.param),
-        .gradient = ops::gradient_of(grad),
+        .weights = weights_of(slot, step),
+        .gradient = ops::const_array_of(grad),
         .rows = matrix ? slot.param.size(0) : 1,
         .columns = matrix ? slot.param.size(1) : slot.param.numel(),
         .scale = step.grad_scale,
         .eps = static_cast<float>(*config_.eps),
-        .rounding = rounding_of(config_.rounding),
-        .noise = {seed_, static_cast<uint32_t>(step.step), slot.index},
     };
     const int64_t grain = std::max<int64_t>(1, ops::kGrain / args.columns);
 
-    const double weight_norm = std::sqrt(update_statistics(slot, args, matrix));
+    const Statistics statistics(args);
+    UpdateResult result{statistics.squared_gradient(), {}};
+    if (!result.finite()) return result;
+    // Given unscaled; what clipping left of the scale is taken out again.
+    result.squared_norm /= static_cast<double>(args.scale) * args.scale;
+    move_averages(slot, args, matrix, statistics);
+    const double weight_norm = std::sqrt(statistics.squared_weights());
     const std::vector<float> row_root =
         matrix ? roots_of_rows(slot) : std::vector<float>();
     const at::Tensor column_root =
@@ -59,37 +88,26 @@ class Adafactor final : public Optimizer {
     const double update_norm = std::sqrt(sum(sums));
     const float factor =
         static_cast<float>(step.lr * weight_norm / (update_norm + 1e-20));
-    ops::parallel(args.rows, grain, [&](int64_t begin, int64_t end) {
-      kernels::adafactor_write(args, factor, begin, end);
-    });
+    result.rounding =
+        ops::parallel_update(args.rows, grain, [&](int64_t begin, int64_t end) {
+          return kernels::adafactor_write(args, factor, begin, end);
+        });
+    return result;
   }
 
-  // Moves R and C, or V, towards this gradient's. Returns the weights' squared norm.
-  double update_statistics(ParamSlot& slot, const kernels::AdafactorArgs& args,
-                           bool matrix) {
-    const auto rows = static_cast<size_t>(args.rows);
-    std::vector<double> row_sums(rows), weight_sums(rows);
-    const int64_t block = (args.rows + kBlocks - 1) / kBlocks;
-    const int64_t blocks = (args.rows + block - 1) / block;
-    at::Tensor column_sums = at::zeros({blocks, args.columns}, at::kFloat);
-    float* partial = ops::floats_of(column_sums);
-    ops::parallel(blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        kernels::adafactor_statistics(
-            args, i * block, std::min(args.rows, (i + 1) * block), row_sums.data(),
-            weight_sums.data(), partial + i * args.columns);
-    });
+  // Moves R and C, or V, towards this gradient's.
+  void move_averages(ParamSlot& slot, const kernels::AdafactorArgs& args, bool matrix,
+                     const Statistics& statistics) {
     const double rate = 1 - *config_.beta2;
     state(slot, matrix ? "col" : "exp_avg_sq", {args.columns})
         .mul_(1 - rate)
-        .add_(column_sums.sum(0), rate / static_cast<double>(args.rows));
-    if (matrix) {
-      float* row = ops::floats_of(state(slot, "row", {args.rows}));
-      for (size_t i = 0; i < rows; ++i)
-        row[i] = static_cast<float>(
-            (1 - rate) * row[i] + rate * row_sums[i] / static_cast<double>(args.columns));
-    }
-    return sum(weight_sums);
+        .add_(statistics.columns, rate / static_cast<double>(args.rows));
+    if (!matrix) return;
+    float* row = ops::floats_of(state(slot, "row", {args.rows}));
+    for (size_t i = 0; i < statistics.rows.size(); ++i)
+      row[i] = static_cast<float>((1 - rate) * row[i] +
+                                  rate * statistics.rows[i] /
+                                      static_cast<double>(args.columns));
   }
 
   // sqrt(R / mean(R)) of each row.
@@ -105,9 +123,6 @@ class Adafactor final : public Optimizer {
         roots[i] = static_cast<float>(std::sqrt(values[i] / mean));
     return roots;
   }
-
-  OptimizerConfig config_;
-  uint64_t seed_;
 };
 
 }  // namespace

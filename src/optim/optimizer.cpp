@@ -2,25 +2,64 @@
 
 #include <ATen/ATen.h>
 
+#include "lowmem/ops/elements.h"
 #include "optimizers.h"
 
 namespace lowmem::optim {
+namespace {
 
-void Optimizer::update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step) {
+kernels::Rounding rounding_of(RoundingMode mode) {
+  switch (mode) {
+    case RoundingMode::kStochastic:
+      return kernels::Rounding::kStochastic;
+    case RoundingMode::kKahan:
+      return kernels::Rounding::kKahan;
+    case RoundingMode::kNearest:
+      break;
+  }
+  return kernels::Rounding::kNearest;
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const OptimizerConfig& config, uint64_t seed)
+    : config_(config), seed_(seed) {
+  resolve_defaults(config_);
+}
+
+UpdateResult Optimizer::update(ParamSlot& slot, const at::Tensor& grad,
+                               const StepInfo& step) {
   const at::NoGradGuard no_grad;
-  apply(slot, grad.contiguous(), step);
+  const UpdateResult result = apply(slot, grad.contiguous(), step);
+  if (!result.finite()) return result;
   ++slot.updates;
   // Kernels write past autograd's back; a graph that still needs the old weights must
   // fail.
   slot.param.unsafeGetTensorImpl()->bump_version();
+  return result;
 }
 
 at::Tensor& Optimizer::state(ParamSlot& slot, const std::string& name,
-                             at::IntArrayRef shape) {
+                             at::IntArrayRef shape, at::ScalarType type) {
   at::Tensor& tensor = slot.state[name];
   if (!tensor.defined())
-    tensor = at::zeros(shape, at::TensorOptions(at::kFloat).device(slot.param.device()));
+    tensor = at::zeros(shape, at::TensorOptions(type).device(slot.param.device()));
   return tensor;
+}
+
+kernels::Weights Optimizer::weights_of(ParamSlot& slot, const StepInfo& step) const {
+  kernels::Weights weights = ops::weights_of(slot.param);
+  weights.rounding = rounding_of(config_.rounding);
+  weights.noise = {seed_, static_cast<uint32_t>(step.step), slot.index};
+  weights.report = step.report_rounding;
+  if (weights.dtype == DType::kBF16 && config_.rounding == RoundingMode::kKahan)
+    weights.compensation = ops::halves_of(
+        state(slot, "compensation", slot.param.sizes(), at::kBFloat16));
+  return weights;
+}
+
+int64_t Optimizer::rounding_bytes() const {
+  return config_.rounding == RoundingMode::kKahan ? 2 : 0;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, uint64_t seed) {

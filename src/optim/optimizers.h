@@ -3,15 +3,9 @@
 #include <memory>
 
 #include "lowmem/config/optimizer_defaults.h"
-#include "lowmem/kernels/elements.h"
 #include "lowmem/optim/optimizer.h"
 
 namespace lowmem::optim {
-
-inline kernels::Rounding rounding_of(RoundingMode mode) {
-  return mode == RoundingMode::kStochastic ? kernels::Rounding::kStochastic
-                                           : kernels::Rounding::kNearest;
-}
 
 // One a file: adam.cpp (adam and adamw), adafactor.cpp, sgd.cpp.
 std::unique_ptr<Optimizer> make_adam(const OptimizerConfig& config, uint64_t seed);

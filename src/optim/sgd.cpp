@@ -10,19 +10,21 @@ namespace {
 
 class Sgd final : public Optimizer {
  public:
-  Sgd(const OptimizerConfig& config, uint64_t seed) : config_(config), seed_(seed) {
-    resolve_defaults(config_);
-  }
+  using Optimizer::Optimizer;
 
   int64_t state_bytes(at::IntArrayRef shape) const override {
-    return config_.momentum == 0 ? 0 : 4 * c10::multiply_integers(shape);
+    return ((config_.momentum == 0 ? 0 : 4) + rounding_bytes()) *
+           c10::multiply_integers(shape);
   }
 
  private:
-  void apply(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step) override {
+  UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
+                     const StepInfo& step) override {
+    UpdateResult result{ops::squared_norm(grad), {}};
+    if (!result.finite()) return result;
     kernels::SgdArgs args{
-        .weights = ops::weights_of(slot.param),
-        .gradient = ops::gradient_of(grad),
+        .weights = weights_of(slot, step),
+        .gradient = ops::const_array_of(grad),
         .buffer = config_.momentum == 0 ? nullptr
                                         : ops::floats_of(state(slot, "momentum_buffer",
                                                                slot.param.sizes())),
@@ -30,15 +32,12 @@ class Sgd final : public Optimizer {
         .lr = static_cast<float>(step.lr),
         .momentum = static_cast<float>(config_.momentum),
         .weight_decay = static_cast<float>(*config_.weight_decay),
-        .rounding = rounding_of(config_.rounding),
-        .noise = {seed_, static_cast<uint32_t>(step.step), slot.index},
     };
-    ops::parallel(slot.param.numel(), ops::kGrain,
-                  [&](int64_t begin, int64_t end) { kernels::sgd(args, begin, end); });
+    result.rounding = ops::parallel_update(
+        slot.param.numel(), ops::kGrain,
+        [&](int64_t begin, int64_t end) { return kernels::sgd(args, begin, end); });
+    return result;
   }
-
-  OptimizerConfig config_;
-  uint64_t seed_;
 };
 
 }  // namespace

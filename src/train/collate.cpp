@@ -7,11 +7,11 @@ namespace {
 
 engine::MicroBatch pack(const model::Llama& model,
                         std::span<const Example* const> examples) {
-  std::vector<std::span<const int32_t>> sequences;
+  std::vector<model::Sequence> sequences;
   std::vector<int64_t> labelled, labels;
   int64_t start = 0;
   for (const Example* example : examples) {
-    sequences.emplace_back(example->ids);
+    sequences.push_back({example->ids, {}});
     for (size_t i = 0; i < example->labels.size(); ++i)
       if (example->labels[i] != kIgnoreLabel) {
         labelled.push_back(start + static_cast<int64_t>(i));
@@ -19,10 +19,11 @@ engine::MicroBatch pack(const model::Llama& model,
       }
     start += static_cast<int64_t>(example->ids.size());
   }
-  const auto on_device = [&](const std::vector<int64_t>& values) {
-    return at::tensor(values, at::kLong).to(model.device());
-  };
-  return {model.pack(sequences), on_device(labelled), on_device(labels)};
+  engine::MicroBatch part;
+  part.packed = model.pack(sequences);
+  part.rows = model::select_rows(part.packed, labelled);
+  part.labels = at::tensor(labels, at::kLong).to(model.device());
+  return part;
 }
 
 }  // namespace

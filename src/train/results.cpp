@@ -43,6 +43,7 @@ ordered_json Results::to_json() const {
       {"status", status},
       {"steps", steps},
       {"accuracy", accuracy},
+      {"nonfinite_steps", nonfinite_steps},
       {"final_loss", final_loss},
       {"peak_bytes", peaks()},
       {"peak_rss_bytes", engine::memory_meter::peak_resident_bytes()},

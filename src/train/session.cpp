@@ -25,11 +25,11 @@ c10::Device device_of(const MemoryConfig& memory) {
 }
 
 // Ids beyond the embedding table would read past its end.
-void check_vocabulary(const std::string& path, const Tokenizer& tokenizer, int64_t rows) {
-  if (tokenizer.vocab_size() > rows)
+void check_vocabulary(const std::string& path, int64_t vocabulary, int64_t rows) {
+  if (vocabulary > rows)
     throw Error(path,
                 "has a tokenizer with ids up to " +
-                    std::to_string(tokenizer.vocab_size() - 1) +
+                    std::to_string(vocabulary - 1) +
                     ", but config.json's vocab_size is " + std::to_string(rows),
                 "Check that the tokenizer and the weights belong together");
 }
@@ -77,11 +77,10 @@ void choose_attention(AttentionMode mode) {
   at::globalContext().setSDPUseCuDNN(fused);
 }
 
-std::unique_ptr<model::Llama> load_model(const RunConfig& config,
-                                         const Tokenizer& tokenizer) {
+std::unique_ptr<model::Llama> load_model(const RunConfig& config, int64_t vocabulary) {
   const engine::PhaseScope phase(engine::Phase::kLoad);
   const model::LlamaConfig shape = model::read_llama_config(config.model.path);
-  check_vocabulary(config.model.path, tokenizer, shape.vocab_size);
+  check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   engine::check_trained(shape, config.model.train);
   auto llama = std::make_unique<model::Llama>(
       shape, model::ModelOptions{scalar_type(config.model.dtype),
@@ -107,18 +106,29 @@ std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
       model::read_llama_config(config.model.path).max_position_embeddings;
   return eval::HellaSwag(read_hellaswag(config.eval.data, config.eval.limit), tokenizer,
                          bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
-                         longest);
+                         longest, config.eval.share_query);
+}
+
+Session::Texts Session::read_texts(const RunConfig& config) {
+  Texts texts;
+  {
+    const auto tokenizer = open_tokenizer(config.model.path);
+    texts.vocabulary = tokenizer->vocab_size();
+    texts.examples = load_examples(config, *tokenizer);
+    texts.evaluation = make_evaluation(config, *tokenizer);
+  }
+  // A tokenizer of 128,000 words takes 200 MiB while it is read.
+  engine::memory_meter::return_free_memory();
+  return texts;
 }
 
 Session::Session(const RunConfig& config)
     : config_(config),
-      tokenizer_(open_tokenizer(config.model.path)),
-      examples_(load_examples(config, *tokenizer_)),
-      evaluation_(make_evaluation(config, *tokenizer_)),
-      batches_(static_cast<int64_t>(examples_.size()), config.train.batch_size,
+      texts_(read_texts(config)),
+      batches_(static_cast<int64_t>(texts_.examples.size()), config.train.batch_size,
                config.data.shuffle, static_cast<uint64_t>(config.run.seed)),
       schedule_(config.optimizer, total_steps()),
-      model_(load_model(config, *tokenizer_)),
+      model_(load_model(config, texts_.vocabulary)),
       parameters_(*model_, config.model.train),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
@@ -139,15 +149,39 @@ int64_t Session::total_steps() const {
 }
 
 eval::HellaSwagResult Session::evaluate() const {
-  return evaluation_->run(*model_, loss_options(config_));
+  return texts_.evaluation->run(*model_, loss_options(config_), evaluation_tokens());
 }
 
-engine::StepResult Session::step(int64_t step) {
+int64_t Session::evaluation_tokens() const {
+  const model::LlamaConfig& shape = model_->config();
+  const auto element =
+      static_cast<int64_t>(at::elementSize(model_->options().stream()));
+  // Training holds a gradient, or all, beside a batch's activations.
+  int64_t largest = 0, all = 0;
+  for (const optim::ParamSlot& slot : parameters_.slots()) {
+    const auto bytes = static_cast<int64_t>(slot.param.nbytes());
+    largest = std::max(largest, bytes);
+    all += bytes;
+  }
+  const int64_t gradients =
+      config_.memory.gradients == GradientsMode::kUpdate ? largest : all;
+  // Evaluation holds gate and up, and a few tensors of the hidden size.
+  const int64_t a_token =
+      element * (2 * shape.intermediate_size + 8 * shape.hidden_size);
+  int64_t tokens = 0;
+  for (const Example& example : texts_.examples)
+    tokens += static_cast<int64_t>(example.ids.size());
+  const int64_t a_batch = config_.train.batch_size * tokens /
+                          static_cast<int64_t>(texts_.examples.size());
+  return std::max(a_batch, gradients / a_token);
+}
+
+engine::StepResult Session::step(int64_t step, bool report_rounding) {
   std::vector<const Example*> examples;
   for (const int64_t index : batches_.next())
-    examples.push_back(&examples_[static_cast<size_t>(index)]);
+    examples.push_back(&texts_.examples[static_cast<size_t>(index)]);
   return step_.run(collate(*model_, examples, config_.train.micro_batch_size),
-                   {step, schedule_.at(step), 1});
+                   {step, schedule_.at(step), 1, report_rounding});
 }
 
 }  // namespace lowmem::train

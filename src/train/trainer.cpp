@@ -41,11 +41,13 @@ class Trainer {
     if (session_.evaluation()) results_.before = evaluate();
     while (step_ < total_steps_) {
       const Clock clock;
-      const engine::StepResult result = session_.step(step_);
-      refuse_divergence(result);
-      window_.add(result, clock.seconds());
+      const bool logged =
+          (step_ + 1) % config.train.log_every == 0 || step_ + 1 == total_steps_;
+      const engine::StepResult result = session_.step(step_, /*report_rounding=*/logged);
+      answer_nonfinite(result);
+      if (result.finite_loss()) window_.add(result, clock.seconds());
       ++step_;
-      if (step_ % config.train.log_every == 0 || step_ == total_steps_) report();
+      if (logged) report();
       if (evaluation_due() && step_ < total_steps_) record_epoch(evaluate());
     }
     if (session_.evaluation() && total_steps_ > 0) {
@@ -69,13 +71,23 @@ class Trainer {
     return step_ % steps == 0;
   }
 
-  void refuse_divergence(const engine::StepResult& result) const {
-    if (std::isfinite(result.loss_sum) && std::isfinite(result.grad_norm)) return;
-    throw Error("step " + std::to_string(step_ + 1),
-                std::isfinite(result.loss_sum) ? "has a gradient that is not finite"
-                                               : "has a loss that is not finite",
-                "Use a smaller optimizer.lr, a warm-up or optimizer.clip_norm; no model "
-                "was written");
+  // Nothing that is not finite has been written to a parameter.
+  void answer_nonfinite(const engine::StepResult& result) {
+    const auto& parameters = result.gradients.nonfinite;
+    if (result.finite_loss() && parameters.empty()) return;
+    std::string what = "has a loss that is not finite";
+    if (result.finite_loss()) {
+      what = "has a gradient that is not finite: " + parameters.front();
+      if (parameters.size() > 1)
+        what += " and " + std::to_string(parameters.size() - 1) + " more";
+    }
+    const std::string step = "step " + std::to_string(step_ + 1);
+    if (session_.config().train.on_nonfinite == NonfiniteMode::kStop)
+      throw Error(step, what,
+                  "Use a smaller optimizer.lr, a warm-up or optimizer.clip_norm, or set "
+                  "train.on_nonfinite = skip; no model was written");
+    ++results_.nonfinite_steps;
+    log::warn(step + " " + what + "; skipped");
   }
 
   eval::Accuracy evaluate() {

@@ -16,7 +16,8 @@ class Window {
     examples_ += result.sequences;
     tokens_ += result.tokens;
     labelled_ += result.labelled;
-    grad_norm_ = result.grad_norm;
+    grad_norm_ = result.gradients.norm;
+    rounding_ = result.gradients.rounding;
     seconds_ += seconds;
     ++steps_;
   }
@@ -33,6 +34,9 @@ class Window {
     record.tokens = window.tokens_;
     record.labelled_tokens = window.labelled_;
     record.grad_norm = window.grad_norm_;
+    if (window.rounding_.updates > 0)
+      record.rounding_lost = static_cast<double>(window.rounding_.lost) /
+                             static_cast<double>(window.rounding_.updates);
     record.step_seconds = window.seconds_ / steps;
     record.tokens_per_second =
         window.seconds_ > 0 ? static_cast<double>(window.tokens_) / window.seconds_ : 0;
@@ -44,6 +48,7 @@ class Window {
 
  private:
   double loss_sum_ = 0, seconds_ = 0, grad_norm_ = 0;
+  kernels::RoundingReport rounding_;
   int64_t examples_ = 0, tokens_ = 0, labelled_ = 0, steps_ = 0, last_steps_ = 0;
 };
 

@@ -12,7 +12,8 @@ using nlohmann::json;
 using test::fixture;
 
 // Trains as the curve's file says and compares every step with it.
-void expect_curve(const std::string& name, size_t micro_batch, double tolerance) {
+void expect_curve(const std::string& name, size_t micro_batch, double tolerance,
+                  const test::Policies& policies = {}) {
   const json curve = read_json(fixture("training") / (name + ".json"));
   const json batches = read_json(fixture("training/batches.json"));
   const auto type = [&](const char* key) {
@@ -24,7 +25,7 @@ void expect_curve(const std::string& name, size_t micro_batch, double tolerance)
   test::Trainer trainer(
       test::load_model(fixture("models") / curve.at("model").get<std::string>(),
                        {type("dtype"), type("compute_dtype")}),
-      {curve.at("train").get<std::string>()}, config, {});
+      {curve.at("train").get<std::string>()}, config, policies);
   const optim::Schedule schedule(config, 20);
 
   const json& losses = curve.at("loss");
@@ -38,7 +39,7 @@ void expect_curve(const std::string& name, size_t micro_batch, double tolerance)
                 tolerance * want)
         << "loss of step " << i;
     const double norm = curve.at("grad_norm")[i].get<double>();
-    EXPECT_NEAR(result.grad_norm, norm, 20 * tolerance * norm) << "norm of step " << i;
+    EXPECT_NEAR(result.gradients.norm, norm, 20 * tolerance * norm) << "norm of step " << i;
   }
   for (const auto& [parameter, want] : curve.at("parameters").items()) {
     const at::Tensor weight = trainer.llama->named_parameters()[parameter].detach();
@@ -68,6 +69,66 @@ INSTANTIATE_TEST_SUITE_P(
                     "llama32_tiny_all_sgd", "llama32_tiny_all_adafactor", "clip_norm",
                     "schedule_linear", "schedule_cosine"),
     [](const auto& given) { return std::string(given.param); });
+
+// torch.nn.utils.clip_grad_norm_ and a step, with two backward passes that keep no
+// gradient.
+TEST(ClippingInTwoPasses, EqualsTheReferenceAtEveryStep) {
+  for (const size_t size : {size_t{8}, size_t{3}})
+    expect_curve("clip_norm", size, 1e-4,
+                 {ActivationsMode::kRecompute, GradientsMode::kUpdate});
+}
+
+// 30 steps of a batch of 8, cut in several ways.
+TEST(MicroBatches, GiveTheSameLossesAndWeights) {
+  const json batches = read_json(fixture("training/batches.json"));
+  std::vector<double> first_losses;
+  at::Tensor first_weight;
+  for (const size_t size : {8, 1, 2, 3}) {
+    OptimizerConfig config;
+    config.name = OptimizerKind::kAdam;
+    config.lr = 1e-3;
+    test::Trainer trainer(test::load_model(fixture("models/llama32_tiny")), {"all"},
+                          config, {ActivationsMode::kRecompute, GradientsMode::kUpdate});
+    std::vector<double> losses;
+    for (int64_t step = 0; step < 30; ++step)
+      losses.push_back(
+          trainer
+              .update(test::micro_batches(*trainer.llama,
+                                          batches[static_cast<size_t>(step) % 20], size),
+                      step)
+              .loss_sum);
+    const at::Tensor weight = trainer.llama->blocks()[0]->parameters()[0].detach();
+    if (first_losses.empty()) {
+      first_losses = losses;
+      first_weight = weight;
+    }
+    for (size_t i = 0; i < losses.size(); ++i)
+      EXPECT_NEAR(losses[i], first_losses[i], 1e-5 * first_losses[i])
+          << "step " << i << " by " << size;
+    EXPECT_LE(test::relative_difference(weight, first_weight), 1e-5);
+  }
+}
+
+TEST(LinearCrossEntropy, OnAndOffGiveTheSameCurve) {
+  const json batches = read_json(fixture("training/batches.json"));
+  std::vector<double> curves[2];
+  for (const bool chunked : {true, false}) {
+    OptimizerConfig config;
+    config.lr = 1e-3;
+    loss::LossOptions options{chunked, 4096};
+    test::Trainer trainer(test::load_model(fixture("models/llama32_tiny")), {"all"},
+                          config, {}, options);
+    for (int64_t step = 0; step < 20; ++step)
+      curves[chunked].push_back(
+          trainer
+              .update(test::micro_batches(*trainer.llama,
+                                          batches[static_cast<size_t>(step)], 8),
+                      step)
+              .loss_sum);
+  }
+  for (size_t i = 0; i < 20; ++i)
+    EXPECT_NEAR(curves[1][i], curves[0][i], 1e-6 * curves[0][i]) << "step " << i;
+}
 
 TEST(MixedPrecision, StaysCloseToAutocast) { expect_curve("mixed_precision", 8, 5e-3); }
 

@@ -25,7 +25,7 @@ struct Problem {
                       const loss::LossOptions& options = {}) const {
     const HellaSwag evaluation(rows, *tokenizer, bos, batch_size,
                                model->config().max_position_embeddings);
-    return evaluation.run(*model, options);
+    return evaluation.run(*model, options, HellaSwag::kTokensAtOnce);
   }
 };
 
@@ -82,13 +82,31 @@ TEST(HellaSwag, AccuracyIsTheMeanOverTheRows) {
   EXPECT_DOUBLE_EQ(result.accuracy.acc_norm, acc_norm / 24);
 }
 
+TEST(HellaSwag, ScoresAreTheSameWhetherTheQueryRunsOnceOrFourTimes) {
+  const Problem problem = tiny();
+  const auto run = [&](bool share) {
+    return HellaSwag(problem.rows, *problem.tokenizer, true, 8, 512, share)
+        .run(*problem.model, {}, 300);
+  };
+  const HellaSwagResult once = run(true), four_times = run(false);
+  for (size_t i = 0; i < once.rows.size(); ++i)
+    for (size_t k = 0; k < 4; ++k)
+      EXPECT_NEAR(once.rows[i].log_likelihoods[k], four_times.rows[i].log_likelihoods[k],
+                  1e-4)
+          << "row " << i << ", ending " << k;
+  EXPECT_EQ(once.accuracy.acc, four_times.accuracy.acc);
+  const HellaSwag shared(problem.rows, *problem.tokenizer, true, 8, 512);
+  const HellaSwag separate(problem.rows, *problem.tokenizer, true, 8, 512, false);
+  EXPECT_LT(shared.tokens(), separate.tokens() / 2);
+}
+
 TEST(HellaSwag, ALongQueryLosesItsBeginning) {
   const Problem problem = tiny();
   const HellaSwag whole(problem.rows, *problem.tokenizer, true, 8, 512);
   const HellaSwag cut(problem.rows, *problem.tokenizer, true, 8, 12);
   EXPECT_LT(cut.tokens(), whole.tokens());
   EXPECT_LE(cut.tokens(), 12 * 4 * 24);
-  EXPECT_EQ(cut.run(*problem.model, {}).accuracy.count, 24);
+  EXPECT_EQ(cut.run(*problem.model, {}, 50).accuracy.count, 24);
 }
 
 TEST(HellaSwagData, ItemsOfARealModelEqualTheHarnessWithAndWithoutBos) {

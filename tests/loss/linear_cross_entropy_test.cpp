@@ -1,6 +1,11 @@
 // The sliced loss against autograd of the plain formula in float64.
 #include "lowmem/loss/linear_cross_entropy.h"
 
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <limits>
+
 #include "lowmem/engine/memory_meter.h"
 #include "support/tensors.h"
 
@@ -12,137 +17,198 @@ using test::normal, test::relative_difference;
 struct Problem {
   at::Tensor hidden, weight, labels;
 
-  Problem(int64_t rows, int64_t vocabulary, int64_t width, at::ScalarType hidden_dtype,
-          at::ScalarType weight_dtype)
+  Problem(int64_t rows, int64_t vocabulary, int64_t width,
+          at::ScalarType hidden_dtype = at::kFloat,
+          at::ScalarType weight_dtype = at::kFloat)
       : hidden(normal({rows, width}, 1, hidden_dtype)),
         weight(normal({vocabulary, width}, 2, weight_dtype)),
-        labels((at::arange(rows, at::kLong) * 7 + vocabulary - 1) % vocabulary) {}
+        // The last class, the first, and others.
+        labels(((at::arange(rows, at::kLong) * 7 + vocabulary - 1) % vocabulary)) {
+    if (rows > 1) labels[1].fill_(0);
+  }
 
-  LossRequest request(float scale = 1) const {
-    return {hidden, weight, labels, scale, true, at::zeros(weight.sizes(), at::kFloat)};
+  LossRequest request(float scale = 1) const { return {hidden, weight, labels, scale}; }
+  // The budget that makes slices of so many classes.
+  LossOptions slices_of(int64_t classes) const {
+    int64_t bytes = hidden.size(0) * hidden.element_size();
+    if (weight.scalar_type() != hidden.scalar_type())
+      bytes += weight.size(1) * hidden.element_size();
+    return {true, classes * bytes};
   }
 };
 
-struct Expected {
+// All that the loss gives, in float64 for the formula.
+struct Results {
   double sum = 0;
-  at::Tensor log_probabilities, hidden_gradient, weight_gradient;
+  at::Tensor log_sum_exp, log_probabilities, hidden_gradient, head_gradient;
 };
 
-Expected expected(const Problem& problem, double scale = 1) {
+Results formula(const Problem& problem, double scale = 1) {
   const at::Tensor hidden = problem.hidden.to(at::kDouble).requires_grad_();
   const at::Tensor weight = problem.weight.to(at::kDouble).requires_grad_();
-  const at::Tensor own = hidden.mm(weight.t())
-                             .log_softmax(1)
-                             .gather(1, problem.labels.unsqueeze(1))
-                             .squeeze(1);
+  const at::Tensor logits = hidden.mm(weight.t());
+  const at::Tensor own =
+      logits.log_softmax(1).gather(1, problem.labels.unsqueeze(1)).squeeze(1);
   const at::Tensor sum = -own.sum();
   (sum * scale).backward();
-  return {sum.item<double>(), own.detach(), hidden.grad(), weight.grad()};
+  return {sum.item<double>(), logits.detach().logsumexp(1), own.detach(), hidden.grad(),
+          weight.grad()};
 }
 
-void expect_equal(const Problem& problem, const LossOptions& options, double tolerance,
-                  float scale = 1) {
-  const Expected want = expected(problem, scale);
+Results results(const Problem& problem, const LossOptions& options, float scale = 1) {
   const LossRequest request = problem.request(scale);
-  const Loss got = linear_cross_entropy(request, options);
-  EXPECT_NEAR(got.sum, want.sum, tolerance * want.sum);
-  EXPECT_EQ(got.hidden_gradient.scalar_type(), problem.hidden.scalar_type());
-  EXPECT_LE(relative_difference(got.hidden_gradient, want.hidden_gradient), tolerance);
-  EXPECT_LE(relative_difference(request.weight_gradient, want.weight_gradient),
-            tolerance);
-  const at::Tensor own =
-      label_log_probabilities(problem.hidden, problem.weight, problem.labels, options);
-  EXPECT_EQ(own.scalar_type(), at::kFloat);
-  EXPECT_LE(relative_difference(own, want.log_probabilities), tolerance);
+  const Loss loss = linear_cross_entropy(request, true, options);
+  return {
+      loss.sum, loss.log_sum_exp,
+      label_log_probabilities(problem.hidden, problem.weight, problem.labels, options),
+      loss.hidden_gradient, head_gradient(request, loss.log_sum_exp, options)};
 }
 
-TEST(LinearCrossEntropy, EqualsThePlainFormulaForEverySliceOfTheVocabulary) {
-  const Problem problem(13, 101, 24, at::kFloat, at::kFloat);
-  for (int64_t rows = 1; rows <= 102; ++rows) {
-    SCOPED_TRACE(rows);
-    expect_equal(problem, {true, rows * 13 * 4}, 2e-6);
+void expect_close(const Results& got, const Results& want, double tolerance) {
+  EXPECT_NEAR(got.sum, want.sum, tolerance * want.sum);
+  EXPECT_LE(relative_difference(got.log_sum_exp, want.log_sum_exp), tolerance);
+  EXPECT_LE(relative_difference(got.log_probabilities, want.log_probabilities),
+            tolerance);
+  EXPECT_LE(relative_difference(got.hidden_gradient, want.hidden_gradient), tolerance);
+  EXPECT_LE(relative_difference(got.head_gradient, want.head_gradient), tolerance);
+}
+
+void expect_formula(const Problem& problem, const LossOptions& options, double tolerance,
+                    float scale = 1) {
+  const Results got = results(problem, options, scale);
+  EXPECT_EQ(got.log_sum_exp.scalar_type(), at::kFloat);
+  EXPECT_EQ(got.log_probabilities.scalar_type(), at::kFloat);
+  EXPECT_EQ(got.hidden_gradient.scalar_type(), problem.hidden.scalar_type());
+  EXPECT_EQ(got.head_gradient.scalar_type(), problem.weight.scalar_type());
+  expect_close(got, formula(problem, scale), tolerance);
+}
+
+TEST(LinearCrossEntropy, EqualsTheFormulaForEverySliceOfTheVocabulary) {
+  const Problem problem(13, 97, 24);
+  for (int64_t classes = 1; classes <= 98; ++classes) {
+    SCOPED_TRACE(classes);
+    expect_formula(problem, problem.slices_of(classes), 2e-6);
+  }
+  expect_formula(problem, {.chunked = false}, 2e-6);
+}
+
+TEST(LinearCrossEntropy, EqualsTheFormulaForALargerVocabulary) {
+  const Problem problem(7, 1009, 12);
+  for (const int64_t classes : {1, 2, 16, 17, 100, 504, 505, 1008, 1009}) {
+    SCOPED_TRACE(classes);
+    expect_formula(problem, problem.slices_of(classes), 2e-6);
+  }
+}
+
+TEST(LinearCrossEntropy, LabelsMayLieInAnySlice) {
+  for (const int64_t label : {0, 9, 10, 57, 89, 90, 96}) {
+    SCOPED_TRACE(label);
+    Problem problem(13, 97, 24);
+    problem.labels.fill_(label);
+    expect_formula(problem, problem.slices_of(10), 2e-6);
   }
 }
 
 TEST(LinearCrossEntropy, ABudgetBelowOneVocabularyRowIsOneRow) {
-  expect_equal(Problem(13, 101, 24, at::kFloat, at::kFloat), {true, 1}, 2e-6);
+  expect_formula(Problem(13, 97, 24), {true, 1}, 2e-6);
 }
 
-TEST(LinearCrossEntropy, OneRowEqualsThePlainFormula) {
-  for (const int64_t bytes : {4, 28, 1000})
-    expect_equal(Problem(1, 101, 24, at::kFloat, at::kFloat), {true, bytes}, 2e-6);
+TEST(LinearCrossEntropy, OneRowEqualsTheFormula) {
+  for (const int64_t bytes : {4, 28, 1000}) {
+    expect_formula(Problem(1, 97, 24), {true, bytes}, 2e-6);
+    expect_formula(Problem(1, 2, 3), {true, bytes}, 2e-6);
+  }
 }
 
 TEST(LinearCrossEntropy, ScalesTheGradientsAlone) {
   for (const float scale : {0.125f, 3.0f})
-    expect_equal(Problem(13, 101, 24, at::kFloat, at::kFloat), {true, 400}, 2e-6, scale);
+    expect_formula(Problem(13, 97, 24), {true, 400}, 2e-6, scale);
 }
 
-TEST(LinearCrossEntropy, BfloatInputsStayCloseToTheExactFormula) {
+TEST(LinearCrossEntropy, BfloatAndMixedPrecisionStayCloseToTheFormula) {
   for (const auto weight : {at::kFloat, at::kBFloat16})
-    for (const int64_t bytes : {1, 1000, 1 << 20}) {
-      SCOPED_TRACE(weight);
-      expect_equal(Problem(13, 101, 24, at::kBFloat16, weight), {true, bytes}, 0.02);
+    for (const int64_t classes : {1, 10, 96, 97}) {
+      SCOPED_TRACE(std::string(at::toString(weight)) + ", " + std::to_string(classes));
+      const Problem problem(13, 97, 24, at::kBFloat16, weight);
+      expect_formula(problem, problem.slices_of(classes), 0.02);
     }
 }
 
 TEST(LinearCrossEntropy, LargeLogitsDoNotOverflow) {
-  Problem problem(13, 101, 24, at::kFloat, at::kFloat);
+  Problem problem(13, 97, 24);
   problem.weight *= 100;
-  for (const int64_t bytes : {1, 1000, 1 << 20})
-    expect_equal(problem, {true, bytes}, 1e-5);
+  // Rows whose label is likely have a gradient near 0; others make the largest.
+  for (const int64_t classes : {1, 20, 97})
+    expect_formula(problem, problem.slices_of(classes), 1e-5);
 }
 
 TEST(LinearCrossEntropy, SlicesChangeTheWholeResultByRoundingOnly) {
-  const Problem problem(13, 101, 24, at::kFloat, at::kFloat);
-  const LossRequest whole = problem.request(), sliced = problem.request();
-  const Loss a = linear_cross_entropy(whole, {.chunked = false, .chunk_bytes = 1});
-  const Loss b = linear_cross_entropy(sliced, {.chunked = true, .chunk_bytes = 500});
-  EXPECT_NEAR(a.sum, b.sum, 1e-6 * a.sum);
-  EXPECT_LE(relative_difference(a.hidden_gradient, b.hidden_gradient), 1e-6);
-  EXPECT_LE(relative_difference(whole.weight_gradient, sliced.weight_gradient), 1e-6);
-}
-
-TEST(LinearCrossEntropy, AddsToTheWeightGradient) {
-  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Problem problem(13, 101, 24, dtype, at::kFloat);
-    const LossRequest zeros = problem.request();
-    LossRequest ones = problem.request();
-    ones.weight_gradient = at::ones({101, 24}, at::kFloat);
-    linear_cross_entropy(zeros, {true, 2000});
-    linear_cross_entropy(ones, {true, 2000});
-    EXPECT_LE(relative_difference(ones.weight_gradient - 1, zeros.weight_gradient), 1e-6);
+  Problem problem(29, 1009, 24);
+  problem.hidden *= 0.25;  // logits of an ordinary size: about 1
+  const Results whole = results(problem, {.chunked = false, .chunk_bytes = 1});
+  for (const int64_t classes : {33, 100, 700}) {
+    SCOPED_TRACE(classes);
+    expect_close(results(problem, problem.slices_of(classes)), whole, 1e-6);
   }
 }
 
-TEST(LinearCrossEntropy, MakesOnlyTheGradientsAskedFor) {
-  const Problem problem(13, 101, 24, at::kFloat, at::kFloat);
-  const Loss both = linear_cross_entropy(problem.request(), {true, 500});
-  LossRequest request = problem.request();
-  request.hidden_gradient = false;
-  EXPECT_FALSE(linear_cross_entropy(request, {true, 500}).hidden_gradient.defined());
-  EXPECT_GT(request.weight_gradient.abs().max().item<float>(), 0);
-
-  request.weight_gradient.reset();
-  const Loss none = linear_cross_entropy(request, {true, 500});
-  EXPECT_FALSE(none.hidden_gradient.defined());
-  EXPECT_EQ(none.sum, both.sum);
-
-  request.hidden_gradient = true;
-  const Loss hidden = linear_cross_entropy(request, {true, 500});
-  EXPECT_TRUE(at::equal(hidden.hidden_gradient, both.hidden_gradient));
+TEST(LinearCrossEntropy, TheHiddenGradientIsMadeOnlyWhereAsked) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Problem problem(13, 97, 24, dtype, dtype);
+    const Loss both = linear_cross_entropy(problem.request(), true, {true, 500});
+    const Loss sum = linear_cross_entropy(problem.request(), false, {true, 500});
+    EXPECT_TRUE(both.hidden_gradient.defined());
+    EXPECT_FALSE(sum.hidden_gradient.defined());
+    EXPECT_EQ(sum.sum, both.sum);
+    EXPECT_TRUE(at::equal(sum.log_sum_exp, both.log_sum_exp));
+  }
 }
 
 TEST(LinearCrossEntropy, NoRowsGiveNoLossAndNoGradient) {
-  const Problem problem(0, 101, 24, at::kFloat, at::kFloat);
-  const LossRequest request = problem.request();
-  const Loss loss = linear_cross_entropy(request, {});
-  EXPECT_EQ(loss.sum, 0);
-  EXPECT_EQ(loss.hidden_gradient.sizes(), (at::IntArrayRef{0, 24}));
-  EXPECT_EQ(request.weight_gradient.abs().max().item<float>(), 0);
-  EXPECT_EQ(
-      label_log_probabilities(problem.hidden, problem.weight, problem.labels, {}).sizes(),
-      at::IntArrayRef{0});
+  for (const auto dtype : {at::kFloat, at::kBFloat16})
+    for (const bool chunked : {true, false}) {
+      const Problem problem(0, 97, 24, dtype);
+      const Results got = results(problem, {.chunked = chunked});
+      EXPECT_EQ(got.sum, 0);
+      EXPECT_EQ(got.log_sum_exp.sizes(), at::IntArrayRef{0});
+      EXPECT_EQ(got.log_probabilities.sizes(), at::IntArrayRef{0});
+      EXPECT_EQ(got.hidden_gradient.sizes(), (at::IntArrayRef{0, 24}));
+      EXPECT_EQ(got.hidden_gradient.scalar_type(), dtype);
+      EXPECT_EQ(got.head_gradient.sizes(), (at::IntArrayRef{97, 24}));
+      EXPECT_EQ(got.head_gradient.scalar_type(), at::kFloat);
+      EXPECT_EQ(got.head_gradient.abs().max().item<float>(), 0);
+    }
+}
+
+TEST(LinearCrossEntropy, WhatIsNotFiniteReachesTheLoss) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
+    for (const int64_t place : {0, 50, 96})
+      for (const int64_t classes : {1, 10, 97}) {
+        Problem of_weight(13, 97, 24), of_hidden(13, 97, 24);
+        of_weight.weight[place].fill_(bad);
+        of_hidden.hidden[place % 13].fill_(bad);
+        for (const Problem& problem : {of_weight, of_hidden}) {
+          const LossOptions options = problem.slices_of(classes);
+          const Loss loss = linear_cross_entropy(problem.request(), true, options);
+          EXPECT_FALSE(std::isfinite(loss.sum)) << place << ", " << classes;
+        }
+      }
+}
+
+TEST(LinearCrossEntropy, IsTheSameForAnyNumberOfThreads) {
+  const int before = at::get_num_threads();
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Problem problem(117, 1009, 24, dtype, dtype);
+    std::vector<Results> got;
+    for (const int threads : {1, 2}) {
+      at::set_num_threads(threads);
+      got.push_back(results(problem, problem.slices_of(700)));
+    }
+    at::set_num_threads(before);
+    // The matrix products are a library's, which may cut them otherwise.
+    expect_close(got[1], got[0], dtype == at::kFloat ? 1e-6 : 0.01);
+  }
 }
 
 struct Types {
@@ -155,6 +221,7 @@ TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
   engine::memory_meter::install();
   constexpr int64_t kRows = 64, kVocabulary = 32000, kWidth = 256, kBudget = kMiB;
   const Problem problem(kRows, kVocabulary, kWidth, GetParam().hidden, GetParam().weight);
+  const LossRequest request = problem.request();
   const LossOptions options{.chunk_bytes = kBudget};
   const auto extra = [](auto&& f) {
     engine::memory_meter::reset_peaks();
@@ -162,19 +229,21 @@ TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
     f();
     return engine::memory_meter::peak_bytes() - before;
   };
-  const LossRequest trained_head = problem.request();
-  LossRequest frozen_head = trained_head;
-  frozen_head.weight_gradient.reset();
+  // Far below [M, V] of either type, 4 or 8 MB, and a [V, D] fp32, 32 MB.
   constexpr int64_t kLimit = kBudget + 8 * kRows * kWidth * 4;
-  EXPECT_LE(extra([&] { linear_cross_entropy(trained_head, options); }), kLimit);
-  EXPECT_LE(extra([&] { linear_cross_entropy(frozen_head, options); }), kLimit);
+  EXPECT_LE(extra([&] { linear_cross_entropy(request, true, options); }), kLimit);
+  EXPECT_LE(extra([&] { linear_cross_entropy(request, false, options); }), kLimit);
   EXPECT_LE(extra([&] {
               label_log_probabilities(problem.hidden, problem.weight, problem.labels,
                                       options);
             }),
             kLimit);
-  EXPECT_GE(extra([&] { linear_cross_entropy(frozen_head, {.chunked = false}); }),
-            kRows * kVocabulary * 4);
+  const Loss loss = linear_cross_entropy(request, false, options);
+  const int64_t gradient = problem.weight.numel() * problem.weight.element_size();
+  EXPECT_LE(extra([&] { head_gradient(request, loss.log_sum_exp, options); }),
+            gradient + kLimit);
+  EXPECT_GE(extra([&] { linear_cross_entropy(request, true, {.chunked = false}); }),
+            kRows * kVocabulary * problem.hidden.element_size());
 }
 
 INSTANTIATE_TEST_SUITE_P(LinearCrossEntropy, Memory,

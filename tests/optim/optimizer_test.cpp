@@ -1,31 +1,15 @@
 // Update rules against torch.optim and against themselves.
-#include "lowmem/optim/optimizer.h"
 
 #include <ATen/Parallel.h>
 
-#include "support/training.h"
+#include "optim/support.h"
 
 namespace lowmem::optim {
 namespace {
 
 using nlohmann::json;
-using test::normal, test::relative_difference, test::tensor_of;
-
-ParamSlot slot_of(const at::Tensor& start, uint32_t index = 3) {
-  return {"weight", index, start.clone(), {}, 0};
-}
-
-const json& reference() {
-  static const json file = read_json(test::fixture("training/optimizers.json"));
-  return file;
-}
-
-// The settings of a rule in the reference file.
-OptimizerConfig config_of(const std::string& name) {
-  json rule = reference().at("optimizers").at(name).at("options");
-  rule["name"] = name;
-  return test::optimizer_config({{"optimizer", rule}});
-}
+using test::config_of, test::normal, test::reference, test::relative_difference,
+    test::slot_of, test::tensor_of;
 
 class Rule : public testing::TestWithParam<const char*> {
  protected:
@@ -111,41 +95,68 @@ TEST_P(Rule, RoundingToNearestDoesNotDependOnTheSeed) {
 
 TEST_P(Rule, IsTheSameForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
-  for (const std::vector<int64_t>& shape :
-       {std::vector<int64_t>{67, 4099}, {1031, 129}, {150001}})
-    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-      const at::Tensor start = normal(shape, 1, dtype);
-      std::vector<ParamSlot> slots;
-      for (const int threads : {1, 2}) {
-        at::set_num_threads(threads);
-        slots.push_back(slot_of(start));
-        const auto optimizer = make_optimizer(config, 9);
-        for (int64_t i = 0; i < 2; ++i)
-          optimizer->update(slots.back(), normal(shape, 2 + static_cast<uint64_t>(i)),
-                            {i, 0.01, 1});
-      }
-      at::set_num_threads(before);
-      EXPECT_TRUE(at::equal(slots[0].param, slots[1].param)) << dtype;
-      EXPECT_FALSE(at::equal(slots[0].param, start));
-      for (const auto& [name, tensor] : slots[0].state)
-        EXPECT_TRUE(at::equal(tensor, slots[1].state.at(name))) << name;
+  for (const RoundingMode rounding : test::kRoundings)
+    for (OptimizerConfig each : test::with_each_state(config)) {
+      each.rounding = rounding;
+      for (const std::vector<int64_t>& shape :
+           {std::vector<int64_t>{67, 4099}, {1031, 129}, {150001}})
+        for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+          SCOPED_TRACE(word_of(rounding));
+          const at::Tensor start = normal(shape, 1, dtype);
+          std::vector<ParamSlot> slots;
+          std::vector<UpdateResult> results;
+          for (const int threads : {1, 2}) {
+            at::set_num_threads(threads);
+            slots.push_back(slot_of(start));
+            const auto optimizer = make_optimizer(each, 9);
+            for (int64_t i = 0; i < 2; ++i)
+              results.push_back(optimizer->update(
+                  slots.back(), normal(shape, 2 + static_cast<uint64_t>(i), dtype),
+                  {i, 0.01, 1, /*report_rounding=*/true}));
+          }
+          at::set_num_threads(before);
+          test::expect_same(slots[0], slots[1]);
+          EXPECT_FALSE(at::equal(slots[0].param, start));
+          for (size_t i = 0; i < 2; ++i) {
+            EXPECT_EQ(results[i].squared_norm, results[2 + i].squared_norm);
+            EXPECT_EQ(results[i].rounding.lost, results[2 + i].rounding.lost);
+          }
+        }
     }
 }
 
 TEST_P(Rule, StateBytesAreThoseItKeeps) {
   OptimizerConfig plain = config;
   plain.momentum = 0;
-  for (const OptimizerConfig& each : {config, plain})
-    for (const std::vector<int64_t>& shape : {std::vector<int64_t>{5, 7}, {7}})
-      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-        const auto optimizer = make_optimizer(each, 1);
-        ParamSlot slot = slot_of(normal(shape, 1, dtype));
-        optimizer->update(slot, normal(shape, 2), {0, 0.01, 1});
-        int64_t kept = 0;
-        for (const auto& [name, tensor] : slot.state)
-          kept += static_cast<int64_t>(tensor.storage().nbytes());
-        EXPECT_EQ(kept, optimizer->state_bytes(shape));
-      }
+  std::vector<OptimizerConfig> all = test::with_each_state(config);
+  all.push_back(plain);
+  for (OptimizerConfig& each : all)
+    for (const RoundingMode rounding : test::kRoundings)
+      for (const std::vector<int64_t>& shape : {std::vector<int64_t>{5, 7}, {7}})
+        for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+          each.rounding = rounding;
+          const auto optimizer = make_optimizer(each, 1);
+          ParamSlot slot = slot_of(normal(shape, 1, dtype));
+          optimizer->update(slot, normal(shape, 2), {0, 0.01, 1});
+          int64_t kept = 0;
+          for (const auto& [name, tensor] : slot.state)
+            kept += static_cast<int64_t>(tensor.storage().nbytes());
+          // What fp32 weights do not lose need not be kept.
+          if (dtype == at::kFloat && rounding == RoundingMode::kKahan)
+            kept += 2 * slot.param.numel();
+          EXPECT_EQ(kept, optimizer->state_bytes(shape)) << word_of(rounding);
+        }
+}
+
+TEST_P(Rule, GivesTheGradientsOwnSquaredNorm) {
+  const at::Tensor gradient = normal({50, 70}, 2);
+  const double want = gradient.to(at::kDouble).square().sum().item<double>();
+  for (const float scale : {1.0f, 0.01f}) {
+    ParamSlot slot = slot_of(normal({50, 70}, 1));
+    const UpdateResult result =
+        make_optimizer(config, 1)->update(slot, gradient, {0, 0.01, scale});
+    EXPECT_NEAR(result.squared_norm, want, 1e-6 * want);
+  }
 }
 
 TEST_P(Rule, ScaleIsThatOfTheGradient) {
@@ -167,8 +178,7 @@ TEST_P(Rule, ABfloatOrTransposedGradientCountsByItsNumbers) {
   EXPECT_TRUE(at::equal(a.param, b.param));
 }
 
-INSTANTIATE_TEST_SUITE_P(Optimizers, Rule,
-                         testing::Values("adam", "adamw", "sgd", "adafactor"),
+INSTANTIATE_TEST_SUITE_P(Optimizers, Rule, testing::ValuesIn(test::kRules),
                          [](const auto& given) { return std::string(given.param); });
 
 TEST(Adafactor, AMatrixWithoutGradientStaysAsItIs) {

@@ -37,7 +37,8 @@ inline std::unique_ptr<model::Llama> load_model(const std::filesystem::path& fol
 
 inline model::Packed pack(const model::Llama& llama,
                           const std::vector<std::vector<int32_t>>& sequences) {
-  std::vector<std::span<const int32_t>> views(sequences.begin(), sequences.end());
+  std::vector<model::Sequence> views;
+  for (const auto& sequence : sequences) views.push_back({sequence, {}});
   return llama.pack(views);
 }
 

@@ -27,8 +27,11 @@ inline engine::MicroBatch micro_batch(const model::Llama& llama,
       ++token;
     }
   }
-  return {pack(llama, ids), at::tensor(labelled, at::kLong),
-          at::tensor(labels, at::kLong)};
+  engine::MicroBatch part;
+  part.packed = pack(llama, ids);
+  part.rows = model::select_rows(part.packed, labelled);
+  part.labels = at::tensor(labels, at::kLong);
+  return part;
 }
 
 // A batch of batches.json, `size` sequences a micro-batch.
@@ -82,19 +85,20 @@ struct Trainer {
   double lr;
 
   Trainer(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
-          const OptimizerConfig& config, const Policies& policies)
+          const OptimizerConfig& config, const Policies& policies,
+          const loss::LossOptions& loss = {})
       : llama(std::move(model)),
         parameters(*llama, train),
         optimizer(optim::make_optimizer(config, 42)),
         activations(engine::make_activations(policies.activations)),
         gradients(
             engine::make_gradients(policies.gradients, *optimizer, config.clip_norm)),
-        step(*llama, parameters, *activations, *weights, *gradients, {}),
+        step(*llama, parameters, *activations, *weights, *gradients, loss),
         lr(config.lr) {}
 
   engine::StepResult update(const std::vector<engine::MicroBatch>& batch,
                             int64_t number) {
-    return step.run(batch, {number, lr, 1});
+    return step.run(batch, {number, lr, 1, false});
   }
 };
 

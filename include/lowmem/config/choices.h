@@ -46,9 +46,9 @@ constexpr std::span<const Choice<OptimizerKind>> choices(OptimizerKind) {
 }
 
 // optimizer.rounding
-enum class RoundingMode { kStochastic, kNearest };
+enum class RoundingMode { kStochastic, kNearest, kKahan };
 inline constexpr Choice<RoundingMode> kRoundingModes[] = {
-    {"stochastic", RoundingMode::kStochastic}, {"nearest", RoundingMode::kNearest}};
+    {"stochastic", RoundingMode::kStochastic}, {"nearest", RoundingMode::kNearest}, {"kahan", RoundingMode::kKahan}};
 constexpr std::span<const Choice<RoundingMode>> choices(RoundingMode) {
   return kRoundingModes;
 }
@@ -64,9 +64,18 @@ constexpr std::span<const Choice<ScheduleKind>> choices(ScheduleKind) {
 }
 
 // optimizer.clip_mode
-enum class ClipMode { kOnePass };
-inline constexpr Choice<ClipMode> kClipModes[] = {{"one_pass", ClipMode::kOnePass}};
+enum class ClipMode { kOnePass, kTwoPass };
+inline constexpr Choice<ClipMode> kClipModes[] = {{"one_pass", ClipMode::kOnePass},
+                                                  {"two_pass", ClipMode::kTwoPass}};
 constexpr std::span<const Choice<ClipMode>> choices(ClipMode) { return kClipModes; }
+
+// train.on_nonfinite
+enum class NonfiniteMode { kStop, kSkip };
+inline constexpr Choice<NonfiniteMode> kNonfiniteModes[] = {
+    {"stop", NonfiniteMode::kStop}, {"skip", NonfiniteMode::kSkip}};
+constexpr std::span<const Choice<NonfiniteMode>> choices(NonfiniteMode) {
+  return kNonfiniteModes;
+}
 
 // memory.activations
 enum class ActivationsMode { kKeep, kRecompute };

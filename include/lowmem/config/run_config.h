@@ -91,6 +91,7 @@ struct TrainConfig {
   int64_t max_steps = 0;
   int64_t log_every = 100;
   int64_t save_every = 0;
+  NonfiniteMode on_nonfinite = NonfiniteMode::kStop;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -102,6 +103,8 @@ struct TrainConfig {
           "updates to stop after, before the epochs end (0: none)");
     field("log_every", log_every, "updates between two lines of metrics.jsonl");
     field("save_every", save_every, "updates between two checkpoints (0: none)");
+    field("on_nonfinite", on_nonfinite,
+          "on a loss or gradient that is not finite; skip leaves its weights");
   }
   bool operator==(const TrainConfig&) const = default;
 };
@@ -114,6 +117,7 @@ struct OptimizerConfig {
   AutoDouble eps = std::nullopt;
   AutoDouble weight_decay = std::nullopt;
   double momentum = 0;
+  DType state_dtype = DType::kF32;
   RoundingMode rounding = RoundingMode::kStochastic;
   ScheduleKind schedule = ScheduleKind::kConstant;
   int64_t warmup_steps = 0;
@@ -131,12 +135,14 @@ struct OptimizerConfig {
     field("weight_decay", weight_decay,
           "pull of the weights towards 0 (auto: 0, adamw 0.01)");
     field("momentum", momentum, "share of the last update that is kept (sgd)");
+    field("state_dtype", state_dtype,
+          "type of the averages of adam and adamw (bf16: stochastic rounding)");
     field("rounding", rounding, "how an updated bf16 weight is rounded; fp32 needs none");
     field("schedule", schedule, "course of the learning rate after the warm-up");
     field("warmup_steps", warmup_steps, "updates over which lr rises linearly from 0");
     field("clip_norm", clip_norm, "largest norm of the whole gradient (0: no clipping)");
     field("clip_mode", clip_mode,
-          "one_pass: one backward pass, which keeps every gradient");
+          "two_pass: a backward pass for the norm, then one to update");
   }
   bool operator==(const OptimizerConfig&) const = default;
 };
@@ -168,6 +174,7 @@ struct EvalConfig {
   std::string data = "";
   Interval every = Interval::epoch();
   int64_t batch_size = 32;
+  bool share_query = true;
   BosMode bos = BosMode::kTokenizer;
   int64_t limit = 0;
 
@@ -176,6 +183,8 @@ struct EvalConfig {
     field("data", data, "HellaSwag JSONL file to evaluate on (empty: no evaluation)");
     field("every", every, "when to evaluate during training, beside before and after");
     field("batch_size", batch_size, "rows evaluated at once, of four endings each");
+    field("share_query", share_query,
+          "run a row's query once for its four endings; no result changes");
     field("bos", bos, "begin each row with BOS; tokenizer: as the model's own does");
     field("limit", limit, "rows to evaluate, the first ones (0: all)");
   }

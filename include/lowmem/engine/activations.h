@@ -9,6 +9,14 @@
 
 namespace lowmem::engine {
 
+// One micro-batch's way through one block.
+struct BlockCall {
+  const model::Block& block;
+  const model::Packed& packed;
+  const model::Rows* rows = nullptr;  // the last block's: the tokens that have a label
+  bool input_gradient = true;         // whether backward() must return one
+};
+
 // What is kept of one block for one micro-batch, from its forward to its backward pass.
 struct SavedBlock {
   at::Tensor input;   // leaf; needs a gradient where something below is trained
@@ -21,17 +29,14 @@ class Activations {
  public:
   virtual ~Activations() = default;
 
-  // The block's output, without a graph. `input_gradient`: whether backward() must return
-  // one.
-  virtual at::Tensor forward(const model::Block& block, const at::Tensor& input,
-                             const model::Packed& packed, bool input_gradient,
+  // The block's output, without a graph.
+  virtual at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                              SavedBlock& saved) const = 0;
 
   // Runs the block's backward pass, in which the hooks see its weights' gradients, and
   // frees `saved`. Returns the gradient of the input, or an undefined tensor.
-  virtual at::Tensor backward(const model::Block& block,
-                              const at::Tensor& output_gradient,
-                              const model::Packed& packed, SavedBlock& saved) const = 0;
+  virtual at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
+                              SavedBlock& saved) const = 0;
 };
 
 std::unique_ptr<Activations> make_activations(ActivationsMode mode);

@@ -3,9 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -13,6 +12,14 @@
 #include "lowmem/optim/optimizer.h"
 
 namespace lowmem::engine {
+
+// What a step's gradients came to.
+struct GradientReport {
+  double norm = 0;  // of all finite gradients together, before clipping
+  kernels::RoundingReport rounding;
+  // Parameters whose gradient is not finite, and which were left as they are.
+  std::vector<std::string> nonfinite;
+};
 
 // The policy for gradients: what happens to one the moment it exists. A parameter's share
 // of each micro-batch is added up first, in fp32 where there are several, in the order of
@@ -26,25 +33,38 @@ class Gradients {
   // Whether a parameter's gradient should be complete before the next block's begins: the
   // driver then takes all micro-batches through a block before it goes on to the next.
   virtual bool whole_batch_per_block() const = 0;
+  // Whether the step needs a backward pass of its own for the norm, before the one that
+  // updates.
+  virtual bool measures_first() const { return false; }
 
   void begin(const optim::StepInfo& step, int64_t micro_batches);
   // One micro-batch's gradient. Takes it over.
   void receive(optim::ParamSlot& slot, at::Tensor gradient);
   // The whole batch's gradient. Takes it over.
   void receive_whole(optim::ParamSlot& slot, at::Tensor gradient);
-  // Ends the step: every trained parameter has been updated once when this returns.
-  // Returns the norm of the whole gradient, before clipping.
-  double end();
+  // Ends a pass that measured: the next one updates. False if the norm is not finite; the
+  // step is then over, with nothing updated.
+  bool end_measuring();
+  // Ends the step: every trained parameter has been updated once when this returns,
+  // unless its gradient is not finite.
+  GradientReport end();
+  // Ends the step with nothing updated beyond what already is.
+  void discard();
 
  protected:
-  // Called once a parameter and step, in the order in which they are complete.
+  // Called once a parameter and pass, in the order in which gradients are complete.
   virtual void complete(optim::ParamSlot& slot, at::Tensor gradient) = 0;
   virtual void finish() = 0;
+  virtual void drop() = 0;
+
+  void measure(const optim::ParamSlot& slot, const at::Tensor& gradient);
+  // Scales what follows so that the measured norm is at most clip_norm, as
+  // torch.nn.utils.clip_grad_norm_ does. False if the norm is not finite.
+  bool clip();
   void update(optim::ParamSlot& slot, const at::Tensor& gradient);
 
-  optim::StepInfo step_;
   double clip_norm_;
-  double squared_norm_ = 0;
+  bool measuring_ = false;
 
  private:
   struct Share {
@@ -53,6 +73,9 @@ class Gradients {
   };
 
   optim::Optimizer& optimizer_;
+  optim::StepInfo step_;
+  GradientReport report_;
+  double squared_norm_ = 0;
   int64_t micro_batches_ = 1;
   std::unordered_map<optim::ParamSlot*, Share> shares_;
 };

@@ -30,6 +30,10 @@ int64_t take_peak();
 // Forgets all peaks: the highest from now on.
 void reset_peaks();
 
+// Gives memory that nothing uses back to the system: after something large that does not
+// come again.
+void return_free_memory();
+
 // The process's resident size now, and the highest so far, as the system counts them.
 int64_t resident_bytes();
 int64_t peak_resident_bytes();

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -19,15 +20,16 @@ namespace lowmem::engine {
 // A part of a batch that is in memory at once.
 struct MicroBatch {
   model::Packed packed;
-  at::Tensor labelled;  // [M] int64: the tokens that have a label
-  at::Tensor labels;    // [M] int64: what each of them must predict
-  int64_t sequences() const { return static_cast<int64_t>(packed.offsets.size()) - 1; }
+  model::Rows rows;   // the tokens that have a label, M of them
+  at::Tensor labels;  // [M] int64: what each of them must predict
 };
 
 struct StepResult {
   double loss_sum = 0;  // negative log-likelihood over the labelled tokens
   int64_t sequences = 0, tokens = 0, labelled = 0;
-  double grad_norm = 0;  // before clipping
+  GradientReport gradients;
+  // Where the loss is not finite, the step has changed nothing.
+  bool finite_loss() const { return std::isfinite(loss_sum); }
 };
 
 // One training step, block by block, with a policy for each thing memory is spent on:
@@ -37,8 +39,9 @@ struct StepResult {
 //   backward:  for each block from the last:  dh = backward(block, dh), each weight's
 //              gradient going to the gradient policy
 //
-// The loss is the mean over the labelled tokens of the whole batch, however it is cut
-// into micro-batches. No policy changes a bit of the result.
+// Of the last block only the labelled tokens' outputs are made. The loss is the mean over
+// the labelled tokens of the whole batch, however it is cut into micro-batches. No policy
+// changes a bit of the result.
 class Step {
  public:
   Step(model::Llama& model, Parameters& parameters, Activations& activations,
@@ -49,10 +52,17 @@ class Step {
 
  private:
   struct Walk;  // some micro-batches on their way through the blocks
+  // What the head's gradient is made of: a micro-batch's labelled rows after the norm.
+  struct HeadRows {
+    at::Tensor hidden, labels, log_sum_exp;
+  };
 
+  double pass(std::span<const MicroBatch> batch);
   void forward(Walk& walk);
   void head(Walk& walk);
   void backward(Walk& walk);
+  BlockCall call(const Walk& walk, size_t block, size_t micro_batch) const;
+  at::Tensor take_head_gradient();
   void finish_head();
   void finish_embedding(std::span<const MicroBatch> batch);
 
@@ -68,8 +78,7 @@ class Step {
   size_t lowest_trained_;  // blocks below it need no backward pass
   bool norm_trained_;
   float scale_ = 1;                             // 1 / labelled tokens of the batch
-  at::ScalarType sum_type_ = at::kFloat;        // of the two gradients below
-  at::Tensor head_gradient_;                    // [V, D], over all micro-batches
+  std::vector<HeadRows> head_rows_;             // a micro-batch, where the head is trained
   std::vector<at::Tensor> embedded_gradients_;  // [N, D] a micro-batch
 };
 

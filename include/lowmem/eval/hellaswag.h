@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "lowmem/data/hellaswag.h"
@@ -32,16 +33,23 @@ struct HellaSwagResult {
 };
 
 // HellaSwag, zero-shot, by the rules of lm-evaluation-harness. Tokenizes once; each run
-// scores every row, `batch_size` rows of four sequences at a time, without padding, and
-// makes logits only for the endings' tokens.
+// scores every row, some rows at a time, without padding. Where the four endings follow the
+// same tokens, which is nearly always, the query runs once and the endings attend to it.
+// Logits are made only for the endings' tokens.
 class HellaSwag {
  public:
+  // Enough for full speed, where nothing else limits the memory.
+  static constexpr int64_t kTokensAtOnce = 2048;
+
   // `bos`: whether the query begins with BOS. Sequences longer than `max_length` tokens
   // lose their beginning, as in the harness.
+  // `share_query`: false runs the four endings as four texts, for comparison.
   HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tokenizer, bool bos,
-            int64_t batch_size, int64_t max_length);
+            int64_t batch_size, int64_t max_length, bool share_query = true);
 
-  HellaSwagResult run(const model::Llama& model, const loss::LossOptions& options) const;
+  // At most `batch_size` rows at once, and `most_tokens` tokens unless one row has more.
+  HellaSwagResult run(const model::Llama& model, const loss::LossOptions& options,
+                      int64_t most_tokens) const;
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
   // Tokens that a run feeds to the model.
@@ -52,12 +60,25 @@ class HellaSwag {
     std::vector<int32_t> ids;  // query and ending
     int64_t context = 0;       // of which this many are the query
     int64_t characters = 0;    // of the ending
+
+    // Tokens that are read: the last is only predicted.
+    int64_t read() const { return static_cast<int64_t>(ids.size()) - 1; }
+    std::span<const int32_t> part(int64_t from, int64_t to) const {
+      return std::span(ids).subspan(static_cast<size_t>(from),
+                                    static_cast<size_t>(to - from));
+    }
   };
   struct Row {
     int64_t index;
     int label;
     std::array<Ending, 4> endings;
+
+    bool shared = false;  // whether the endings follow one query
+
+    bool same_queries() const;
+    int64_t tokens() const;
   };
+  struct Layout;
 
   std::vector<double> score(const model::Llama& model, std::span<const Row> rows,
                             const loss::LossOptions& options) const;

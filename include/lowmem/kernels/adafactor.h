@@ -23,14 +23,12 @@ namespace lowmem::kernels {
 // order.
 struct AdafactorArgs {
   Weights weights;
-  Gradient gradient;
+  ConstArray gradient;
   int64_t rows = 1, columns = 0;
   float scale = 1;  // of the gradient: a clipping coefficient
   float eps = 0;
   const float* row_root = nullptr;     // sqrt(R / mean(R)); null for a vector
   const float* column_root = nullptr;  // sqrt(C), or sqrt(V) for a vector
-  Rounding rounding = Rounding::kNearest;
-  Noise noise;
 };
 
 // Sums of squares of rows [begin, end): g^2 into row_sums[row], and added to
@@ -43,6 +41,7 @@ void adafactor_update_norm(const AdafactorArgs& args, int64_t begin, int64_t end
                            double* sums);
 
 // p -= factor * u for rows [begin, end).
-void adafactor_write(const AdafactorArgs& args, float factor, int64_t begin, int64_t end);
+RoundingReport adafactor_write(const AdafactorArgs& args, float factor, int64_t begin,
+                               int64_t end);
 
 }  // namespace lowmem::kernels

@@ -16,9 +16,9 @@ namespace lowmem::kernels {
 // Kingma & Ba 2015; Loshchilov & Hutter 2019; the order of operations is torch.optim's.
 struct AdamArgs {
   Weights weights;
-  Gradient gradient;
-  float* mean;          // m, fp32
-  float* mean_square;   // v, fp32
+  ConstArray gradient;
+  State mean;           // m
+  State mean_square;    // v
   float scale = 1;      // of the gradient: a clipping coefficient
   float mean_rate = 0;  // 1 - beta1, taken in double: in float it would lose digits
   float beta2 = 0;
@@ -27,12 +27,10 @@ struct AdamArgs {
   float step_size = 0, root = 1;
   float coupled_decay = 0;   // adam: weight_decay, added to the gradient
   float decoupled_keep = 1;  // adamw: 1 - lr * weight_decay
-  Rounding rounding = Rounding::kNearest;
-  Noise noise;
 };
 
 // Updates elements [begin, end). Disjoint ranges may run on different threads; the result
 // does not depend on how they are cut.
-void adam(const AdamArgs& args, int64_t begin, int64_t end);
+RoundingReport adam(const AdamArgs& args, int64_t begin, int64_t end);
 
 }  // namespace lowmem::kernels

@@ -37,7 +37,9 @@ inline Bf16 round_stochastically(float x, uint16_t noise) {
   return {static_cast<uint16_t>((bits + noise) >> 16)};
 }
 
-enum class Rounding { kNearest, kStochastic };
+// kKahan rounds to nearest and keeps what was lost beside the weight, to be added to the
+// next update (Kahan 1965; for bf16 training Zamirai et al. 2020).
+enum class Rounding { kNearest, kStochastic, kKahan };
 
 // The noise of one update of one parameter: element i's 16 bits are a function of these
 // numbers and of i alone, whatever thread or device asks.
@@ -63,47 +65,59 @@ struct Noise {
   }
 };
 
-// Stores updated weights; fp32 needs no rounding.
-class Store {
- public:
-  Store(Rounding rounding, const Noise& noise) : rounding_(rounding), noise_(noise) {}
-
-  void operator()(float* weights, int64_t element, float value) {
-    weights[element] = value;
-  }
-  void operator()(Bf16* weights, int64_t element, float value) {
-    weights[element] = rounding_ == Rounding::kStochastic
-                           ? round_stochastically(value, noise_.at(element, block_))
-                           : round_to_nearest(value);
-  }
-
- private:
-  Rounding rounding_;
-  Noise noise_;
-  Noise::Block block_;
-};
-
-// A tensor of either type, by address. Elements are contiguous.
+// A parameter as an update sees it: contiguous elements, and how its new values are
+// stored. fp32 needs no rounding.
 struct Weights {
-  void* data;
-  DType dtype;  // kF32 or kBF16
+  void* data = nullptr;
+  DType dtype = DType::kF32;  // kF32 or kBF16
+  Rounding rounding = Rounding::kNearest;
+  Noise noise;
+  Bf16* compensation = nullptr;  // kKahan's, like data
+  bool report = false;           // whether to count what rounding to nearest would lose
 };
-struct Gradient {
-  const void* data;
-  DType dtype;  // kF32 or kBF16
+
+// Contiguous elements that are only read, and ones that may be written.
+struct ConstArray {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;  // kF32 or kBF16
+};
+struct Array {
+  void* data = nullptr;
+  DType dtype = DType::kF32;  // kF32 or kBF16
+  operator ConstArray() const { return {data, dtype}; }
+};
+
+// An optimizer's memory of each element; in bf16 it is rounded stochastically, since an
+// average that moves by less than half a unit would otherwise stand still.
+struct State {
+  void* data = nullptr;
+  DType dtype = DType::kF32;  // kF32 or kBF16
+  Noise noise;
+};
+
+// What rounding to nearest would have lost of some updates.
+struct RoundingReport {
+  int64_t updates = 0;  // that are not zero
+  int64_t lost = 0;     // of which so many would have left their bf16 weight as it was
+
+  RoundingReport& operator+=(const RoundingReport& other) {
+    updates += other.updates;
+    lost += other.lost;
+    return *this;
+  }
 };
 
 // Calls f(const float*) or f(const Bf16*).
 template <class F>
-auto with_type(const Gradient& gradient, F&& f) {
-  return gradient.dtype == DType::kF32 ? f(static_cast<const float*>(gradient.data))
-                                       : f(static_cast<const Bf16*>(gradient.data));
+auto with_type(const ConstArray& array, F&& f) {
+  return array.dtype == DType::kF32 ? f(static_cast<const float*>(array.data))
+                                    : f(static_cast<const Bf16*>(array.data));
 }
 // Calls f(float*) or f(Bf16*).
-template <class F>
-auto with_type(const Weights& weights, F&& f) {
-  return weights.dtype == DType::kF32 ? f(static_cast<float*>(weights.data))
-                                      : f(static_cast<Bf16*>(weights.data));
+template <class Owner, class F>
+auto with_mutable_type(const Owner& owner, F&& f) {
+  return owner.dtype == DType::kF32 ? f(static_cast<float*>(owner.data))
+                                    : f(static_cast<Bf16*>(owner.data));
 }
 
 }  // namespace lowmem::kernels

@@ -6,7 +6,7 @@
 
 namespace lowmem::kernels {
 
-// Sum of the squares of elements [begin, end), in double and in order.
-double squared_norm(const Gradient& gradient, int64_t begin, int64_t end);
+// Sum of the squares of elements [begin, end), in double, always in the same order.
+double squared_norm(const ConstArray& gradient, int64_t begin, int64_t end);
 
 }  // namespace lowmem::kernels

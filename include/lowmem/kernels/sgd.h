@@ -14,15 +14,13 @@ namespace lowmem::kernels {
 // zeros gives.
 struct SgdArgs {
   Weights weights;
-  Gradient gradient;
+  ConstArray gradient;
   float* buffer = nullptr;  // b, fp32; null without momentum
   float scale = 1;          // of the gradient: a clipping coefficient
   float lr = 0, momentum = 0, weight_decay = 0;
-  Rounding rounding = Rounding::kNearest;
-  Noise noise;
 };
 
 // Updates elements [begin, end); ranges as in adam().
-void sgd(const SgdArgs& args, int64_t begin, int64_t end);
+RoundingReport sgd(const SgdArgs& args, int64_t begin, int64_t end);
 
 }  // namespace lowmem::kernels

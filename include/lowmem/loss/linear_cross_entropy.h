@@ -10,7 +10,7 @@ namespace lowmem::loss {
 
 struct LossOptions {
   bool chunked = true;             // false: the whole [M, V] logits at once
-  int64_t chunk_bytes = 8 * kMiB;  // of logits, probabilities and cast weights together
+  int64_t chunk_bytes = 8 * kMiB;  // of logits and cast weights together
 };
 
 struct LossRequest {
@@ -18,28 +18,33 @@ struct LossRequest {
   at::Tensor weight;  // [V, D] in its own type
   at::Tensor labels;  // [M] int64, each in [0, V)
   float scale = 1;    // of the gradients: 1 / labelled tokens of the whole batch
-  bool hidden_gradient = true;
-  // Where the head is trained: [V, D] fp32 or the weight's type; its gradient is added.
-  at::Tensor weight_gradient;
 };
 
 struct Loss {
   double sum = 0;              // of the M negative log-likelihoods
+  at::Tensor log_sum_exp;      // [M] fp32, of each row's logits
   at::Tensor hidden_gradient;  // [M, D] in the compute type, or undefined
 };
 
-// Cross-entropy of hidden @ weight.T against labels, with its gradients, a slice of the
-// vocabulary at a time: the [M, V] logits never exist. A first pass gathers each row's
-// log-sum-exp, a second one, for gradients, makes the probabilities slice by slice.
+// Cross-entropy of hidden @ weight.T against labels, and where asked its gradient by
+// `hidden`, a slice of the vocabulary at a time: the [M, V] logits never exist, and each
+// slice is made once. The gradient is the softmax's mean of the weight's rows less the
+// label's row; the mean is kept up to date as larger logits come, as in flash attention.
 //
 // Rows without a label must have been left out before: M counts labelled rows only. M = 0
 // gives 0. Extra memory: chunk_bytes (at least one vocabulary row's) and a few
 // [M, D] fp32.
 // Reference: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models".
-Loss linear_cross_entropy(const LossRequest& request, const LossOptions& options);
+Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
+                          const LossOptions& options);
+
+// The gradient of the same loss by the weight, [V, D] in the weight's type: a slice at a
+// time as well, with the slice's logits made once more. `log_sum_exp` is the loss's.
+at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_exp,
+                         const LossOptions& options);
 
 // Log-probability of each label, [M] fp32 on the same device: what evaluation sums up.
-// Same slices, same memory, one pass.
+// Same slices, same memory.
 at::Tensor label_log_probabilities(const at::Tensor& hidden, const at::Tensor& weight,
                                    const at::Tensor& labels, const LossOptions& options);
 

@@ -14,7 +14,10 @@ struct StepRecord {
   double lr = 0;     // of the last update
   int64_t examples = 0, tokens = 0, labelled_tokens = 0;
   std::optional<double> grad_norm;  // of the last update, where it is known
-  double step_seconds = 0;          // mean
+  // Share of the last update's changes that rounding to nearest would have lost; only for
+  // bf16 weights.
+  std::optional<double> rounding_lost;
+  double step_seconds = 0;  // mean
   double tokens_per_second = 0;
   int64_t peak_bytes = 0;
   int64_t rss_bytes = 0;

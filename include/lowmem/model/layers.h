@@ -11,6 +11,7 @@
 
 #include "lowmem/model/llama_config.h"
 #include "lowmem/model/packed.h"
+#include "lowmem/ops/swiglu_linear.h"
 
 namespace lowmem::model {
 
@@ -54,7 +55,8 @@ class RmsNorm : public torch::nn::Module {
 class Attention : public torch::nn::Module {
  public:
   Attention(const LlamaConfig& config, ModelOptions options);
-  at::Tensor forward(const at::Tensor& x, const Packed& packed) const;
+  // [N, D] -> [N, D]; with `rows`, [M, D]: only these tokens ask, all are asked.
+  at::Tensor forward(const at::Tensor& x, const Packed& packed, const Rows* rows) const;
 
  private:
   int64_t head_dim_;
@@ -64,17 +66,20 @@ class Attention : public torch::nn::Module {
 class Mlp : public torch::nn::Module {
  public:
   Mlp(const LlamaConfig& config, ModelOptions options);
-  at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor forward(const at::Tensor& x, ops::Output output) const;
 
  private:
   std::shared_ptr<Linear> gate_proj_, up_proj_, down_proj_;
 };
 
-// One transformer block: hidden [N, D] -> [N, D].
+// One transformer block: hidden [N, D] -> [N, D]; with `rows`, [M, D]: the last block,
+// after which only these tokens matter.
 class Block : public torch::nn::Module {
  public:
   Block(const LlamaConfig& config, ModelOptions options);
-  at::Tensor forward(const at::Tensor& hidden, const Packed& packed) const;
+  at::Tensor forward(const at::Tensor& hidden, const Packed& packed,
+                     const Rows* rows = nullptr,
+                     ops::Output output = ops::Output::kValue) const;
 
  private:
   std::shared_ptr<RmsNorm> input_layernorm_, post_attention_layernorm_;

@@ -28,7 +28,7 @@ class Llama : public torch::nn::Module {
   const std::vector<std::shared_ptr<Block>>& blocks() const { return blocks_; }
 
   // Sequences of token ids on this model's device.
-  Packed pack(std::span<const std::span<const int32_t>> sequences) const {
+  Packed pack(const std::vector<Sequence>& sequences) const {
     return angles_.pack(sequences, options_.device);
   }
 
@@ -44,9 +44,9 @@ class Llama : public torch::nn::Module {
   const at::Tensor& head() const;
   const at::Tensor& embedding() const { return embedding_; }
 
-  // Hidden states after the last block, [N, D], without a graph; blocks' activations are
-  // freed as it goes.
-  at::Tensor hidden_states(const Packed& packed) const;
+  // Hidden states after the last block, [N, D], or those of `rows`, [M, D]; without a
+  // graph. Blocks' activations are freed as it goes.
+  at::Tensor hidden_states(const Packed& packed, const Rows* rows = nullptr) const;
 
   // All logits, [N, V] in fp32, without a graph. For tests and small models.
   at::Tensor logits(const Packed& packed) const;

@@ -7,16 +7,35 @@
 #include <vector>
 
 #include "lowmem/model/llama_config.h"
+#include "lowmem/ops/attention.h"
 
 namespace lowmem::model {
 
 // Sequences laid end to end, never padded. N tokens in all, B sequences.
 struct Packed {
-  at::Tensor ids;                // [N] int64, on the model's device
-  std::vector<int64_t> offsets;  // [B + 1], on the host: sequence b is [b], [b + 1]
-  at::Tensor cos, sin;           // [N, head_dim / 2] fp32: rotary angles of each token
+  at::Tensor ids;           // [N] int64, on the model's device
+  ops::Spans spans;         // each sequence's tokens, and what they may attend to
+  at::Tensor cos, sin;      // [N, head_dim / 2] fp32: rotary angles of each token
 
-  int64_t tokens() const { return offsets.back(); }
+  int64_t tokens() const { return ids.size(0); }
+  int64_t sequences() const { return static_cast<int64_t>(spans.size()); }
+};
+
+// Some of the tokens: those whose hidden states are wanted after the last block. M rows.
+struct Rows {
+  at::Tensor index;     // [M] int64, ascending, on the model's device
+  ops::Spans spans;     // like Packed's, with queries for these tokens alone
+  at::Tensor cos, sin;  // [M, head_dim / 2] fp32
+};
+
+// `positions`: tokens of `packed`, ascending. O(M L) for sequences of L tokens.
+Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions);
+
+// A text, or several that begin alike: each branch continues the trunk, and sees the
+// trunk and itself only.
+struct Sequence {
+  std::span<const int32_t> trunk;
+  std::vector<std::span<const int32_t>> branches;
 };
 
 // Angles of rotary position embeddings for any model length. Holds head_dim / 2 numbers.
@@ -28,8 +47,7 @@ class RotaryAngles {
   const std::vector<float>& inverse_frequencies() const { return inverse_; }
 
   // Packs sequences for `device`; each starts at position 0.
-  Packed pack(std::span<const std::span<const int32_t>> sequences,
-              c10::Device device) const;
+  Packed pack(const std::vector<Sequence>& sequences, c10::Device device) const;
 
  private:
   std::vector<float> inverse_;

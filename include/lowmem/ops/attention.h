@@ -7,14 +7,24 @@
 
 namespace lowmem::ops {
 
-// Causal attention over sequences laid end to end; a token sees its own sequence only.
+// One sequence's part of queries and of keys.
+struct Span {
+  int64_t queries = 0;
+  int64_t keys = 0;
+  // [queries, keys] bool, true where a query sees a key; undefined: as many queries as
+  // keys, each of which sees its own key and those before it.
+  at::Tensor mask;
+};
+using Spans = std::vector<Span>;
+
+// Attention over sequences laid end to end; a token sees its own sequence only.
 //
-//   q [N, heads, head_dim]   k, v [N, kv_heads, head_dim]   ->   [N, heads, head_dim]
-//   offsets: where each sequence starts, and N last; [B + 1], on the host
+//   q [queries, heads, head_dim]   k, v [keys, kv_heads, head_dim]
+//   ->  [queries, heads, head_dim]
 //
 // Heads share keys in groups of heads / kv_heads (Ainslie et al. 2023, "GQA"). Scaled by
-// 1 / sqrt(head_dim). Runs of sequences of one length go through one call.
+// 1 / sqrt(head_dim). Runs of sequences of one length, without masks, go through one call.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const std::vector<int64_t>& offsets);
+                     const Spans& spans);
 
 }  // namespace lowmem::ops

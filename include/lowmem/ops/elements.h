@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 
@@ -12,16 +13,26 @@ namespace lowmem::ops {
 // Tensors as kernels see them. Contiguous fp32 or bf16 on the CPU; anything else is a
 // bug.
 kernels::Weights weights_of(at::Tensor& tensor);
-kernels::Gradient gradient_of(const at::Tensor& tensor);
+kernels::Array array_of(at::Tensor& tensor);
+kernels::ConstArray const_array_of(const at::Tensor& tensor);
 float* floats_of(at::Tensor& tensor);
+kernels::Bf16* halves_of(at::Tensor& tensor);
 
 // Calls f(begin, end) over [0, count), split over LibTorch's threads into pieces of at
 // least `grain`. Kernels promise that the split does not change the result.
 void parallel(int64_t count, int64_t grain,
               const std::function<void(int64_t, int64_t)>& f);
 
+// The same for updates: returns the sum of what f returns.
+kernels::RoundingReport parallel_update(
+    int64_t count, int64_t grain,
+    const std::function<kernels::RoundingReport(int64_t, int64_t)>& f);
+
 // Elements that are worth a thread's while.
 constexpr int64_t kGrain = 32768;
+inline int64_t rows_of_grain(int64_t columns) {
+  return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, columns));
+}
 
 // Sum of squares of all elements, in double, the same for any number of threads.
 double squared_norm(const at::Tensor& tensor);

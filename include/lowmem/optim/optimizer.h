@@ -2,12 +2,14 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
 
 #include "lowmem/config/run_config.h"
+#include "lowmem/kernels/elements.h"
 
 namespace lowmem::optim {
 
@@ -16,7 +18,7 @@ struct ParamSlot {
   std::string name;    // Hugging Face's
   uint32_t index = 0;  // its place among all weights of the model, trained or not
   at::Tensor param;
-  std::map<std::string, at::Tensor> state;  // by the optimizer's own names; fp32
+  std::map<std::string, at::Tensor> state;  // by the optimizer's own names
   int64_t updates = 0;                      // how many it has had
 };
 
@@ -25,6 +27,15 @@ struct StepInfo {
   int64_t step = 0;  // updates of the run before this one
   double lr = 0;
   float grad_scale = 1;  // of every gradient: a clipping coefficient
+  bool report_rounding = false;  // whether to count what rounding to nearest would lose
+};
+
+struct UpdateResult {
+  // Of the gradient as it was given, in double. Not finite where an element is not (or
+  // where its square exceeds fp32): then nothing has been written.
+  double squared_norm = 0;
+  kernels::RoundingReport rounding;
+  bool finite() const { return std::isfinite(squared_norm); }
 };
 
 // One parameter's update rule. The trainer calls it in a loop; the gradient hook calls it
@@ -32,17 +43,30 @@ struct StepInfo {
 // slot and nothing else.
 class Optimizer {
  public:
+  // `seed` is that of the rounding noise.
+  Optimizer(const OptimizerConfig& config, uint64_t seed);
   virtual ~Optimizer() = default;
-  // `grad` has the parameter's shape and its type, or fp32. Runs without a graph.
-  void update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step);
+  // `grad` has the parameter's shape and its type, or fp32. Runs without a graph. Looks
+  // at the whole gradient before it writes to the parameter or its state.
+  UpdateResult update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step);
   // Bytes that update() will keep for a parameter of this shape; the planner asks.
   virtual int64_t state_bytes(at::IntArrayRef shape) const = 0;
 
  protected:
-  virtual void apply(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step) = 0;
-  // The slot's fp32 tensor of that name, zeros the first time.
+  // Returns early, with nothing written, if the gradient is not finite.
+  virtual UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
+                             const StepInfo& step) = 0;
+
+  // The slot's tensor of that name, zeros the first time.
   static at::Tensor& state(ParamSlot& slot, const std::string& name,
-                           at::IntArrayRef shape);
+                           at::IntArrayRef shape, at::ScalarType type = at::kFloat);
+  // The parameter as kernels write it, with what its rounding needs.
+  kernels::Weights weights_of(ParamSlot& slot, const StepInfo& step) const;
+  // Bytes an element that the rounding keeps.
+  int64_t rounding_bytes() const;
+
+  OptimizerConfig config_;  // nothing is `auto`
+  uint64_t seed_;
 };
 
 // The optimizer that the configuration names, its `auto` values resolved. `seed` is that

@@ -23,6 +23,7 @@ struct Results {
   int64_t steps = 0;
   std::optional<eval::Accuracy> before, after;
   std::vector<Epoch> epochs;
+  int64_t nonfinite_steps = 0;  // in which a loss or a gradient was not finite
   double final_loss = 0;  // of the last logged steps
   int64_t examples = 0, tokens = 0;
   double training_seconds = 0;  // in steps alone

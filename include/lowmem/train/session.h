@@ -15,9 +15,8 @@
 namespace lowmem::train {
 
 // The model that the configuration names, with its weights. Throws Error naming what is
-// wrong, also where the tokenizer has ids that the model's vocabulary lacks.
-std::unique_ptr<model::Llama> load_model(const RunConfig& config,
-                                         const Tokenizer& tokenizer);
+// wrong, also where the tokenizer, of `vocabulary` ids, has more than the model.
+std::unique_ptr<model::Llama> load_model(const RunConfig& config, int64_t vocabulary);
 
 // The evaluation that the configuration asks for; nullopt where eval.data is empty.
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
@@ -33,20 +32,29 @@ class Session {
 
   const RunConfig& config() const { return config_; }
   model::Llama& model() { return *model_; }
-  const std::optional<eval::HellaSwag>& evaluation() const { return evaluation_; }
+  const std::optional<eval::HellaSwag>& evaluation() const {
+    return texts_.evaluation;
+  }
   eval::HellaSwagResult evaluate() const;
 
   int64_t total_steps() const;
   int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
-  // Trains on the next batch; `step` counts updates from 0.
-  engine::StepResult step(int64_t step);
+  // Trains on the next batch; `step` counts updates from 0. With `report_rounding`, the
+  // result says what rounding to nearest would have lost.
+  engine::StepResult step(int64_t step, bool report_rounding);
   double lr(int64_t step) const { return schedule_.at(step); }
 
  private:
+  // What is left of texts once they are tokens.
+  struct Texts {
+    int64_t vocabulary = 0;
+    std::vector<Example> examples;
+    std::optional<eval::HellaSwag> evaluation;
+  };
+  static Texts read_texts(const RunConfig& config);
+
   RunConfig config_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  std::vector<Example> examples_;
-  std::optional<eval::HellaSwag> evaluation_;
+  Texts texts_;
   Batches batches_;
   optim::Schedule schedule_;
   std::unique_ptr<model::Llama> model_;
@@ -56,6 +64,9 @@ class Session {
   std::unique_ptr<engine::Weights> weights_;
   std::unique_ptr<engine::Gradients> gradients_;
   engine::Step step_;
+
+  // Tokens that an evaluation may take at once without exceeding what training needs.
+  int64_t evaluation_tokens() const;
 };
 
 }  // namespace lowmem::train

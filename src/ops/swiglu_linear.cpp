@@ -1,0 +1,99 @@
+#include "lowmem/ops/swiglu_linear.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "lowmem/kernels/swiglu.h"
+#include "lowmem/ops/elements.h"
+
+namespace lowmem::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr int64_t kSlices = 4;
+
+// Columns [first, first + columns) of both, for every row.
+kernels::SwigluArgs args_of(at::Tensor& gate, at::Tensor& up, int64_t first,
+                            int64_t columns) {
+  return {array_of(gate), array_of(up), gate.size(1), first, columns};
+}
+
+void multiply(at::Tensor& gate, at::Tensor& up, at::Tensor& out) {
+  const int64_t columns = gate.size(1);
+  const kernels::SwigluArgs args = args_of(gate, up, 0, columns);
+  const kernels::Array to = array_of(out);
+  parallel(gate.size(0), rows_of_grain(columns), [&](int64_t begin, int64_t end) {
+    kernels::swiglu(args, to, columns, begin, end);
+  });
+}
+
+at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+  const auto type = x.scalar_type();
+  return at::linear(x, weight.to(type), bias.defined() ? bias.to(type) : bias);
+}
+
+class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
+ public:
+  static at::Tensor forward(AutogradContext* context, at::Tensor gate, at::Tensor up,
+                            const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, bool value) {
+    context->save_for_backward({gate, up, weight});
+    if (bias) context->saved_data["bias type"] = bias->scalar_type();
+    if (!value) return at::empty({gate.size(0), weight.size(0)}, gate.options());
+    at::Tensor y = at::empty_like(gate);
+    multiply(gate, up, y);
+    return product(y, weight, bias.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    at::Tensor gate = saved[0], up = saved[1];
+    const at::Tensor& weight = saved[2];
+    const at::Tensor out_gradient = gradients[0].contiguous();
+    const at::ScalarType type = gate.scalar_type();
+    const int64_t rows = gate.size(0), inner = gate.size(1);
+
+    const at::Tensor factor = weight.to(type);
+    at::Tensor dweight, dbias;
+    if (context->needs_input_grad(2))
+      dweight = at::empty(weight.sizes(), weight.options().dtype(type));
+    const int64_t slice = (inner + kSlices - 1) / kSlices;
+    for (int64_t first = 0; first < inner; first += slice) {
+      const int64_t columns = std::min(slice, inner - first);
+      at::Tensor y = at::mm(out_gradient, factor.narrow(1, first, columns));
+      const kernels::SwigluArgs args = args_of(gate, up, first, columns);
+      const kernels::Array dy = array_of(y);
+      parallel(rows, rows_of_grain(columns), [&](int64_t begin, int64_t end) {
+        kernels::swiglu_backward(args, dy, begin, end);
+      });
+      if (dweight.defined()) {
+        at::Tensor part = dweight.narrow(1, first, columns);
+        at::mm_out(part, out_gradient.t(), y);
+      }
+    }
+    if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
+    const auto bias_type = context->saved_data.find("bias type");
+    if (bias_type != context->saved_data.end() && context->needs_input_grad(3))
+      dbias = out_gradient.sum(0, /*keepdim=*/false, at::kFloat)
+                  .to(bias_type->second.toScalarType());
+    return {gate, up, dweight, dbias, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const at::Tensor& weight,
+                         const at::Tensor& bias, Output output) {
+  if (at::GradMode::is_enabled())
+    return SwigluLinear::apply(
+        std::move(gate), std::move(up), weight,
+        bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt,
+        output == Output::kValue);
+  multiply(gate, up, gate);
+  up.reset();
+  return product(gate, weight, bias);
+}
+
+}  // namespace lowmem::ops

@@ -1,0 +1,125 @@
+// A loss or a gradient that is not finite is seen before a parameter is written.
+#include <gmock/gmock.h>
+
+#include <limits>
+
+#include "support/training.h"
+
+namespace lowmem::engine {
+namespace {
+
+using nlohmann::json;
+using test::fixture, test::Policies, test::Trainer;
+using testing::ElementsAre, testing::IsEmpty;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+constexpr Policies kPolicies[] = {
+    {ActivationsMode::kKeep, GradientsMode::kAccumulate},
+    {ActivationsMode::kKeep, GradientsMode::kUpdate},
+    {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
+    {ActivationsMode::kRecompute, GradientsMode::kUpdate},
+};
+
+using State = std::map<std::string, at::Tensor>;
+
+State copy_of(const model::Llama& llama) {
+  State state;
+  for (const auto& item : llama.named_parameters())
+    state[item.key()] = item.value().detach().clone();
+  return state;
+}
+
+Trainer trainer_of(const Policies& policies, double clip_norm) {
+  OptimizerConfig config;
+  config.name = OptimizerKind::kAdamW;
+  config.lr = 0.01;
+  config.clip_norm = clip_norm;
+  return {test::load_model(fixture("models/llama32_tiny")), {"all"}, config, policies};
+}
+
+std::vector<MicroBatch> batch_of(const Trainer& trainer, size_t number) {
+  static const json batches = read_json(fixture("training/batches.json"));
+  return test::micro_batches(*trainer.llama, batches[number], 3);
+}
+
+at::Tensor weight_of(Trainer& trainer, const char* name) {
+  return trainer.llama->named_parameters()[name].detach();
+}
+
+TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
+  for (const Policies& policies : kPolicies)
+    for (const double clip_norm : {0.0, 1.0}) {
+      Trainer trainer = trainer_of(policies, clip_norm);
+      trainer.update(batch_of(trainer, 0), 0);
+      weight_of(trainer, "model.norm.weight")[3] = kInfinity;
+      const State before = copy_of(*trainer.llama);
+      const StepResult result = trainer.update(batch_of(trainer, 1), 1);
+      EXPECT_FALSE(result.finite_loss());
+      for (const auto& [name, weight] : copy_of(*trainer.llama))
+        EXPECT_TRUE(at::equal(weight, before.at(name))) << name;
+      for (const optim::ParamSlot& slot : trainer.parameters.slots())
+        EXPECT_EQ(slot.updates, 1) << slot.name;
+      // And the next step goes on as if nothing had been.
+      weight_of(trainer, "model.norm.weight")[3] = 1;
+      EXPECT_TRUE(trainer.update(batch_of(trainer, 2), 2).finite_loss());
+    }
+}
+
+// Says of one parameter that its gradient is not finite.
+struct OverflowingOptimizer final : optim::Optimizer {
+  using Optimizer::Optimizer;
+  std::vector<std::string> seen;
+  int64_t state_bytes(at::IntArrayRef) const override { return 0; }
+  optim::UpdateResult apply(optim::ParamSlot& slot, const at::Tensor&,
+                            const optim::StepInfo&) override {
+    seen.push_back(slot.name);
+    const bool broken = slot.name == "model.layers.1.self_attn.o_proj.weight";
+    return {broken ? static_cast<double>(kInfinity) : 4.0, {}};
+  }
+};
+
+TEST(Nonfinite, AGradientThatIsNotFiniteIsNamedAndItsParameterLeftAlone) {
+  for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
+    OptimizerConfig config;
+    OverflowingOptimizer optimizer(config, 1);
+    const auto gradients = make_gradients(mode, optimizer, 0);
+    const auto llama = test::load_model(fixture("models/llama32_tiny"));
+    Parameters parameters(*llama, {"layers"});
+    gradients->begin({}, 1);
+    for (optim::ParamSlot& slot : parameters.slots())
+      gradients->receive(slot, at::ones_like(slot.param));
+    const GradientReport report = gradients->end();
+    EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.self_attn.o_proj.weight"));
+    EXPECT_DOUBLE_EQ(report.norm,
+                     2 * std::sqrt(static_cast<double>(parameters.slots().size() - 1)));
+    for (const optim::ParamSlot& slot : parameters.slots())
+      EXPECT_EQ(slot.updates,
+                slot.name == "model.layers.1.self_attn.o_proj.weight" ? 0 : 1);
+  }
+}
+
+TEST(Nonfinite, ClippingWithANormThatIsNotFiniteUpdatesNothing) {
+  for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
+    OptimizerConfig config;
+    OverflowingOptimizer optimizer(config, 1);
+    const auto gradients = make_gradients(mode, optimizer, 1.0);
+    const auto llama = test::load_model(fixture("models/llama32_tiny"));
+    Parameters parameters(*llama, {"layers"});
+    gradients->begin({}, 1);
+    for (optim::ParamSlot& slot : parameters.slots()) {
+      at::Tensor gradient = at::ones_like(slot.param);
+      if (slot.name.ends_with("1.mlp.up_proj.weight")) gradient.view(-1)[5] = NAN;
+      gradients->receive(slot, gradient);
+    }
+    if (gradients->measures_first()) {
+      EXPECT_FALSE(gradients->end_measuring());
+    }
+    const GradientReport report = gradients->end();
+    EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.mlp.up_proj.weight"));
+    EXPECT_THAT(optimizer.seen, IsEmpty());
+  }
+}
+
+}  // namespace
+}  // namespace lowmem::engine

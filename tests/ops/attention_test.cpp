@@ -1,0 +1,182 @@
+// Attention against its formula, in float64 and by finite differences.
+#include "lowmem/ops/attention.h"
+
+#include <limits>
+
+#include "ops/gradients.h"
+
+namespace lowmem::ops {
+namespace {
+
+using test::expect_close, test::expect_finite_differences, test::normal, test::Tensors;
+
+// Softmax written out, sequence by sequence and head by head.
+at::Tensor formula(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                   const Spans& spans) {
+  const int64_t heads = q.size(1), group = heads / k.size(1);
+  const double scale = 1 / std::sqrt(static_cast<double>(q.size(2)));
+  std::vector<at::Tensor> rows;
+  int64_t query = 0, key = 0;
+  for (const Span& span : spans) {
+    std::vector<at::Tensor> by_head;
+    const at::Tensor index = at::arange(span.keys);
+    const at::Tensor seen =
+        span.mask.defined() ? span.mask : index.unsqueeze(0) <= index.unsqueeze(1);
+    for (int64_t head = 0; head < heads; ++head) {
+      const auto own = [&](const at::Tensor& all, int64_t from, int64_t count,
+                           int64_t which) {
+        return all.narrow(0, from, count).select(1, which);
+      };
+      const at::Tensor scores =
+          own(q, query, span.queries, head)
+              .mm(own(k, key, span.keys, head / group).t())
+              .mul(scale)
+              .masked_fill(~seen, -std::numeric_limits<double>::infinity());
+      by_head.push_back(scores.softmax(1).mm(own(v, key, span.keys, head / group)));
+    }
+    rows.push_back(at::stack(by_head, 1));
+    query += span.queries;
+    key += span.keys;
+  }
+  return at::cat(rows);
+}
+
+// Sequences without a mask.
+Spans causal(const std::vector<int64_t>& lengths) {
+  Spans spans;
+  for (const int64_t length : lengths) spans.push_back({length, length, {}});
+  return spans;
+}
+
+// Some of a sequence's tokens: each sees its own key and those before it.
+Span some(const std::vector<int64_t>& tokens, int64_t keys) {
+  const at::Tensor rows = at::tensor(tokens, at::kLong);
+  return {rows.size(0), keys, at::arange(keys).unsqueeze(0) <= rows.unsqueeze(1)};
+}
+
+// A trunk and two branches that see it and themselves only.
+Span tree(int64_t trunk, int64_t first, int64_t second) {
+  const int64_t keys = trunk + first + second;
+  at::Tensor mask = at::ones({keys, keys}, at::kBool).tril();
+  mask.slice(0, trunk + first).slice(1, trunk, trunk + first).fill_(false);
+  return {keys, keys, mask};
+}
+
+struct Case {
+  const char* name;
+  Spans spans;
+};
+
+std::vector<Case> cases() {
+  const Span none{0, 4, at::zeros({0, 4}, at::kBool)};
+  return {
+      {"OneSequence", causal({9})},
+      {"UnequalLengths", causal({3, 5, 2})},
+      {"LengthOne", causal({1, 4, 1, 1})},
+      {"RunsOfEqualLengths", causal({3, 3, 3, 2, 2, 3})},
+      {"ALengthThatEqualsARunsTokens", causal({2, 2, 4})},
+      {"Masks", {tree(3, 2, 1), tree(1, 2, 2)}},
+      {"MasksBetweenRuns", {{3, 3, {}}, {3, 3, {}}, tree(1, 1, 1), {3, 3, {}}}},
+      {"FewerQueriesThanKeys", {some({1, 4}, 5), some({0, 1, 2}, 3), some({6}, 7)}},
+      {"PartialBetweenRuns", {{2, 2, {}}, {2, 2, {}}, some({1}, 2), some({0}, 1)}},
+      {"ASequenceWithoutQueries", {some({1}, 2), none, some({2, 3}, 4)}},
+      {"FirstAndLastWithoutQueries", {none, some({0, 3}, 4), none}},
+      {"NoQueryAtAll", {none, none}},
+  };
+}
+
+class Attention : public testing::TestWithParam<std::tuple<Case, int64_t>> {
+ protected:
+  const Spans& spans() const { return std::get<Case>(GetParam()).spans; }
+  Tensors inputs(int64_t heads, int64_t head_dim) const {
+    int64_t queries = 0, keys = 0;
+    for (const Span& span : spans()) queries += span.queries, keys += span.keys;
+    const int64_t kv_heads = std::get<int64_t>(GetParam());
+    // Numbers that all types have.
+    return test::cast(test::cast({normal({queries, heads, head_dim}, 1) * 2,
+                                  normal({keys, kv_heads, head_dim}, 2),
+                                  normal({keys, kv_heads, head_dim}, 3)},
+                                 at::kBFloat16),
+                      at::kDouble);
+  }
+  at::Tensor operation(const Tensors& in) const {
+    return attention(in[0], in[1], in[2], spans());
+  }
+  at::Tensor exact(const Tensors& in) const {
+    return formula(in[0], in[1], in[2], spans());
+  }
+};
+
+TEST_P(Attention, EqualsTheFormula) {
+  const Tensors all = inputs(4, 8);
+  const at::Tensor want = exact(all);
+  for (const auto& [dtype, tolerance] :
+       {std::pair{at::kDouble, 1e-12}, {at::kFloat, 2e-6}, {at::kBFloat16, 0.03}}) {
+    const at::Tensor got = operation(test::cast(all, dtype));
+    EXPECT_EQ(got.scalar_type(), dtype);
+    expect_close(got, want, tolerance);
+  }
+}
+
+TEST_P(Attention, GradientsAreThoseOfTheFormulaAndOfFiniteDifferences) {
+  const Tensors all = inputs(4, 2);
+  const auto f = [&](const Tensors& in) { return operation(in); };
+  const auto g = [&](const Tensors& in) { return exact(in); };
+  expect_finite_differences(f, all);
+  const Tensors want = test::gradients(g, all);
+  // Differences of shares nearly cancel in the gradients of keys.
+  for (const auto& [dtype, tolerance] :
+       {std::pair{at::kDouble, 1e-12}, {at::kFloat, 5e-6}, {at::kBFloat16, 0.04}}) {
+    const Tensors got = test::gradients(f, test::cast(all, dtype));
+    for (size_t i = 0; i < all.size(); ++i) {
+      SCOPED_TRACE(std::string(at::toString(dtype)) + ", input " + std::to_string(i));
+      expect_close(got[i], want[i], tolerance);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Ops, Attention,
+                         testing::Combine(testing::ValuesIn(cases()),
+                                          testing::Values<int64_t>(4, 2, 1)),
+                         [](const auto& given) {
+                           return std::get<0>(given.param).name +
+                                  std::to_string(std::get<1>(given.param)) + "KeyHeads";
+                         });
+
+TEST(AttentionOfSequences, LongerOnesEqualTheFormulaToo) {
+  for (const Spans& spans : {causal({65, 33, 1, 17}), causal({515, 40}),
+                             Spans{tree(31, 20, 9), some({3, 60}, 66)}})
+    for (const int64_t head_dim : {5, 16, 64}) {
+      SCOPED_TRACE(head_dim);
+      int64_t queries = 0, keys = 0;
+      for (const Span& span : spans) queries += span.queries, keys += span.keys;
+      const Tensors all{normal({queries, 4, head_dim}, 1), normal({keys, 2, head_dim}, 2),
+                        normal({keys, 2, head_dim}, 3)};
+      const auto f = [&](const Tensors& in) {
+        return attention(in[0], in[1], in[2], spans);
+      };
+      const auto g = [&](const Tensors& in) {
+        return formula(in[0], in[1], in[2], spans);
+      };
+      const Tensors exact = test::cast(all, at::kDouble);
+      expect_close(f(all), g(exact), 2e-6);
+      const Tensors got = test::gradients(f, all), want = test::gradients(g, exact);
+      for (size_t i = 0; i < all.size(); ++i) expect_close(got[i], want[i], 5e-6);
+    }
+}
+
+TEST(AttentionOfSequences, NoneSeesAnother) {
+  const at::Tensor q = normal({9, 4, 8}, 1), k = normal({9, 2, 8}, 2),
+                   v = normal({9, 2, 8}, 3);
+  const Spans spans = causal({3, 3, 3});
+  const at::Tensor first = attention(q, k, v, spans);
+  at::Tensor other = v.clone();
+  other.slice(0, 3, 6).fill_(std::numeric_limits<float>::quiet_NaN());
+  const at::Tensor second = attention(q, k, other, spans);
+  EXPECT_TRUE(at::equal(second.slice(0, 0, 3), first.slice(0, 0, 3)));
+  EXPECT_TRUE(at::equal(second.slice(0, 6), first.slice(0, 6)));
+  EXPECT_TRUE(second.slice(0, 3, 6).isnan().all().item<bool>());
+}
+
+}  // namespace
+}  // namespace lowmem::ops

@@ -1,0 +1,54 @@
+#pragma once
+
+// What tests of update rules share.
+
+#include <map>
+
+#include "lowmem/optim/optimizer.h"
+#include "support/training.h"
+
+namespace lowmem::optim::test {
+
+using lowmem::test::normal, lowmem::test::relative_difference, lowmem::test::tensor_of;
+
+inline ParamSlot slot_of(const at::Tensor& start, uint32_t index = 3) {
+  return {"weight", index, start.clone(), {}, 0};
+}
+
+// torch.optim's results in float64, and the settings that made them.
+inline const nlohmann::json& reference() {
+  static const nlohmann::json file =
+      read_json(lowmem::test::fixture("training/optimizers.json"));
+  return file;
+}
+
+inline OptimizerConfig config_of(const std::string& name) {
+  nlohmann::json rule = reference().at("optimizers").at(name).at("options");
+  rule["name"] = name;
+  return lowmem::test::optimizer_config({{"optimizer", rule}});
+}
+
+inline constexpr const char* kRules[] = {"adam", "adamw", "sgd", "adafactor"};
+inline constexpr RoundingMode kRoundings[] = {
+    RoundingMode::kStochastic, RoundingMode::kNearest, RoundingMode::kKahan};
+
+// The rule's settings with each type of state that it offers.
+inline std::vector<OptimizerConfig> with_each_state(OptimizerConfig config) {
+  std::vector<OptimizerConfig> all{config};
+  if (config.name == OptimizerKind::kAdam || config.name == OptimizerKind::kAdamW) {
+    config.state_dtype = DType::kBF16;
+    all.push_back(config);
+  }
+  return all;
+}
+
+// The parameter and all that is remembered of it, bit by bit.
+inline void expect_same(const ParamSlot& a, const ParamSlot& b) {
+  EXPECT_TRUE(at::equal(a.param, b.param)) << "the parameter";
+  EXPECT_EQ(a.updates, b.updates);
+  ASSERT_EQ(a.state.size(), b.state.size());
+  for (const auto& [name, tensor] : a.state)
+    EXPECT_TRUE(at::equal(tensor, b.state.at(name))) << name;
+}
+
+}  // namespace lowmem::optim::test
