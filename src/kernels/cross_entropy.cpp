@@ -19,12 +19,11 @@ template <class T>
 void take_row(T* logits, int64_t columns, bool exponentials, float& largest_seen,
               float& sum_seen, float& factor) {
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
-  Float16 most = splat(largest_seen);
+  LargestLanes most(largest_seen);
   for_lanes(0, columns, [&](int64_t i, auto lanes) {
-    const Float16 x = filled(load(logits + i, lanes), lanes, kLowest);
-    most = x > most ? x : most;
+    most.add(filled(load(logits + i, lanes), lanes, kLowest));
   });
-  const float top = largest(most);
+  const float top = most.total();
   DoubleSum sum;
   for_lanes(0, columns, [&](int64_t i, auto lanes) {
     const Float16 x = filled(load(logits + i, lanes), lanes, kLowest);

@@ -3,14 +3,23 @@
 // Sixteen numbers at a time, in the compiler's own vector types: fp32 in registers, fp32
 // or bf16 in memory. Everything here is inlined, so that no instruction set's code is
 // ever called from another's.
+//
+// Sums and products of sixteen numbers can be left to the compiler. What it does badly
+// with vectors wider than a register (GCC 12 compares, selects and converts their numbers
+// one by one, and keeps in memory what a loop carries along) is done here a register at a
+// time, for every instruction set alike.
 
 #include <cstdint>
 #include <cstring>
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
 
 #include "dispatch.h"
 #include "lowmem/kernels/elements.h"
 
 #define LOWMEM_INLINE [[gnu::always_inline]] inline
+#define LOWMEM_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace lowmem::kernels::LOWMEM_ISA {
 
@@ -20,8 +29,42 @@ using Float16 [[gnu::vector_size(64)]] = float;
 using Int16 [[gnu::vector_size(64)]] = int32_t;
 using Word16 [[gnu::vector_size(64)]] = uint32_t;
 using Half16 [[gnu::vector_size(32)]] = uint16_t;
-using Double8 [[gnu::vector_size(64)]] = double;
-using Float8 [[gnu::vector_size(32)]] = float;
+
+// What one register holds, and how many of them make sixteen floats.
+#if defined(__AVX512F__)
+constexpr int kRegister = 64;  // bytes
+#elif defined(__AVX2__)
+constexpr int kRegister = 32;
+#else
+constexpr int kRegister = 16;
+#endif
+constexpr int kParts = 64 / kRegister;
+using Floats [[gnu::vector_size(kRegister)]] = float;
+using Words [[gnu::vector_size(kRegister)]] = uint32_t;
+using Longs [[gnu::vector_size(kRegister)]] = long long;  // as intrinsics take integers
+using HalfLongs [[gnu::vector_size(kRegister / 2)]] = long long;
+using Doubles [[gnu::vector_size(kRegister)]] = double;
+using HalfFloats [[gnu::vector_size(kRegister / 2)]] = float;  // as many as Doubles
+
+// A vector cut into smaller ones.
+template <class Part, int kCount>
+struct Cut {
+  Part at[kCount];
+};
+template <class Part, class Vector>
+LOWMEM_INLINE auto cut(Vector x) {
+  Cut<Part, sizeof x / sizeof(Part)> parts;
+  static_assert(sizeof parts == sizeof x);
+  std::memcpy(&parts, &x, sizeof x);
+  return parts;
+}
+template <class Vector, class Part, int kCount>
+LOWMEM_INLINE Vector joined(const Cut<Part, kCount>& parts) {
+  Vector x;
+  static_assert(sizeof parts == sizeof x);
+  std::memcpy(&x, &parts, sizeof x);
+  return x;
+}
 
 // How many lanes of a vector are in use: all, known when compiling, or the last few.
 struct AllLanes {
@@ -39,7 +82,8 @@ LOWMEM_INLINE void for_lanes(int64_t begin, int64_t end, F&& f) {
   if (i < end) f(i, SomeLanes{end - i});
 }
 
-LOWMEM_INLINE Float16 splat(float x) { return Float16{} + x; }
+// Subtracting 0 changes nothing, not even the sign of a zero.
+LOWMEM_INLINE Float16 splat(float x) { return x - Float16{}; }
 
 template <class Vector>
 LOWMEM_INLINE Float16 as_floats(Vector bits) {
@@ -47,9 +91,49 @@ LOWMEM_INLINE Float16 as_floats(Vector bits) {
 }
 LOWMEM_INLINE Word16 as_words(Float16 x) { return reinterpret_cast<Word16>(x); }
 
-LOWMEM_INLINE Float16 widen(Half16 bits) {
-  return as_floats(__builtin_convertvector(bits, Word16) << 16);
+// The intrinsics below that take a mask of all lanes are those without one, less what GCC
+// 12 takes for a use of an uninitialised vector.
+
+LOWMEM_INLINE Word16 to_words(Half16 x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Word16>(
+      _mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(x)));
+#elif defined(__AVX2__)
+  const auto parts = cut<HalfLongs>(x);
+  return joined<Word16>(Cut<Longs, 2>{
+      {_mm256_cvtepu16_epi32(parts.at[0]), _mm256_cvtepu16_epi32(parts.at[1])}});
+#elif defined(__SSE2__)
+  const auto parts = cut<Longs>(x);
+  const __m128i zero = _mm_setzero_si128();
+  return joined<Word16>(Cut<Longs, 4>{{_mm_unpacklo_epi16(parts.at[0], zero),
+                                         _mm_unpackhi_epi16(parts.at[0], zero),
+                                         _mm_unpacklo_epi16(parts.at[1], zero),
+                                         _mm_unpackhi_epi16(parts.at[1], zero)}});
+#else
+  return __builtin_convertvector(x, Word16);
+#endif
 }
+
+LOWMEM_INLINE Half16 upper_halves(Word16 x) {
+#if defined(__AVX512F__)
+  return __builtin_convertvector(x >> 16, Half16);
+#elif defined(__AVX2__)
+  const auto parts = cut<Longs>(x);
+  const __m256i packed = _mm256_packus_epi32(_mm256_srli_epi32(parts.at[0], 16),
+                                             _mm256_srli_epi32(parts.at[1], 16));
+  return reinterpret_cast<Half16>(_mm256_permute4x64_epi64(packed, 0b11011000));
+#elif defined(__SSE2__)
+  const auto parts = cut<Longs>(x);
+  return joined<Half16>(Cut<Longs, 2>{{_mm_packs_epi32(_mm_srai_epi32(parts.at[0], 16),
+                                                         _mm_srai_epi32(parts.at[1], 16)),
+                                         _mm_packs_epi32(_mm_srai_epi32(parts.at[2], 16),
+                                                         _mm_srai_epi32(parts.at[3], 16))}});
+#else
+  return __builtin_convertvector(x >> 16, Half16);
+#endif
+}
+
+LOWMEM_INLINE Float16 widen(Half16 bits) { return as_floats(to_words(bits) << 16); }
 
 // Unused lanes are 0.
 template <class Lanes>
@@ -76,21 +160,26 @@ LOWMEM_INLINE Float16 only(Float16 x, SomeLanes lanes) {
   return x;
 }
 
-// As round_to_nearest() and round_stochastically() of elements.h.
+// `rounded`, but NaN where x is.
+LOWMEM_INLINE Half16 keep_nan(Float16 x, Word16 rounded) {
+  const auto numbers = cut<Floats>(x);
+  auto words = cut<Words>(rounded);
+  for (int i = 0; i < kParts; ++i) {
+    const Floats number = numbers.at[i];
+    const Words quiet = reinterpret_cast<Words>(number) | 0x400000;
+    words.at[i] = number != number ? quiet : words.at[i];
+  }
+  return upper_halves(joined<Word16>(words));
+}
+
+// As round_to_nearest() and round_stochastically() of elements.h. Noise is too small to
+// make a NaN of an infinity.
 LOWMEM_INLINE Half16 round_to_nearest(Float16 x) {
   const Word16 bits = as_words(x);
-  const Word16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Word16 quiet = (bits >> 16) | 0x40;
-  const auto nan = (bits & 0x7fffffff) > 0x7f800000;
-  return __builtin_convertvector(nan ? quiet : rounded, Half16);
+  return keep_nan(x, bits + 0x7fff + ((bits >> 16) & 1));
 }
 LOWMEM_INLINE Half16 round_stochastically(Float16 x, Half16 noise) {
-  const Word16 bits = as_words(x);
-  const Word16 rounded = (bits + __builtin_convertvector(noise, Word16)) >> 16;
-  const Word16 special = (bits >> 16) | ((bits & 0x7fffff) != 0 ? Word16{} + 0x40
-                                                                : Word16{});
-  const auto finite = (bits & 0x7f800000) != 0x7f800000;
-  return __builtin_convertvector(finite ? rounded : special, Half16);
+  return keep_nan(x, as_words(x) + to_words(noise));
 }
 
 template <class Lanes>
@@ -106,30 +195,51 @@ LOWMEM_INLINE void store(Bf16* to, Float16 x, Lanes lanes) {
   store_halves(to, round_to_nearest(x), lanes);
 }
 
+// f(register) of each register of x.
+template <class F>
+LOWMEM_INLINE Float16 by_register(Float16 x, F&& f) {
+  auto parts = cut<Floats>(x);
+  for (int i = 0; i < kParts; ++i) parts.at[i] = f(parts.at[i]);
+  return joined<Float16>(parts);
+}
+
 LOWMEM_INLINE Float16 square_root(Float16 x) {
-  Float16 root;
-  for (int i = 0; i < kLanes; ++i) root[i] = __builtin_sqrtf(x[i]);
-  return root;
+  return by_register(x, [](Floats part) LOWMEM_INLINE_LAMBDA {
+#if defined(__AVX512F__)
+    return _mm512_maskz_sqrt_ps(0xffff, part);
+#elif defined(__AVX2__)
+    return _mm256_sqrt_ps(part);
+#elif defined(__SSE2__)
+    return _mm_sqrt_ps(part);
+#else
+    Floats root;
+    for (size_t i = 0; i < sizeof root / sizeof(float); ++i)
+      root[i] = __builtin_sqrtf(part[i]);
+    return root;
+#endif
+  });
 }
 
 // e^x to 2 units in the last place, for x <= 88; 0 below -87.3. NaN stays NaN.
-LOWMEM_INLINE Float16 exponential(Float16 x) {
-  const Float16 bounded = x > 88.0f ? splat(88.0f) : x;
-  const auto tiny = bounded < -87.3f;
-  // x = n log(2) + r with |r| <= log(2) / 2; the sum with 1.5 * 2^23 rounds to integers.
-  constexpr float kShift = 12582912.0f;
-  const Float16 shifted = bounded * 1.44269504f + kShift;
-  const Float16 n = shifted - kShift;
-  const Float16 r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
-  Float16 p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  const Word16 scale = (as_words(shifted) - (0x4b400000u - 127u)) << 23;
-  return tiny ? Float16{} : p * as_floats(scale);
+LOWMEM_INLINE Float16 exponential(Float16 all) {
+  return by_register(all, [](Floats x) LOWMEM_INLINE_LAMBDA {
+    const Floats bounded = x > 88.0f ? Floats{} + 88.0f : x;
+    const auto tiny = bounded < -87.3f;
+    // x = n log(2) + r with |r| <= log(2) / 2; adding 1.5 * 2^23 rounds to integers.
+    constexpr float kShift = 12582912.0f;
+    const Floats shifted = bounded * 1.44269504f + kShift;
+    const Floats n = shifted - kShift;
+    const Floats r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats p = Floats{} + 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    const Words scale = (reinterpret_cast<Words>(shifted) - (0x4b400000u - 127u)) << 23;
+    return tiny ? Floats{} : p * reinterpret_cast<Floats>(scale);
+  });
 }
 
 LOWMEM_INLINE float largest(Float16 x) {
@@ -138,33 +248,48 @@ LOWMEM_INLINE float largest(Float16 x) {
   return most;
 }
 
+// The largest of many vectors' numbers, lane by lane. Numbers that are NaN do not count.
+struct LargestLanes {
+  Cut<Floats, kParts> most;
+
+  LOWMEM_INLINE explicit LargestLanes(float least) : most(cut<Floats>(splat(least))) {}
+  LOWMEM_INLINE void add(Float16 x) {
+    const auto parts = cut<Floats>(x);
+    for (int i = 0; i < kParts; ++i)
+      most.at[i] = parts.at[i] > most.at[i] ? parts.at[i] : most.at[i];
+  }
+  LOWMEM_INLINE float total() const { return largest(joined<Float16>(most)); }
+};
+
 // The lanes' sum, always in the same order.
 LOWMEM_INLINE float sum(Float16 x) {
-  float by_four[4];
-  for (int i = 0; i < 4; ++i) by_four[i] = (x[i] + x[i + 4]) + (x[i + 8] + x[i + 12]);
-  return (by_four[0] + by_four[1]) + (by_four[2] + by_four[3]);
+  using Float4 [[gnu::vector_size(16)]] = float;
+  const auto fours = cut<Float4>(x);
+  const Float4 four = (fours.at[0] + fours.at[1]) + (fours.at[2] + fours.at[3]);
+  return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
 // A sum in double of many vectors of floats.
 struct DoubleSum {
-  Double8 low{}, high{};
+  Doubles sums[2 * kParts] = {};
 
   LOWMEM_INLINE void add(Float16 x) {
-    Float8 halves[2];
-    std::memcpy(halves, &x, sizeof x);
-    low += __builtin_convertvector(halves[0], Double8);
-    high += __builtin_convertvector(halves[1], Double8);
+    const auto parts = cut<HalfFloats>(x);
+    for (int i = 0; i < 2 * kParts; ++i)
+      sums[i] += __builtin_convertvector(parts.at[i], Doubles);
   }
   LOWMEM_INLINE void add_square(Float16 x) {
-    Float8 halves[2];
-    std::memcpy(halves, &x, sizeof x);
-    const Double8 first = __builtin_convertvector(halves[0], Double8);
-    const Double8 second = __builtin_convertvector(halves[1], Double8);
-    low += first * first;
-    high += second * second;
+    const auto parts = cut<HalfFloats>(x);
+    for (int i = 0; i < 2 * kParts; ++i) {
+      const Doubles part = __builtin_convertvector(parts.at[i], Doubles);
+      sums[i] += part * part;
+    }
   }
   LOWMEM_INLINE double total() const {
-    const Double8 both = low + high;
+    Doubles added[kParts];
+    for (int i = 0; i < kParts; ++i) added[i] = sums[i] + sums[i + kParts];
+    double both[8];
+    std::memcpy(both, added, sizeof both);
     return ((both[0] + both[4]) + (both[1] + both[5])) +
            ((both[2] + both[6]) + (both[3] + both[7]));
   }
@@ -174,18 +299,19 @@ struct DoubleSum {
 // double, which loses no more than a few units of the last place.
 struct BlockSum {
   DoubleSum sum;
-  Float16 block{};
+  Cut<Floats, kParts> block = {};
   int count = 0;
 
   LOWMEM_INLINE void add(Float16 x) {
-    block += x;
+    const auto parts = cut<Floats>(x);
+    for (int i = 0; i < kParts; ++i) block.at[i] += parts.at[i];
     if (++count < 16) return;
-    sum.add(block);
-    block = Float16{};
+    sum.add(joined<Float16>(block));
+    block = {};
     count = 0;
   }
   LOWMEM_INLINE double total() {
-    sum.add(block);
+    sum.add(joined<Float16>(block));
     return sum.total();
   }
 };

@@ -117,6 +117,7 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
   if (hidden.size(0) == 0) return at::zeros_like(request.weight);
   at::Tensor gradient = at::empty_like(request.weight);
   for_slices(request, options, [&](Slice& slice) {
+    slice.weight.reset();  // its cast makes room for the gradient's
     const kernels::LogitSlice logits = kernel_slice(slice, request.labels);
     ops::parallel(
         hidden.size(0), ops::rows_of_grain(logits.columns),

@@ -68,10 +68,11 @@ class Adafactor final : public Optimizer {
     const int64_t grain = std::max<int64_t>(1, ops::kGrain / args.columns);
 
     const Statistics statistics(args);
-    UpdateResult result{statistics.squared_gradient(), {}};
+    // Measured scaled, reported unscaled.
+    UpdateResult result{statistics.squared_gradient() /
+                            (static_cast<double>(args.scale) * args.scale),
+                        {}};
     if (!result.finite()) return result;
-    // Given unscaled; what clipping left of the scale is taken out again.
-    result.squared_norm /= static_cast<double>(args.scale) * args.scale;
     move_averages(slot, args, matrix, statistics);
     const double weight_norm = std::sqrt(statistics.squared_weights());
     const std::vector<float> row_root =

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,11 +32,12 @@ struct StepInfo {
 };
 
 struct UpdateResult {
-  // Of the gradient as it was given, in double. Not finite where an element is not (or
-  // where its square exceeds fp32): then nothing has been written.
+  // Of the gradient as it was given, in double.
   double squared_norm = 0;
   kernels::RoundingReport rounding;
-  bool finite() const { return std::isfinite(squared_norm); }
+  // False where an element is not, or where squares would leave fp32's range: then nothing
+  // has been written.
+  bool finite() const { return squared_norm <= std::numeric_limits<float>::max(); }
 };
 
 // One parameter's update rule. The trainer calls it in a loop; the gradient hook calls it
