@@ -134,6 +134,10 @@ namespace memory_meter {
 void install() {
   static CountingAllocator allocator;
   static const bool once = [] {
+    // oneDNN keeps what it compiles for each shape of a product, by default 1,024 of them,
+    // some hundred KiB each: over steps of ever new lengths more than all activations. A
+    // step meets about fifty.
+    setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "96", /*overwrite=*/0);
     c10::SetCPUAllocator(&allocator, /*priority=*/1);
     return true;
   }();

@@ -81,13 +81,12 @@ void softmax_row(const AttentionArgs& a, int64_t query, float* row) {
     for (int64_t key = 0; key < a.keys; ++key)
       if (!a.mask[query * a.keys + key]) row[key] = kLowest;
   for (int64_t key = seen; key < padded(a.keys); ++key) row[key] = kLowest;
-  Float16 most = splat(kLowest);
-  for (int64_t i = 0; i < padded(a.keys); i += kLanes) {
-    const Float16 x = load(row + i, AllLanes{});
-    most = x > most ? x : most;
-  }
+  LargestLanes most(kLowest);
+  for (int64_t i = 0; i < padded(a.keys); i += kLanes)
+    most.add(load(row + i, AllLanes{}));
   // All are NaN, or none is seen: then every power below is NaN, or 0.
-  const float top = largest(most) == kLowest ? 0 : largest(most);
+  const float seen_most = most.total();
+  const float top = seen_most == kLowest ? 0 : seen_most;
   Float16 sums{};
   for (int64_t i = 0; i < padded(a.keys); i += kLanes) {
     const Float16 power = exponential((load(row + i, AllLanes{}) - top) * a.scale);

@@ -18,36 +18,47 @@ struct Left {
   int64_t row_stride, column_stride;
 };
 
-// c [R, 16 V] = (or +=) a [R, inner] @ b [inner, 16 V].
+constexpr int64_t kColumns = kRegister / sizeof(float);  // of a register
+
+LOWMEM_INLINE Floats load_register(const float* from) {
+  Floats x;
+  std::memcpy(&x, from, sizeof x);
+  return x;
+}
+
+// c [R, V registers] = (or +=) a [R, inner] @ b [inner, V registers]. The sums stay in
+// registers: at most 8 of the 16 there are, or 16 of 32 with AVX-512.
 template <int R, int V>
 LOWMEM_INLINE void product_block(Left a, const float* b, int64_t b_stride, float* c,
                                  int64_t c_stride, int64_t inner, bool add) {
-  Float16 sums[R][V];
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v)
-      sums[r][v] = add ? load(c + r * c_stride + v * kLanes, AllLanes{}) : Float16{};
+  Floats sums[R][V] = {};
+  if (add)
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v)
+        sums[r][v] = load_register(c + r * c_stride + v * kColumns);
   for (int64_t k = 0; k < inner; ++k) {
-    Float16 row[V];
-    for (int v = 0; v < V; ++v) row[v] = load(b + k * b_stride + v * kLanes, AllLanes{});
+    Floats row[V];
+    for (int v = 0; v < V; ++v) row[v] = load_register(b + k * b_stride + v * kColumns);
     for (int r = 0; r < R; ++r) {
-      const Float16 x = splat(a.data[r * a.row_stride + k * a.column_stride]);
+      const Floats x = a.data[r * a.row_stride + k * a.column_stride] - Floats{};
       for (int v = 0; v < V; ++v) sums[r][v] += x * row[v];
     }
   }
   for (int r = 0; r < R; ++r)
     for (int v = 0; v < V; ++v)
-      store(c + r * c_stride + v * kLanes, sums[r][v], AllLanes{});
+      std::memcpy(c + r * c_stride + v * kColumns, &sums[r][v], sizeof sums[r][v]);
 }
 
 template <int R>
 inline void product_rows(Left a, const float* b, int64_t b_stride, float* c,
                          int64_t c_stride, int64_t columns, int64_t inner, bool add) {
+  constexpr int kMost = kRegister == 64 ? 4 : 2;
   int64_t j = 0;
-  for (; j + 4 * kLanes <= columns; j += 4 * kLanes)
-    product_block<R, 4>(a, b + j, b_stride, c + j, c_stride, inner, add);
-  for (; j + 2 * kLanes <= columns; j += 2 * kLanes)
+  for (; j + kMost * kColumns <= columns; j += kMost * kColumns)
+    product_block<R, kMost>(a, b + j, b_stride, c + j, c_stride, inner, add);
+  for (; j + 2 * kColumns <= columns; j += 2 * kColumns)
     product_block<R, 2>(a, b + j, b_stride, c + j, c_stride, inner, add);
-  for (; j < columns; j += kLanes)
+  for (; j < columns; j += kColumns)
     product_block<R, 1>(a, b + j, b_stride, c + j, c_stride, inner, add);
 }
 

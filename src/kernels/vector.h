@@ -105,10 +105,9 @@ LOWMEM_INLINE Word16 to_words(Half16 x) {
 #elif defined(__SSE2__)
   const auto parts = cut<Longs>(x);
   const __m128i zero = _mm_setzero_si128();
-  return joined<Word16>(Cut<Longs, 4>{{_mm_unpacklo_epi16(parts.at[0], zero),
-                                         _mm_unpackhi_epi16(parts.at[0], zero),
-                                         _mm_unpacklo_epi16(parts.at[1], zero),
-                                         _mm_unpackhi_epi16(parts.at[1], zero)}});
+  return joined<Word16>(Cut<Longs, 4>{
+      {_mm_unpacklo_epi16(parts.at[0], zero), _mm_unpackhi_epi16(parts.at[0], zero),
+       _mm_unpacklo_epi16(parts.at[1], zero), _mm_unpackhi_epi16(parts.at[1], zero)}});
 #else
   return __builtin_convertvector(x, Word16);
 #endif
@@ -124,10 +123,10 @@ LOWMEM_INLINE Half16 upper_halves(Word16 x) {
   return reinterpret_cast<Half16>(_mm256_permute4x64_epi64(packed, 0b11011000));
 #elif defined(__SSE2__)
   const auto parts = cut<Longs>(x);
-  return joined<Half16>(Cut<Longs, 2>{{_mm_packs_epi32(_mm_srai_epi32(parts.at[0], 16),
-                                                         _mm_srai_epi32(parts.at[1], 16)),
-                                         _mm_packs_epi32(_mm_srai_epi32(parts.at[2], 16),
-                                                         _mm_srai_epi32(parts.at[3], 16))}});
+  return joined<Half16>(Cut<Longs, 2>{
+      {_mm_packs_epi32(_mm_srai_epi32(parts.at[0], 16), _mm_srai_epi32(parts.at[1], 16)),
+       _mm_packs_epi32(_mm_srai_epi32(parts.at[2], 16),
+                       _mm_srai_epi32(parts.at[3], 16))}});
 #else
   return __builtin_convertvector(x >> 16, Half16);
 #endif
@@ -220,10 +219,10 @@ LOWMEM_INLINE Float16 square_root(Float16 x) {
   });
 }
 
-// e^x to 2 units in the last place, for x <= 88; 0 below -87.3. NaN stays NaN.
+// e^x to 2 units in the last place, infinity above 88.8, 0 below -87.3. NaN stays NaN.
 LOWMEM_INLINE Float16 exponential(Float16 all) {
   return by_register(all, [](Floats x) LOWMEM_INLINE_LAMBDA {
-    const Floats bounded = x > 88.0f ? Floats{} + 88.0f : x;
+    const Floats bounded = x > 89.0f ? Floats{} + 89.0f : x;
     const auto tiny = bounded < -87.3f;
     // x = n log(2) + r with |r| <= log(2) / 2; adding 1.5 * 2^23 rounds to integers.
     constexpr float kShift = 12582912.0f;
@@ -269,21 +268,33 @@ LOWMEM_INLINE float sum(Float16 x) {
   return (four[0] + four[1]) + (four[2] + four[3]);
 }
 
+LOWMEM_INLINE Cut<Doubles, 2 * kParts> to_doubles(Float16 x) {
+  Cut<Doubles, 2 * kParts> doubles;
+#if defined(__SSE2__) && !defined(__AVX2__)
+  const auto parts = cut<Floats>(x);
+  for (int i = 0; i < kParts; ++i) {
+    doubles.at[2 * i] = _mm_cvtps_pd(parts.at[i]);
+    doubles.at[2 * i + 1] = _mm_cvtps_pd(_mm_movehl_ps(parts.at[i], parts.at[i]));
+  }
+#else
+  const auto parts = cut<HalfFloats>(x);
+  for (int i = 0; i < 2 * kParts; ++i)
+    doubles.at[i] = __builtin_convertvector(parts.at[i], Doubles);
+#endif
+  return doubles;
+}
+
 // A sum in double of many vectors of floats.
 struct DoubleSum {
   Doubles sums[2 * kParts] = {};
 
   LOWMEM_INLINE void add(Float16 x) {
-    const auto parts = cut<HalfFloats>(x);
-    for (int i = 0; i < 2 * kParts; ++i)
-      sums[i] += __builtin_convertvector(parts.at[i], Doubles);
+    const auto parts = to_doubles(x);
+    for (int i = 0; i < 2 * kParts; ++i) sums[i] += parts.at[i];
   }
   LOWMEM_INLINE void add_square(Float16 x) {
-    const auto parts = cut<HalfFloats>(x);
-    for (int i = 0; i < 2 * kParts; ++i) {
-      const Doubles part = __builtin_convertvector(parts.at[i], Doubles);
-      sums[i] += part * part;
-    }
+    const auto parts = to_doubles(x);
+    for (int i = 0; i < 2 * kParts; ++i) sums[i] += parts.at[i] * parts.at[i];
   }
   LOWMEM_INLINE double total() const {
     Doubles added[kParts];

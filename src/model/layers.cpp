@@ -18,7 +18,7 @@ Linear::Linear(int64_t in, int64_t out, bool with_bias, ModelOptions options)
     bias = register_parameter("bias", at::empty({out}, options.tensor()), false);
 }
 
-at::Tensor Linear::forward(const at::Tensor& x) const {
+at::Tensor Linear::forward(const ops::LinearInput& x) const {
   return ops::linear(x, weight, bias, compute_);
 }
 
@@ -27,8 +27,8 @@ RmsNorm::RmsNorm(int64_t size, double eps, ModelOptions options)
   weight = register_parameter("weight", at::empty({size}, options.tensor()), false);
 }
 
-at::Tensor RmsNorm::forward(const at::Tensor& x) const {
-  return ops::rms_norm(x, weight, eps_, compute_);
+ops::LinearInput RmsNorm::forward(const at::Tensor& x) const {
+  return ops::LinearInput::norm(x, weight, eps_, compute_);
 }
 
 Attention::Attention(const LlamaConfig& config, ModelOptions options)
@@ -46,23 +46,20 @@ Attention::Attention(const LlamaConfig& config, ModelOptions options)
   o_proj_ = linear("o_proj", query, hidden);
 }
 
-at::Tensor Attention::forward(const at::Tensor& x, const Packed& packed,
+at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
                               const Rows* rows) const {
   const auto heads = [&](const at::Tensor& flat) {
     return flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
   };
   const at::Tensor k = ops::rotary(heads(k_proj_->forward(x)), packed.cos, packed.sin);
   const at::Tensor v = heads(v_proj_->forward(x));
-  const auto query = [&](const at::Tensor& from, const at::Tensor& cos,
-                         const at::Tensor& sin) {
-    return ops::rotary(heads(q_proj_->forward(from)), cos, sin);
-  };
-  const at::Tensor mixed =
-      rows == nullptr
-          ? ops::attention(query(x, packed.cos, packed.sin), k, v, packed.spans)
-          : ops::attention(query(x.index_select(0, rows->index), rows->cos, rows->sin), k,
-                           v, rows->spans);
-  return o_proj_->forward(mixed.flatten(1));
+  if (rows == nullptr) {
+    const at::Tensor q = ops::rotary(heads(q_proj_->forward(x)), packed.cos, packed.sin);
+    return ops::attention_linear(q, k, v, packed.spans, o_proj_->weight, o_proj_->bias);
+  }
+  const at::Tensor asking = x.value.index_select(0, rows->index);
+  const at::Tensor q = ops::rotary(heads(q_proj_->forward(asking)), rows->cos, rows->sin);
+  return ops::attention_linear(q, k, v, rows->spans, o_proj_->weight, o_proj_->bias);
 }
 
 Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {
@@ -76,7 +73,7 @@ Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {
   down_proj_ = linear("down_proj", inner, hidden);
 }
 
-at::Tensor Mlp::forward(const at::Tensor& x, ops::Output output) const {
+at::Tensor Mlp::forward(const ops::LinearInput& x, ops::Output output) const {
   return ops::swiglu_linear(gate_proj_->forward(x), up_proj_->forward(x),
                             down_proj_->weight, down_proj_->bias, output);
 }

@@ -5,8 +5,10 @@
 
 #include <cmath>
 
+#include "linear_gradients.h"
 #include "lowmem/kernels/attention.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/ops/linear.h"
 
 namespace lowmem::ops {
 namespace {
@@ -137,50 +139,107 @@ void for_key_heads(const std::vector<Piece>& pieces, int64_t kv_heads, F&& f) {
   });
 }
 
+at::Tensor heads_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const Spans& spans) {
+  at::Tensor out = at::empty_like(q);
+  for_key_heads(pieces_of(q, k, v, spans), k.size(1),
+                [&](const Piece& piece, int64_t head, float* workspace) {
+                  kernels::attention(piece.args, rows_from(out, piece.first_query),
+                                     workspace, head, head + 1);
+                });
+  return out;
+}
+
+// The gradients by q, k and v.
+variable_list head_gradients(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v, const Spans& spans,
+                             const at::Tensor& out_gradient) {
+  at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+  for_key_heads(pieces_of(q, k, v, spans), k.size(1),
+                [&](const Piece& piece, int64_t head, float* workspace) {
+                  kernels::attention_backward(
+                      piece.args, rows_from(out_gradient, piece.first_query),
+                      rows_from(dq, piece.first_query), rows_from(dk, piece.first_key),
+                      rows_from(dv, piece.first_key), workspace, head, head + 1);
+                });
+  return {dq, dk, dv};
+}
+
+// Spans in an autograd context: lengths as numbers, masks as tensors after q, k, v and the
+// weight.
+constexpr size_t kFirstMask = 4;
+
+void save(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+          const at::Tensor& v, const at::Tensor& weight, const Spans& spans) {
+  variable_list kept = {q, k, v, weight};
+  std::vector<int64_t> queries, keys;
+  for (const Span& span : spans) {
+    queries.push_back(span.queries);
+    keys.push_back(span.keys);
+    kept.push_back(span.mask);
+  }
+  context->save_for_backward(std::move(kept));
+  context->saved_data["queries"] = std::move(queries);
+  context->saved_data["keys"] = std::move(keys);
+}
+
+Spans saved_spans(AutogradContext* context, const variable_list& saved) {
+  const auto queries = context->saved_data["queries"].toIntVector();
+  const auto keys = context->saved_data["keys"].toIntVector();
+  Spans spans;
+  for (size_t i = 0; i < keys.size(); ++i)
+    spans.push_back({queries[i], keys[i], saved[kFirstMask + i]});
+  return spans;
+}
+
 class Attention final : public torch::autograd::Function<Attention> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans) {
-    variable_list kept = {q, k, v};
-    std::vector<int64_t> queries, keys;
-    for (const Span& span : spans) {
-      queries.push_back(span.queries);
-      keys.push_back(span.keys);
-      kept.push_back(span.mask);
-    }
-    context->save_for_backward(std::move(kept));
-    context->saved_data["queries"] = std::move(queries);
-    context->saved_data["keys"] = std::move(keys);
-
-    at::Tensor out = at::empty_like(q);
-    for_key_heads(pieces_of(q, k, v, spans), k.size(1),
-                  [&](const Piece& piece, int64_t head, float* workspace) {
-                    kernels::attention(piece.args, rows_from(out, piece.first_query),
-                                       workspace, head, head + 1);
-                  });
-    return out;
+    save(context, q, k, v, {}, spans);
+    return heads_of(q, k, v, spans);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const auto queries = context->saved_data["queries"].toIntVector();
-    const auto keys = context->saved_data["keys"].toIntVector();
-    Spans spans;
-    for (size_t i = 0; i < keys.size(); ++i)
-      spans.push_back({queries[i], keys[i], saved[3 + i]});
+    variable_list found =
+        head_gradients(saved[0], saved[1], saved[2], saved_spans(context, saved),
+                       gradients[0].contiguous());
+    found.emplace_back();
+    return found;
+  }
+};
 
-    const at::Tensor out_gradient = gradients[0].contiguous();
-    at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
-    for_key_heads(pieces_of(q, k, v, spans), k.size(1),
-                  [&](const Piece& piece, int64_t head, float* workspace) {
-                    kernels::attention_backward(
-                        piece.args, rows_from(out_gradient, piece.first_query),
-                        rows_from(dq, piece.first_query), rows_from(dk, piece.first_key),
-                        rows_from(dv, piece.first_key), workspace, head, head + 1);
-                  });
-    return {dq, dk, dv, {}};
+class AttentionLinear final : public torch::autograd::Function<AttentionLinear> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, const Spans& spans) {
+    save(context, q, k, v, weight, spans);
+    if (bias) context->saved_data["bias type"] = bias->scalar_type();
+    return linear_value(heads_of(q, k, v, spans).flatten(1), weight,
+                        bias.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &weight = saved[3];
+    const Spans spans = saved_spans(context, saved);
+    const at::Tensor dy = gradients[0].contiguous();
+    at::Tensor dweight, dbias;
+    const at::Tensor heads_gradient = at::mm(dy, weight.to(q.scalar_type()));
+    if (context->needs_input_grad(3))
+      dweight = weight_gradient(dy, heads_of(q, k, v, spans).flatten(1),
+                                weight.scalar_type());
+    auto& data = context->saved_data;
+    if (data.count("bias type") > 0 && context->needs_input_grad(4))
+      dbias = bias_gradient(dy, data["bias type"].toScalarType());
+    variable_list found =
+        head_gradients(q, k, v, spans, heads_gradient.view(q.sizes()));
+    found.insert(found.end(), {dweight, dbias, at::Tensor()});
+    return found;
   }
 };
 
@@ -189,16 +248,31 @@ bool short_enough(const Spans& spans) {
                      [](const Span& span) { return span.keys <= kMostKeys; });
 }
 
+// Without fused kernels, the plain formula is asked for: memory.attention = math.
+bool by_kernel(const at::Tensor& q, const Spans& spans) {
+  const bool known = q.is_cpu() && (q.scalar_type() == at::kFloat ||
+                                    q.scalar_type() == at::kBFloat16);
+  return known && short_enough(spans) && at::globalContext().userEnabledFlashSDP();
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans) {
-  const bool known = q.is_cpu() && (q.scalar_type() == at::kFloat ||
-                                    q.scalar_type() == at::kBFloat16);
-  // Without fused kernels, the plain formula is asked for: memory.attention = math.
-  if (known && short_enough(spans) && at::globalContext().userEnabledFlashSDP())
-    return Attention::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans);
-  return library_attention(q, k, v, spans);
+  return by_kernel(q, spans)
+             ? Attention::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans)
+             : library_attention(q, k, v, spans);
+}
+
+at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const Spans& spans, const at::Tensor& weight,
+                            const at::Tensor& bias) {
+  if (!by_kernel(q, spans))
+    return linear(library_attention(q, k, v, spans).flatten(1), weight, bias,
+                  q.scalar_type());
+  return AttentionLinear::apply(
+      q.contiguous(), k.contiguous(), v.contiguous(), weight,
+      bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, spans);
 }
 
 }  // namespace lowmem::ops

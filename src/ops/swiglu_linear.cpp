@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "linear_gradients.h"
 #include "lowmem/kernels/swiglu.h"
 #include "lowmem/ops/elements.h"
 
@@ -12,7 +13,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kSlices = 4;
+constexpr int64_t kSlices = 8;
 
 // Columns [first, first + columns) of both, for every row.
 kernels::SwigluArgs args_of(at::Tensor& gate, at::Tensor& up, int64_t first,
@@ -29,11 +30,6 @@ void multiply(at::Tensor& gate, at::Tensor& up, at::Tensor& out) {
   });
 }
 
-at::Tensor product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-  const auto type = x.scalar_type();
-  return at::linear(x, weight.to(type), bias.defined() ? bias.to(type) : bias);
-}
-
 class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
  public:
   static at::Tensor forward(AutogradContext* context, at::Tensor gate, at::Tensor up,
@@ -44,7 +40,7 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
     if (!value) return at::empty({gate.size(0), weight.size(0)}, gate.options());
     at::Tensor y = at::empty_like(gate);
     multiply(gate, up, y);
-    return product(y, weight, bias.value_or(at::Tensor()));
+    return linear_value(y, weight, bias.value_or(at::Tensor()));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -74,10 +70,9 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
       }
     }
     if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
-    const auto bias_type = context->saved_data.find("bias type");
-    if (bias_type != context->saved_data.end() && context->needs_input_grad(3))
-      dbias = out_gradient.sum(0, /*keepdim=*/false, at::kFloat)
-                  .to(bias_type->second.toScalarType());
+    auto& data = context->saved_data;
+    if (data.count("bias type") > 0 && context->needs_input_grad(3))
+      dbias = bias_gradient(out_gradient, data["bias type"].toScalarType());
     return {gate, up, dweight, dbias, {}};
   }
 };
@@ -93,7 +88,7 @@ at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const at::Tensor& weigh
         output == Output::kValue);
   multiply(gate, up, gate);
   up.reset();
-  return product(gate, weight, bias);
+  return linear_value(gate, weight, bias);
 }
 
 }  // namespace lowmem::ops

@@ -13,7 +13,7 @@ namespace {
 
 // Rows are cut into at most this many blocks, each with column sums of its own, so that
 // the result is the same for any number of threads.
-constexpr int64_t kBlocks = 16;
+constexpr int64_t kBlocks = 8;
 
 double sum(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);

@@ -11,6 +11,7 @@
 
 #include "lowmem/model/llama_config.h"
 #include "lowmem/model/packed.h"
+#include "lowmem/ops/linear.h"
 #include "lowmem/ops/swiglu_linear.h"
 
 namespace lowmem::model {
@@ -30,7 +31,7 @@ class Linear : public torch::nn::Module {
  public:
   Linear(int64_t in, int64_t out, bool with_bias, ModelOptions options);
   // [N, in] -> [N, out], in the compute type.
-  at::Tensor forward(const at::Tensor& x) const;
+  at::Tensor forward(const ops::LinearInput& x) const;
 
   at::Tensor weight;  // [out, in]
   at::Tensor bias;    // [out] or undefined
@@ -42,8 +43,8 @@ class Linear : public torch::nn::Module {
 class RmsNorm : public torch::nn::Module {
  public:
   RmsNorm(int64_t size, double eps, ModelOptions options);
-  // [N, size] -> [N, size], in the compute type.
-  at::Tensor forward(const at::Tensor& x) const;
+  // [N, size] -> [N, size], in the compute type, as what a linear layer takes.
+  ops::LinearInput forward(const at::Tensor& x) const;
 
   at::Tensor weight;  // [size]
 
@@ -56,7 +57,8 @@ class Attention : public torch::nn::Module {
  public:
   Attention(const LlamaConfig& config, ModelOptions options);
   // [N, D] -> [N, D]; with `rows`, [M, D]: only these tokens ask, all are asked.
-  at::Tensor forward(const at::Tensor& x, const Packed& packed, const Rows* rows) const;
+  at::Tensor forward(const ops::LinearInput& x, const Packed& packed,
+                     const Rows* rows) const;
 
  private:
   int64_t head_dim_;
@@ -66,7 +68,7 @@ class Attention : public torch::nn::Module {
 class Mlp : public torch::nn::Module {
  public:
   Mlp(const LlamaConfig& config, ModelOptions options);
-  at::Tensor forward(const at::Tensor& x, ops::Output output) const;
+  at::Tensor forward(const ops::LinearInput& x, ops::Output output) const;
 
  private:
   std::shared_ptr<Linear> gate_proj_, up_proj_, down_proj_;

@@ -36,7 +36,7 @@ class Llama : public torch::nn::Module {
   at::Tensor embed(const at::Tensor& ids) const;
 
   // Final norm of any rows: [M, D] -> [M, D], in the compute type.
-  at::Tensor norm(const at::Tensor& hidden) const { return norm_->forward(hidden); }
+  at::Tensor norm(const at::Tensor& hidden) const { return norm_->forward(hidden).value; }
 
   const at::Tensor& norm_weight() const { return norm_->weight; }
 

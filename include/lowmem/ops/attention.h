@@ -27,4 +27,10 @@ using Spans = std::vector<Span>;
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans);
 
+// linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. The heads'
+// outputs are made again for the backward pass instead of kept.
+at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const Spans& spans, const at::Tensor& weight,
+                            const at::Tensor& bias);
+
 }  // namespace lowmem::ops

@@ -4,14 +4,27 @@
 
 namespace lowmem::ops {
 
+// What a linear layer multiplies. Its backward pass needs the values once more: where they
+// are a norm's, they are made again from the norm's own input instead of kept.
+struct LinearInput {
+  LinearInput(at::Tensor x) : value(std::move(x)) {}  // NOLINT: a tensor is an input
+  // rms_norm(hidden, weight, eps) in `dtype`.
+  static LinearInput norm(const at::Tensor& hidden, const at::Tensor& weight, double eps,
+                          at::ScalarType dtype);
+
+  at::Tensor value;                    // [N, in]
+  at::Tensor norm_input, norm_weight;  // undefined where the value is no norm's
+  double norm_eps = 0;
+};
+
 // x @ weight.T + bias, computed in `compute_dtype`: operands of another type are cast
 // first, which makes fp32 weights with bf16 arithmetic what autocast calls mixed
 // precision.
 //
 //   x [N, in]   weight [out, in]   bias [out] or undefined   ->   [N, out] compute_dtype
 //
-// A cast weight lives until its backward pass; equal types cost nothing.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+// A cast weight lives for one product only; equal types cost nothing.
+at::Tensor linear(const LinearInput& x, const at::Tensor& weight, const at::Tensor& bias,
                   at::ScalarType compute_dtype);
 
 }  // namespace lowmem::ops

@@ -20,7 +20,7 @@ enum class Output {
 // nobody else's; without a graph they are overwritten as well. With Output::kGraph the
 // product is not computed.
 //
-// Extra memory of the backward pass: the weight's gradient and 1/4 of gate.
+// Extra memory of the backward pass: the weight's gradient and 1/8 of gate.
 // Shazeer 2020, "GLU Variants Improve Transformer".
 at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const at::Tensor& weight,
                          const at::Tensor& bias, Output output);
