@@ -1,7 +1,7 @@
 #include <cstdio>
 
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/config/validate.h"
+#include "lowmem/engine/memory_meter.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
 #include "options.h"

@@ -137,11 +137,12 @@ void check_clipping(const RunConfig& config) {
   if (config.optimizer.clip_norm > 0 &&
       config.optimizer.clip_mode == ClipMode::kOnePass &&
       config.memory.gradients == GradientsMode::kUpdate)
-    throw Error(assigned("optimizer.clip_norm", config.optimizer.clip_norm),
-                "needs every gradient before the first update, but memory.gradients = "
-                "update frees each as it arrives",
-                "Set optimizer.clip_mode = two_pass, which takes the norm in a backward pass "
-                "of its own, or memory.gradients = accumulate");
+    throw Error(
+        assigned("optimizer.clip_norm", config.optimizer.clip_norm),
+        "needs every gradient before the first update, but memory.gradients = "
+        "update frees each as it arrives",
+        "Set optimizer.clip_mode = two_pass, which takes the norm in a backward pass "
+        "of its own, or memory.gradients = accumulate");
 }
 
 void check_eval(const EvalConfig& eval) {

@@ -44,7 +44,8 @@ void* Arena::allocate(size_t bytes) {
 
 void Arena::free(void* block) {
   const std::scoped_lock lock(mutex_);
-  const auto live = live_.find(static_cast<size_t>(static_cast<std::byte*>(block) - base_));
+  const auto live =
+      live_.find(static_cast<size_t>(static_cast<std::byte*>(block) - base_));
   assert(live != live_.end());
   size_t offset = live->first, size = live->second;
   live_bytes_ -= size;

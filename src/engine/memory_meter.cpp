@@ -48,7 +48,8 @@ constexpr size_t kHeader = 64;
 constexpr size_t kArenaBlock = 64 * 1024;
 
 Arena& arena() {
-  // As many addresses as the machine has memory, twice over: some are lost between blocks.
+  // As many addresses as the machine has memory, twice over: some are lost between
+  // blocks.
   static auto* instance = new Arena(2 * static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) *
                                     static_cast<size_t>(sysconf(_SC_PAGESIZE)));
   return *instance;  // never destroyed: tensors may outlive every other static object
@@ -134,9 +135,9 @@ namespace memory_meter {
 void install() {
   static CountingAllocator allocator;
   static const bool once = [] {
-    // oneDNN keeps what it compiles for each shape of a product, by default 1,024 of them,
-    // some hundred KiB each: over steps of ever new lengths more than all activations. A
-    // step meets about fifty.
+    // oneDNN keeps what it compiles for each shape of a product, by default 1,024 of
+    // them, some hundred KiB each: over steps of ever new lengths more than all
+    // activations. A step meets about fifty.
     setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "96", /*overwrite=*/0);
     c10::SetCPUAllocator(&allocator, /*priority=*/1);
     return true;

@@ -143,17 +143,16 @@ void Step::backward(Walk& walk) {
   for (size_t block = model_.blocks().size(); block-- > lowest_trained_;) {
     weights_.acquire(block);
     for (size_t i = 0; i < walk.batches.size(); ++i)
-      walk.hidden[i] =
-          activations_.backward(call(walk, block, i), std::exchange(walk.hidden[i], {}),
-                                walk.saved[i][block]);
+      walk.hidden[i] = activations_.backward(
+          call(walk, block, i), std::exchange(walk.hidden[i], {}), walk.saved[i][block]);
     weights_.release(block);
   }
   if (embedding_slot_ != nullptr)
     for (at::Tensor& gradient : walk.hidden) embedded_gradients_.push_back(gradient);
 }
 
-// The gradient of the whole batch by the head, [V, D], made in one go: nothing of its size
-// has to be added up.
+// The gradient of the whole batch by the head, [V, D], made in one go: nothing of its
+// size has to be added up.
 at::Tensor Step::take_head_gradient() {
   std::vector<at::Tensor> hidden, labels, log_sum_exp;
   for (HeadRows& rows : head_rows_) {
@@ -173,9 +172,9 @@ void Step::finish_head() {
   gradients_.receive_whole(*head_slot_, take_head_gradient());
 }
 
-// The table's gradient comes last, after all micro-batches, and with it a tied head's: one
-// tensor for both. Each token's rows are summed in fp32 first: in bf16 a frequent token's
-// sum would stand still.
+// The table's gradient comes last, after all micro-batches, and with it a tied head's:
+// one tensor for both. Each token's rows are summed in fp32 first: in bf16 a frequent
+// token's sum would stand still.
 void Step::finish_embedding(std::span<const MicroBatch> batch) {
   if (embedding_slot_ == nullptr) return;
   const PhaseScope phase(Phase::kBackward);

@@ -33,8 +33,7 @@ RowScore judge(int64_t index, int label, const double* log_likelihoods,
 }  // namespace
 
 HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tokenizer,
-                     bool bos, int64_t batch_size, int64_t max_length,
-                     bool share_query)
+                     bool bos, int64_t batch_size, int64_t max_length, bool share_query)
     : batch_size_(static_cast<size_t>(batch_size)) {
   for (const HellaSwagRow& source : rows) {
     const EvalItem item = eval_item(source);

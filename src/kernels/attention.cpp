@@ -32,7 +32,8 @@ void write_head(const float* from, int64_t rows, int64_t heads, int64_t head,
 }
 
 void clear(float* numbers, int64_t count) {
-  for_lanes(0, count, [&](int64_t i, auto lanes) { store(numbers + i, Float16{}, lanes); });
+  for_lanes(0, count,
+            [&](int64_t i, auto lanes) { store(numbers + i, Float16{}, lanes); });
 }
 
 // [rows, width] -> [head_dim, padded(rows)], filled up with zeros.

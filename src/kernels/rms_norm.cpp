@@ -63,8 +63,7 @@ void backward(const RmsNormArgs& a, const X* x, const W* weight, const Y* dy, X*
 void rms_norm(const RmsNormArgs& args, Array y, int64_t begin, int64_t end) {
   with_type(args.x, [&](const auto* x) {
     with_type(args.weight, [&](const auto* weight) {
-      with_mutable_type(y,
-                        [&](auto* out) { forward(args, x, weight, out, begin, end); });
+      with_mutable_type(y, [&](auto* out) { forward(args, x, weight, out, begin, end); });
     });
   });
 }

@@ -22,7 +22,8 @@ LOWMEM_INLINE void for_pieces(int64_t begin, int64_t end, F&& f) {
 template <class T, Rounding kRounding>
 class WeightWriter {
  public:
-  explicit WeightWriter(const Weights& weights) : weights_(weights), noise_(weights.noise) {}
+  explicit WeightWriter(const Weights& weights)
+      : weights_(weights), noise_(weights.noise) {}
 
   LOWMEM_INLINE void begin_piece(int64_t begin, int64_t end) {
     if constexpr (kRounding == Rounding::kStochastic) noise_.fill(begin, end - begin);

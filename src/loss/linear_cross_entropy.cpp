@@ -102,11 +102,11 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
   loss.log_sum_exp = softmax.log_sum_exp();
   loss.sum = (loss.log_sum_exp - softmax.label_logit).sum(at::kDouble).item<double>();
   if (hidden_gradient)
-    loss.hidden_gradient = mean.div_(softmax.sum.unsqueeze(1))
-                               .sub_(request.weight.index_select(0, request.labels)
-                                         .to(hidden.scalar_type()))
-                               .mul_(request.scale)
-                               .to(hidden.scalar_type());
+    loss.hidden_gradient =
+        mean.div_(softmax.sum.unsqueeze(1))
+            .sub_(request.weight.index_select(0, request.labels).to(hidden.scalar_type()))
+            .mul_(request.scale)
+            .to(hidden.scalar_type());
   return loss;
 }
 
@@ -119,12 +119,12 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
   for_slices(request, options, [&](Slice& slice) {
     slice.weight.reset();  // its cast makes room for the gradient's
     const kernels::LogitSlice logits = kernel_slice(slice, request.labels);
-    ops::parallel(
-        hidden.size(0), ops::rows_of_grain(logits.columns),
-        [&](int64_t begin, int64_t end) {
-          kernels::cross_entropy_gradient(logits, log_sum_exp.const_data_ptr<float>(),
-                                          request.scale, begin, end);
-        });
+    ops::parallel(hidden.size(0), ops::rows_of_grain(logits.columns),
+                  [&](int64_t begin, int64_t end) {
+                    kernels::cross_entropy_gradient(logits,
+                                                    log_sum_exp.const_data_ptr<float>(),
+                                                    request.scale, begin, end);
+                  });
     at::Tensor part = gradient.slice(0, slice.begin, slice.end);
     if (part.scalar_type() == hidden.scalar_type())
       at::mm_out(part, slice.logits.t(), hidden);

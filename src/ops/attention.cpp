@@ -56,8 +56,8 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return mixed.transpose(1, 2).reshape(q.sizes());
 }
 
-at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const Spans& spans) {
+at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
+                             const at::Tensor& v, const Spans& spans) {
   const std::vector<Run> runs = runs_of(spans);
   std::vector<int64_t> queries, keys;
   for (const Run& run : runs) {
@@ -73,7 +73,8 @@ at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k, const at:
   for (size_t i = 0; i < runs.size(); ++i)
     if (runs[i].queries > 0)
       out.push_back(attend(q_runs[i], k_runs[i], v_runs[i], runs[i]));
-  // No query at all: an empty result that still hangs on its inputs, whose gradients are 0.
+  // No query at all: an empty result that still hangs on its inputs, whose gradients are
+  // 0.
   if (out.empty()) return q + (k.slice(0, 0, 0).sum() + v.slice(0, 0, 0).sum());
   return out.size() == 1 ? out[0] : at::cat(out, 0);
 }
@@ -109,7 +110,8 @@ std::vector<Piece> pieces_of(const at::Tensor& q, const at::Tensor& k,
   std::vector<Piece> pieces;
   int64_t query = 0, key = 0;
   for (const Span& span : spans) {
-    kernels::AttentionArgs args{rows_from(q, query), rows_from(k, key), rows_from(v, key)};
+    kernels::AttentionArgs args{rows_from(q, query), rows_from(k, key),
+                                rows_from(v, key)};
     args.queries = span.queries;
     args.keys = span.keys;
     args.heads = q.size(1);
@@ -165,8 +167,8 @@ variable_list head_gradients(const at::Tensor& q, const at::Tensor& k,
   return {dq, dk, dv};
 }
 
-// Spans in an autograd context: lengths as numbers, masks as tensors after q, k, v and the
-// weight.
+// Spans in an autograd context: lengths as numbers, masks as tensors after q, k, v and
+// the weight.
 constexpr size_t kFirstMask = 4;
 
 void save(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
@@ -231,13 +233,12 @@ class AttentionLinear final : public torch::autograd::Function<AttentionLinear> 
     at::Tensor dweight, dbias;
     const at::Tensor heads_gradient = at::mm(dy, weight.to(q.scalar_type()));
     if (context->needs_input_grad(3))
-      dweight = weight_gradient(dy, heads_of(q, k, v, spans).flatten(1),
-                                weight.scalar_type());
+      dweight =
+          weight_gradient(dy, heads_of(q, k, v, spans).flatten(1), weight.scalar_type());
     auto& data = context->saved_data;
     if (data.count("bias type") > 0 && context->needs_input_grad(4))
       dbias = bias_gradient(dy, data["bias type"].toScalarType());
-    variable_list found =
-        head_gradients(q, k, v, spans, heads_gradient.view(q.sizes()));
+    variable_list found = head_gradients(q, k, v, spans, heads_gradient.view(q.sizes()));
     found.insert(found.end(), {dweight, dbias, at::Tensor()});
     return found;
   }
@@ -250,8 +251,8 @@ bool short_enough(const Spans& spans) {
 
 // Without fused kernels, the plain formula is asked for: memory.attention = math.
 bool by_kernel(const at::Tensor& q, const Spans& spans) {
-  const bool known = q.is_cpu() && (q.scalar_type() == at::kFloat ||
-                                    q.scalar_type() == at::kBFloat16);
+  const bool known =
+      q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16);
   return known && short_enough(spans) && at::globalContext().userEnabledFlashSDP();
 }
 

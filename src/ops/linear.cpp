@@ -38,9 +38,8 @@ class Linear final : public torch::autograd::Function<Linear> {
     // The weight's first: a remade input is gone again before the input's gradient comes.
     if (context->needs_input_grad(1)) {
       const at::Tensor x =
-          saved[2].defined()
-              ? rms_norm(saved[0], saved[2], data["eps"].toDouble(), type)
-              : saved[0];
+          saved[2].defined() ? rms_norm(saved[0], saved[2], data["eps"].toDouble(), type)
+                             : saved[0];
       dweight = weight_gradient(dy, x, weight.scalar_type());
     }
     if (context->needs_input_grad(0)) dx = at::mm(dy, weight.to(type));
@@ -65,9 +64,8 @@ at::Tensor linear(const LinearInput& x, const at::Tensor& weight, const at::Tens
                   at::ScalarType compute_dtype) {
   const at::Tensor value = x.value.to(compute_dtype);
   if (!at::GradMode::is_enabled()) return linear_value(value, weight, bias);
-  return Linear::apply(value, weight,
-                       bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt,
-                       x);
+  return Linear::apply(
+      value, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, x);
 }
 
 at::Tensor linear_value(const at::Tensor& x, const at::Tensor& weight,
@@ -83,8 +81,8 @@ at::Tensor weight_gradient(const at::Tensor& out_gradient, const at::Tensor& x,
 
 at::Tensor bias_gradient(const at::Tensor& out_gradient, at::ScalarType type) {
   const bool half = out_gradient.scalar_type() == at::kBFloat16;
-  return out_gradient.sum(0, /*keepdim=*/false,
-                          half ? at::kFloat : out_gradient.scalar_type())
+  return out_gradient
+      .sum(0, /*keepdim=*/false, half ? at::kFloat : out_gradient.scalar_type())
       .to(type);
 }
 

@@ -25,9 +25,8 @@ at::Tensor forward_rows(const at::Tensor& x, const at::Tensor& weight, double ep
   at::Tensor y = at::empty(x.sizes(), x.options().dtype(type));
   const kernels::Array out = array_of(y);
   const kernels::RmsNormArgs args = args_of(x, weight, eps);
-  parallel(x.size(0), rows_of_grain(x.size(1)), [&](int64_t begin, int64_t end) {
-    kernels::rms_norm(args, out, begin, end);
-  });
+  parallel(x.size(0), rows_of_grain(x.size(1)),
+           [&](int64_t begin, int64_t end) { kernels::rms_norm(args, out, begin, end); });
   return y;
 }
 

@@ -37,9 +37,8 @@ class Rotary final : public torch::autograd::Function<Rotary> {
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    return {turned(gradients[0].contiguous(), saved[0], saved[1], /*inverse=*/true),
-            {},
-            {}};
+    return {
+        turned(gradients[0].contiguous(), saved[0], saved[1], /*inverse=*/true), {}, {}};
   }
 };
 

@@ -69,9 +69,9 @@ class Adafactor final : public Optimizer {
 
     const Statistics statistics(args);
     // Measured scaled, reported unscaled.
-    UpdateResult result{statistics.squared_gradient() /
-                            (static_cast<double>(args.scale) * args.scale),
-                        {}};
+    UpdateResult result{
+        statistics.squared_gradient() / (static_cast<double>(args.scale) * args.scale),
+        {}};
     if (!result.finite()) return result;
     move_averages(slot, args, matrix, statistics);
     const double weight_norm = std::sqrt(statistics.squared_weights());
@@ -106,9 +106,9 @@ class Adafactor final : public Optimizer {
     if (!matrix) return;
     float* row = ops::floats_of(state(slot, "row", {args.rows}));
     for (size_t i = 0; i < statistics.rows.size(); ++i)
-      row[i] = static_cast<float>((1 - rate) * row[i] +
-                                  rate * statistics.rows[i] /
-                                      static_cast<double>(args.columns));
+      row[i] =
+          static_cast<float>((1 - rate) * row[i] + rate * statistics.rows[i] /
+                                                       static_cast<double>(args.columns));
   }
 
   // sqrt(R / mean(R)) of each row.

@@ -53,8 +53,8 @@ kernels::Weights Optimizer::weights_of(ParamSlot& slot, const StepInfo& step) co
   weights.noise = {seed_, static_cast<uint32_t>(step.step), slot.index};
   weights.report = step.report_rounding;
   if (weights.dtype == DType::kBF16 && config_.rounding == RoundingMode::kKahan)
-    weights.compensation = ops::halves_of(
-        state(slot, "compensation", slot.param.sizes(), at::kBFloat16));
+    weights.compensation =
+        ops::halves_of(state(slot, "compensation", slot.param.sizes(), at::kBFloat16));
   return weights;
 }
 

@@ -28,8 +28,7 @@ c10::Device device_of(const MemoryConfig& memory) {
 void check_vocabulary(const std::string& path, int64_t vocabulary, int64_t rows) {
   if (vocabulary > rows)
     throw Error(path,
-                "has a tokenizer with ids up to " +
-                    std::to_string(vocabulary - 1) +
+                "has a tokenizer with ids up to " + std::to_string(vocabulary - 1) +
                     ", but config.json's vocab_size is " + std::to_string(rows),
                 "Check that the tokenizer and the weights belong together");
 }
@@ -154,8 +153,7 @@ eval::HellaSwagResult Session::evaluate() const {
 
 int64_t Session::evaluation_tokens() const {
   const model::LlamaConfig& shape = model_->config();
-  const auto element =
-      static_cast<int64_t>(at::elementSize(model_->options().stream()));
+  const auto element = static_cast<int64_t>(at::elementSize(model_->options().stream()));
   // Training holds a gradient, or all, beside a batch's activations.
   int64_t largest = 0, all = 0;
   for (const optim::ParamSlot& slot : parameters_.slots()) {
@@ -166,13 +164,12 @@ int64_t Session::evaluation_tokens() const {
   const int64_t gradients =
       config_.memory.gradients == GradientsMode::kUpdate ? largest : all;
   // Evaluation holds gate and up, and a few tensors of the hidden size.
-  const int64_t a_token =
-      element * (2 * shape.intermediate_size + 8 * shape.hidden_size);
+  const int64_t a_token = element * (2 * shape.intermediate_size + 8 * shape.hidden_size);
   int64_t tokens = 0;
   for (const Example& example : texts_.examples)
     tokens += static_cast<int64_t>(example.ids.size());
-  const int64_t a_batch = config_.train.batch_size * tokens /
-                          static_cast<int64_t>(texts_.examples.size());
+  const int64_t a_batch =
+      config_.train.batch_size * tokens / static_cast<int64_t>(texts_.examples.size());
   return std::max(a_batch, gradients / a_token);
 }
 

@@ -75,11 +75,11 @@ class Trainer {
   void answer_nonfinite(const engine::StepResult& result) {
     const auto& parameters = result.gradients.nonfinite;
     if (result.finite_loss() && parameters.empty()) return;
-    std::string what = "has a loss that is not finite";
+    std::string what = "the loss is not finite";
     if (result.finite_loss()) {
-      what = "has a gradient that is not finite: " + parameters.front();
+      what = "the gradient of " + parameters.front() + " is not finite";
       if (parameters.size() > 1)
-        what += " and " + std::to_string(parameters.size() - 1) + " more";
+        what += ", nor those of " + std::to_string(parameters.size() - 1) + " more";
     }
     const std::string step = "step " + std::to_string(step_ + 1);
     if (session_.config().train.on_nonfinite == NonfiniteMode::kStop)
@@ -87,7 +87,7 @@ class Trainer {
                   "Use a smaller optimizer.lr, a warm-up or optimizer.clip_norm, or set "
                   "train.on_nonfinite = skip; no model was written");
     ++results_.nonfinite_steps;
-    log::warn(step + " " + what + "; skipped");
+    log::warn(step + ": " + what + "; skipped");
   }
 
   eval::Accuracy evaluate() {

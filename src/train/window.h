@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "lowmem/engine/step.h"
@@ -28,8 +29,11 @@ class Window {
     last_steps_ = window.steps_;
     const double steps = static_cast<double>(std::max<int64_t>(1, window.steps_));
     metrics::StepRecord record;
-    record.loss =
-        window.loss_sum_ / static_cast<double>(std::max<int64_t>(1, window.labelled_));
+    // No step at all where every one was skipped: then there is no loss to speak of.
+    record.loss = window.steps_ == 0
+                      ? std::numeric_limits<double>::quiet_NaN()
+                      : window.loss_sum_ /
+                            static_cast<double>(std::max<int64_t>(1, window.labelled_));
     record.examples = window.examples_;
     record.tokens = window.tokens_;
     record.labelled_tokens = window.labelled_;

@@ -30,7 +30,7 @@ TEST_F(Train, WritesTheRunFolderThatTheManualPromises) {
   const json results = read_json(folder / "results.json");
   for (const char* key : {"status", "steps", "accuracy", "final_loss", "peak_bytes",
                           "peak_rss_bytes", "device_used_bytes", "examples_per_second",
-                          "tokens_per_second", "seconds", "versions"})
+                          "tokens_per_second", "seconds", "versions", "nonfinite_steps"})
     EXPECT_TRUE(results.contains(key)) << key;
   EXPECT_EQ(results["status"], "finished");
   EXPECT_EQ(results["steps"], 8);
@@ -62,6 +62,69 @@ TEST_F(Train, WritesTheRunFolderThatTheManualPromises) {
   for (const char* name :
        {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"})
     EXPECT_TRUE(fs::exists(folder / "model" / name)) << name;
+}
+
+// For the low-memory recipe as for the baseline, whose settings are `quick`'s.
+TEST_F(Train, EvaluationAndSavingStayBelowTheTrainingPeak) {
+  const std::string low =
+      "model.dtype=bf16 model.compute_dtype=bf16 optimizer.name=adafactor "
+      "memory.activations=recompute memory.gradients=update ";
+  const std::string baseline =
+      "memory.activations=keep memory.gradients=accumulate "
+      "memory.linear_cross_entropy=false ";
+  for (const std::string& settings : {low, baseline}) {
+    const Outcome run =
+        run_program(quick("peaks") + "run.overwrite=true train.batch_size=16 " +
+                    settings + "eval.data=" + at("val.jsonl"));
+    ASSERT_EQ(run.status, 0) << run.output;
+    const json peaks = results("peaks")["peak_bytes"];
+    int64_t training = 0;
+    for (const char* phase : {"forward", "backward", "update"})
+      training = std::max(training, peaks[phase].get<int64_t>());
+    EXPECT_LT(peaks["evaluate"].get<int64_t>(), training) << settings;
+    EXPECT_LT(peaks["save"].get<int64_t>(), training) << settings;
+    EXPECT_EQ(peaks["total"].get<int64_t>(), training) << settings;
+  }
+}
+
+TEST_F(Train, MetricsSayWhatRoundingToNearestWouldHaveLost) {
+  const std::string bf16 =
+      "model.dtype=bf16 model.compute_dtype=bf16 "
+      "optimizer.name=adafactor ";
+  const auto lost = [&](const std::string& settings) {
+    EXPECT_EQ(run_program(quick("rounded") + "run.overwrite=true " + settings).status, 0);
+    return lines_of(folder_of("rounded") / "metrics.jsonl").front();
+  };
+  // Steps of 1% move nearly every weight by more than half a unit; of 0.01%, hardly any.
+  EXPECT_LT(lost(bf16 + "optimizer.lr=0.05")["rounding_lost"].get<double>(), 0.3);
+  EXPECT_GT(lost(bf16 + "optimizer.lr=0.0001")["rounding_lost"].get<double>(), 0.7);
+  EXPECT_FALSE(
+      lost("model.dtype=fp32 model.compute_dtype=fp32").contains("rounding_lost"));
+}
+
+TEST_F(Train, ALossThatIsNotFiniteStopsTheRunOrIsSkippedAndCounted) {
+  const std::string wild = "optimizer.name=sgd optimizer.lr=1e30 train.max_steps=4 ";
+  const Outcome stopped = run_program(quick("wild") + wild);
+  EXPECT_EQ(stopped.status, 1);
+  EXPECT_THAT(stopped.output, HasSubstr("error: step 2: the loss is not finite"));
+  EXPECT_THAT(stopped.output, HasSubstr("train.on_nonfinite = skip"));
+  EXPECT_FALSE(fs::exists(folder_of("wild") / "results.json"));
+  const Outcome skipped =
+      run_program(quick("wild") + wild + "train.on_nonfinite=skip run.overwrite=true");
+  EXPECT_EQ(skipped.status, 0) << skipped.output;
+  EXPECT_THAT(skipped.output, HasSubstr("skipped"));
+  EXPECT_EQ(results("wild")["nonfinite_steps"], 3);
+}
+
+TEST_F(Train, ClippingInTwoPassesGivesTheModelOfClippingInOne) {
+  const std::string clip = "optimizer.name=adam optimizer.clip_norm=0.1 ";
+  ASSERT_EQ(run_program(quick("one") + clip + "memory.gradients=accumulate").status, 0);
+  ASSERT_EQ(run_program(quick("two") + clip +
+                        "memory.gradients=update optimizer.clip_mode=two_pass")
+                .status,
+            0);
+  EXPECT_EQ(read_file(folder_of("one") / "model/model.safetensors"),
+            read_file(folder_of("two") / "model/model.safetensors"));
 }
 
 TEST_F(Train, TheSavedConfigReproducesTheRun) {

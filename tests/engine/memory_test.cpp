@@ -67,8 +67,8 @@ TEST_P(Memory, OfAStepStaysBelowItsBound) {
   memory_meter::reset_peaks();
   trainer.update(parts, 1);
   EXPECT_EQ(memory_meter::current_bytes(), before);
-  const double above =
-      static_cast<double>(memory_meter::peak_bytes() - before) / static_cast<double>(kMiB);
+  const double above = static_cast<double>(memory_meter::peak_bytes() - before) /
+                       static_cast<double>(kMiB);
   EXPECT_LE(above, bound.mebibytes);
   EXPECT_GE(above, bound.mebibytes * 0.8) << "the bound has become too loose";
 }
@@ -77,19 +77,24 @@ constexpr Policies kLow{ActivationsMode::kRecompute, GradientsMode::kUpdate};
 
 INSTANTIATE_TEST_SUITE_P(
     Engine, Memory,
-    testing::Values(
-        Bound{"KeepAccumulate", {}, "layers", 8, 0, 88},
-        Bound{"KeepUpdate",
-              {ActivationsMode::kKeep, GradientsMode::kUpdate},
-              "layers", 8, 0, 43},
-        Bound{"RecomputeAccumulate",
-              {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
-              "layers", 8, 0, 88},
-        Bound{"RecomputeUpdate", kLow, "layers", 8, 0, 9.6},
-        Bound{"RecomputeUpdateClipped", kLow, "layers", 8, 1.0, 9.6},
-        Bound{"RecomputeUpdateMicroBatches", kLow, "layers", 2, 0, 22},
-        // The tied table's gradient, once, 31.25 MiB.
-        Bound{"RecomputeUpdateAll", kLow, "all", 8, 0, 38}),
+    testing::Values(Bound{"KeepAccumulate", {}, "layers", 8, 0, 88},
+                    Bound{"KeepUpdate",
+                          {ActivationsMode::kKeep, GradientsMode::kUpdate},
+                          "layers",
+                          8,
+                          0,
+                          43},
+                    Bound{"RecomputeAccumulate",
+                          {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
+                          "layers",
+                          8,
+                          0,
+                          88},
+                    Bound{"RecomputeUpdate", kLow, "layers", 8, 0, 9.6},
+                    Bound{"RecomputeUpdateClipped", kLow, "layers", 8, 1.0, 9.6},
+                    Bound{"RecomputeUpdateMicroBatches", kLow, "layers", 2, 0, 22},
+                    // The tied table's gradient, once, 31.25 MiB.
+                    Bound{"RecomputeUpdateAll", kLow, "all", 8, 0, 38}),
     [](const auto& given) { return std::string(given.param.name); });
 
 }  // namespace

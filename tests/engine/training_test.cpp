@@ -39,7 +39,8 @@ void expect_curve(const std::string& name, size_t micro_batch, double tolerance,
                 tolerance * want)
         << "loss of step " << i;
     const double norm = curve.at("grad_norm")[i].get<double>();
-    EXPECT_NEAR(result.gradients.norm, norm, 20 * tolerance * norm) << "norm of step " << i;
+    EXPECT_NEAR(result.gradients.norm, norm, 20 * tolerance * norm)
+        << "norm of step " << i;
   }
   for (const auto& [parameter, want] : curve.at("parameters").items()) {
     const at::Tensor weight = trainer.llama->named_parameters()[parameter].detach();

@@ -46,7 +46,8 @@ class Demo : public testing::Test {
   // Accuracy after `steps` updates.
   static double accuracy_after(const RunConfig& config, int64_t steps) {
     Session session(config);
-    for (int64_t step = 0; step < steps; ++step) session.step(step, /*report_rounding=*/false);
+    for (int64_t step = 0; step < steps; ++step)
+      session.step(step, /*report_rounding=*/false);
     return session.evaluate().accuracy.acc;
   }
 };
