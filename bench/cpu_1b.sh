@@ -4,8 +4,8 @@
 #
 #   bench/cpu_1b.sh [python] [ours] [long] [8b] [cost] [eval]     # default: all, 30-40 min
 #
-#   python  the seed's low-memory recipe in Python on a random Llama-3.2-1B, padded to 160
-#           tokens and padded to the batch's longest row
+#   python  the low-memory recipe of usamec/lowmem_finetuning in Python, on a random
+#           Llama-3.2-1B, padded to 160 tokens and padded to the batch's longest row
 #   ours    the same model and rows with configs/lowmem.yaml; with `python`, in turns
 #   long    both on rows that are all 160 tokens long
 #   8b      a random Llama-3.1-8B, two steps of batch 8
@@ -194,28 +194,37 @@ cost() {
   tables cost "$RESULTS/cost.jsonl"
 }
 
-# evaluate ROWS FILE: scores the first ROWS rows; prints the seconds of the whole process.
+# evaluate ROWS FILE OVERRIDES...: scores the first ROWS rows; prints the seconds of the
+# whole process.
 evaluate() {
-  local start=$EPOCHREALTIME
+  local limit=$1 file=$2 start=$EPOCHREALTIME
+  shift 2
   "$LOWMEM_TRAIN" --quiet evaluate "model.path=$WORK/$evaluated" model.dtype=fp32 \
     model.compute_dtype=fp32 "eval.data=$SHARED/data/hellaswag/val_1000.jsonl" \
-    eval.bos=true "eval.limit=$1" --rows "$2" >"$RESULTS/eval.log" 2>&1
+    eval.bos=true "eval.limit=$limit" --rows "$file" "$@" >"$RESULTS/eval.log" 2>&1
   awk "BEGIN { print $EPOCHREALTIME - $start }"
+}
+
+# evaluated LABEL OVERRIDES...: scores and records.
+evaluated() {
+  local label=$1 start_up seconds
+  shift
+  say "eval: $label"
+  if start_up=$(evaluate 1 "$RESULTS/eval-one.rows" "$@") &&
+    seconds=$(evaluate 200 "$RESULTS/eval-ours.rows" "$@"); then
+    tables record-evaluation "$label" "$RESULTS/eval-ours.rows" "$seconds" "$start_up" \
+      >>"$RESULTS/eval.jsonl"
+  else
+    broken "$RESULTS/eval.log"
+  fi
 }
 
 evaluation() {
   printf '\n## Evaluation: 200 rows, %s parameters, fp32\n\n' "${evaluated^^}"
   begin eval
   model "$evaluated"
-  say "eval: lowmem-train"
-  local start_up seconds
-  if start_up=$(evaluate 1 "$RESULTS/eval-one.rows") &&
-    seconds=$(evaluate 200 "$RESULTS/eval-ours.rows"); then
-    tables record-evaluation lowmem-train "$RESULTS/eval-ours.rows" "$seconds" "$start_up" \
-      >>"$RESULTS/eval.jsonl"
-  else
-    broken "$RESULTS/eval.log"
-  fi
+  evaluated lowmem-train
+  evaluated "lowmem-train, four texts a row" eval.share_query=false
   if "$PYTHON" -c 'import torch, transformers, lm_eval' 2>/dev/null; then
     say "eval: lm-evaluation-harness"
     "$PYTHON" "$repository/bench/lm_eval_rows.py" "$WORK/$evaluated" \

@@ -181,7 +181,7 @@ def scored(folder, rows, strings: int) -> dict:
 
 
 def training_example(tokenizer, r, max_length: int) -> dict:
-    """The seed's ids and mask: `labelled` is [begin, end) of the positions that predict the
+    """usamec/lowmem_finetuning's ids and mask: `labelled` is [begin, end) of the positions that predict the
     gold ending and the EOS; it is empty (equal numbers) where truncation left none."""
     def encode(text):
         return tokenizer.encode(text, add_special_tokens=False)

@@ -33,6 +33,13 @@ void check_not_negative(const std::string& key, double value) {
                 "Write 0 or more");
 }
 
+// `value` in (0, infinity), in fp32 too.
+void check_positive(const std::string& key, double value) {
+  if (!std::isfinite(value) || !(static_cast<float>(value) > 0))
+    throw Error(assigned(key, value), "must be a positive number that fp32 can hold",
+                "Write a small number such as 1e-8");
+}
+
 // `value` in [0, 1).
 void check_fraction(const std::string& key, double value) {
   if (!(value >= 0 && value < 1))
@@ -125,12 +132,21 @@ void check_optimizer(const OptimizerConfig& optimizer) {
   check_not_negative("optimizer.lr", optimizer.lr);
   check_fraction("optimizer.beta1", optimizer.beta1);
   check_fraction("optimizer.beta2", optimizer.beta2.value_or(0));
-  check_not_negative("optimizer.eps", optimizer.eps.value_or(0));
+  check_positive("optimizer.eps", optimizer.eps.value_or(1));
   check_not_negative("optimizer.weight_decay", optimizer.weight_decay.value_or(0));
   check_fraction("optimizer.momentum", optimizer.momentum);
   check_count("optimizer.warmup_steps", optimizer.warmup_steps, 0);
   check_not_negative("optimizer.clip_norm", optimizer.clip_norm);
   check_unused(optimizer);
+}
+
+void check_rounding(const RunConfig& config) {
+  if (config.optimizer.rounding == RoundingMode::kKahan &&
+      config.model.dtype == DType::kF32)
+    throw Error(assigned("optimizer.rounding", config.optimizer.rounding),
+                "keeps what rounding a bf16 weight loses, but " +
+                    assigned("model.dtype", config.model.dtype) + " loses nothing",
+                "Remove it, or set model.dtype = bf16");
 }
 
 void check_clipping(const RunConfig& config) {
@@ -141,8 +157,9 @@ void check_clipping(const RunConfig& config) {
         assigned("optimizer.clip_norm", config.optimizer.clip_norm),
         "needs every gradient before the first update, but memory.gradients = "
         "update frees each as it arrives",
-        "Set optimizer.clip_mode = two_pass, which takes the norm in a backward pass "
-        "of its own, or memory.gradients = accumulate");
+        "Set optimizer.clip_mode = two_pass, which takes the norm in a forward and "
+        "backward pass of its own, twice the time, or memory.gradients = accumulate, "
+        "which holds all gradients");
 }
 
 void check_eval(const EvalConfig& eval) {
@@ -168,6 +185,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   check_data(config.data);
   check_train(config.train);
   check_optimizer(config.optimizer);
+  check_rounding(config);
   check_clipping(config);
 }
 

@@ -51,13 +51,16 @@ class Recompute final : public Activations {
   at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                      SavedBlock& saved) const override {
     const at::NoGradGuard no_graph;
-    saved.input = leaf(input, call.input_gradient);
-    return call.block.forward(saved.input, call.packed, call.rows);
+    if (call.embedded_by == nullptr) saved.input = input;
+    return call.block.forward(input, call.packed, call.rows);
   }
 
   at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
                       SavedBlock& saved) const override {
-    const at::Tensor input = std::exchange(saved, {}).input;
+    const at::Tensor kept = std::exchange(saved, {}).input;
+    const at::Tensor input = leaf(
+        call.embedded_by == nullptr ? kept : call.embedded_by->embed(call.packed.ids),
+        call.input_gradient);
     return run_backward(run_with_graph(call, input, ops::Output::kGraph),
                         std::move(output_gradient), input);
   }
@@ -66,8 +69,13 @@ class Recompute final : public Activations {
 }  // namespace
 
 std::unique_ptr<Activations> make_activations(ActivationsMode mode) {
-  if (mode == ActivationsMode::kRecompute) return std::make_unique<Recompute>();
-  return std::make_unique<Keep>();
+  switch (mode) {
+    case ActivationsMode::kKeep:
+      return std::make_unique<Keep>();
+    case ActivationsMode::kRecompute:
+      return std::make_unique<Recompute>();
+  }
+  return nullptr;
 }
 
 }  // namespace lowmem::engine

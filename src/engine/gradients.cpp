@@ -106,13 +106,15 @@ void Gradients::discard() {
 
 void Gradients::measure(const optim::ParamSlot& slot, const at::Tensor& gradient) {
   const double squares = ops::squared_norm(gradient.contiguous());
-  squared_norm_ += squares;
-  if (!std::isfinite(squares)) report_.nonfinite.push_back(slot.name);
+  if (optim::UpdateResult::is_finite(squares))
+    squared_norm_ += squares;
+  else
+    report_.nonfinite.push_back(slot.name);
 }
 
 bool Gradients::clip() {
+  if (!report_.nonfinite.empty()) return false;
   const double norm = std::sqrt(squared_norm_);
-  if (!std::isfinite(norm)) return false;
   step_.grad_scale = static_cast<float>(std::min(1.0, clip_norm_ / (norm + 1e-6)));
   return true;
 }
@@ -129,9 +131,13 @@ void Gradients::update(optim::ParamSlot& slot, const at::Tensor& gradient) {
 
 std::unique_ptr<Gradients> make_gradients(GradientsMode mode, optim::Optimizer& optimizer,
                                           double clip_norm) {
-  if (mode == GradientsMode::kUpdate)
-    return std::make_unique<Update>(optimizer, clip_norm);
-  return std::make_unique<Accumulate>(optimizer, clip_norm);
+  switch (mode) {
+    case GradientsMode::kAccumulate:
+      return std::make_unique<Accumulate>(optimizer, clip_norm);
+    case GradientsMode::kUpdate:
+      return std::make_unique<Update>(optimizer, clip_norm);
+  }
+  return nullptr;
 }
 
 }  // namespace lowmem::engine

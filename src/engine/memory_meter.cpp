@@ -5,6 +5,7 @@
 #include <c10/core/impl/alloc_cpu.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,11 +48,25 @@ constexpr size_t kHeader = 64;
 // Blocks from this size on come from the arena; smaller ones malloc reuses well enough.
 constexpr size_t kArenaBlock = 64 * 1024;
 
+// What the machine has, swap included, or the container's share of it. The system hands
+// out addresses beyond that and kills the process when they are written.
+int64_t machine_bytes() {
+  static const int64_t bytes = [] {
+    struct sysinfo system {};
+    sysinfo(&system);
+    auto all =
+        static_cast<int64_t>((system.totalram + system.totalswap) * system.mem_unit);
+    int64_t share = 0;  // the file says `max` where there is no limit
+    if (std::ifstream("/sys/fs/cgroup/memory.max") >> share && share > 0)
+      all = std::min(all, share);
+    return all;
+  }();
+  return bytes;
+}
+
 Arena& arena() {
-  // As many addresses as the machine has memory, twice over: some are lost between
-  // blocks.
-  static auto* instance = new Arena(2 * static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) *
-                                    static_cast<size_t>(sysconf(_SC_PAGESIZE)));
+  // Twice the addresses: some are lost between blocks.
+  static auto* instance = new Arena(2 * static_cast<size_t>(machine_bytes()));
   return *instance;  // never destroyed: tensors may outlive every other static object
 }
 
@@ -67,17 +82,24 @@ void release(void* data) {
     c10::free_cpu(block);
 }
 
+[[noreturn]] void fail(size_t bytes) {
+  throw Error("memory",
+              "is exhausted: a tensor of " + format_bytes(static_cast<int64_t>(bytes)) +
+                  " does not fit beside the " + format_bytes(g_current) +
+                  " in use; the machine has " + format_bytes(machine_bytes()),
+              "Use a smaller train.batch_size, memory.activations = recompute, "
+              "memory.gradients = update, or model.dtype = bf16");
+}
+
 void* allocate_or_fail(size_t bytes) {
+  const auto limit = static_cast<size_t>(machine_bytes());
+  if (bytes > limit || static_cast<size_t>(g_current.load()) > limit - bytes) fail(bytes);
   if (bytes >= kArenaBlock)
     if (void* block = arena().allocate(bytes + kHeader)) return block;
   try {
     return c10::alloc_cpu(bytes + kHeader);
   } catch (const c10::Error&) {
-    throw Error("memory",
-                "is exhausted: a tensor of " + format_bytes(static_cast<int64_t>(bytes)) +
-                    " does not fit beside the " + format_bytes(g_current) + " in use",
-                "Use a smaller train.batch_size, memory.activations = recompute, "
-                "memory.gradients = update, or model.dtype = bf16");
+    fail(bytes);
   }
 }
 

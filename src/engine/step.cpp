@@ -89,7 +89,8 @@ BlockCall Step::call(const Walk& walk, size_t block, size_t micro_batch) const {
   const MicroBatch& part = walk.batches[micro_batch];
   return {*model_.blocks()[block], part.packed,
           block + 1 == model_.blocks().size() ? &part.rows : nullptr,
-          block > lowest_trained_ || embedding_slot_ != nullptr};
+          block > lowest_trained_ || embedding_slot_ != nullptr,
+          block == 0 ? &model_ : nullptr};
 }
 
 void Step::forward(Walk& walk) {

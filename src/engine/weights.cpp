@@ -12,8 +12,12 @@ class Resident final : public Weights {
 
 }  // namespace
 
-std::unique_ptr<Weights> make_weights(WeightsMode) {
-  return std::make_unique<Resident>();
+std::unique_ptr<Weights> make_weights(WeightsMode mode) {
+  switch (mode) {
+    case WeightsMode::kResident:
+      return std::make_unique<Resident>();
+  }
+  return nullptr;
 }
 
 }  // namespace lowmem::engine

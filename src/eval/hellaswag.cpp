@@ -72,9 +72,10 @@ bool HellaSwag::Row::same_queries() const {
 // The last token of an ending is predicted, never read.
 int64_t HellaSwag::Row::tokens() const {
   int64_t total = 0;
-  for (const Ending& ending : endings) total += ending.read() - ending.context;
-  if (shared) return total + endings.front().context;
-  for (const Ending& ending : endings) total += ending.context;
+  if (shared) total += endings.front().context;
+  for (const Ending& ending : endings)
+    if (ending.read() >= ending.context)
+      total += ending.read() - (shared ? ending.context : 0);
   return total;
 }
 
@@ -142,6 +143,11 @@ struct HellaSwag::Layout {
         continue;
       }
       const int64_t query = ending.context, read = ending.read();
+      // Some tokenizers have no token for a blank ending: nothing to predict, certain.
+      if (read < query) {
+        scores.push_back(texts++);
+        continue;
+      }
       if (shared) {
         sequences.back().branches.push_back(ending.part(query, read));
       } else {

@@ -48,8 +48,8 @@ class NoiseStream {
 
   // The bits of `element` and those after it, among those last drawn.
   template <class Lanes>
-  LOWMEM_INLINE Half16 at(int64_t element, Lanes lanes) const {
-    return load_halves(bits_ + (element - first_), lanes);
+  LOWMEM_INLINE Bits16 at(int64_t element, Lanes lanes) const {
+    return load_bits(bits_ + (element - first_), lanes);
   }
 
  private:

@@ -28,7 +28,7 @@ constexpr int64_t kLanes = 16;
 using Float16 [[gnu::vector_size(64)]] = float;
 using Int16 [[gnu::vector_size(64)]] = int32_t;
 using Word16 [[gnu::vector_size(64)]] = uint32_t;
-using Half16 [[gnu::vector_size(32)]] = uint16_t;
+using Bits16 [[gnu::vector_size(32)]] = uint16_t;
 
 // What one register holds, and how many of them make sixteen floats.
 #if defined(__AVX512F__)
@@ -94,7 +94,7 @@ LOWMEM_INLINE Word16 as_words(Float16 x) { return reinterpret_cast<Word16>(x); }
 // The intrinsics below that take a mask of all lanes are those without one, less what GCC
 // 12 takes for a use of an uninitialised vector.
 
-LOWMEM_INLINE Word16 to_words(Half16 x) {
+LOWMEM_INLINE Word16 to_words(Bits16 x) {
 #if defined(__AVX512F__)
   return reinterpret_cast<Word16>(
       _mm512_maskz_cvtepu16_epi32(0xffff, reinterpret_cast<__m256i>(x)));
@@ -113,26 +113,26 @@ LOWMEM_INLINE Word16 to_words(Half16 x) {
 #endif
 }
 
-LOWMEM_INLINE Half16 upper_halves(Word16 x) {
+LOWMEM_INLINE Bits16 upper_bits(Word16 x) {
 #if defined(__AVX512F__)
-  return __builtin_convertvector(x >> 16, Half16);
+  return __builtin_convertvector(x >> 16, Bits16);
 #elif defined(__AVX2__)
   const auto parts = cut<Longs>(x);
   const __m256i packed = _mm256_packus_epi32(_mm256_srli_epi32(parts.at[0], 16),
                                              _mm256_srli_epi32(parts.at[1], 16));
-  return reinterpret_cast<Half16>(_mm256_permute4x64_epi64(packed, 0b11011000));
+  return reinterpret_cast<Bits16>(_mm256_permute4x64_epi64(packed, 0b11011000));
 #elif defined(__SSE2__)
   const auto parts = cut<Longs>(x);
-  return joined<Half16>(Cut<Longs, 2>{
+  return joined<Bits16>(Cut<Longs, 2>{
       {_mm_packs_epi32(_mm_srai_epi32(parts.at[0], 16), _mm_srai_epi32(parts.at[1], 16)),
        _mm_packs_epi32(_mm_srai_epi32(parts.at[2], 16),
                        _mm_srai_epi32(parts.at[3], 16))}});
 #else
-  return __builtin_convertvector(x >> 16, Half16);
+  return __builtin_convertvector(x >> 16, Bits16);
 #endif
 }
 
-LOWMEM_INLINE Float16 widen(Half16 bits) { return as_floats(to_words(bits) << 16); }
+LOWMEM_INLINE Float16 widen(Bits16 bits) { return as_floats(to_words(bits) << 16); }
 
 // Unused lanes are 0.
 template <class Lanes>
@@ -142,14 +142,14 @@ LOWMEM_INLINE Float16 load(const float* from, Lanes lanes) {
   return x;
 }
 template <class Lanes>
-LOWMEM_INLINE Half16 load_halves(const uint16_t* from, Lanes lanes) {
-  Half16 x{};
+LOWMEM_INLINE Bits16 load_bits(const uint16_t* from, Lanes lanes) {
+  Bits16 x{};
   std::memcpy(&x, from, static_cast<size_t>(lanes.count) * sizeof *from);
   return x;
 }
 template <class Lanes>
 LOWMEM_INLINE Float16 load(const Bf16* from, Lanes lanes) {
-  return widen(load_halves(&from->bits, lanes));
+  return widen(load_bits(&from->bits, lanes));
 }
 
 // Sets the lanes that are not in use to 0.
@@ -160,7 +160,7 @@ LOWMEM_INLINE Float16 only(Float16 x, SomeLanes lanes) {
 }
 
 // `rounded`, but NaN where x is.
-LOWMEM_INLINE Half16 keep_nan(Float16 x, Word16 rounded) {
+LOWMEM_INLINE Bits16 keep_nan(Float16 x, Word16 rounded) {
   const auto numbers = cut<Floats>(x);
   auto words = cut<Words>(rounded);
   for (int i = 0; i < kParts; ++i) {
@@ -168,16 +168,16 @@ LOWMEM_INLINE Half16 keep_nan(Float16 x, Word16 rounded) {
     const Words quiet = reinterpret_cast<Words>(number) | 0x400000;
     words.at[i] = number != number ? quiet : words.at[i];
   }
-  return upper_halves(joined<Word16>(words));
+  return upper_bits(joined<Word16>(words));
 }
 
 // As round_to_nearest() and round_stochastically() of elements.h. Noise is too small to
 // make a NaN of an infinity.
-LOWMEM_INLINE Half16 round_to_nearest(Float16 x) {
+LOWMEM_INLINE Bits16 round_to_nearest(Float16 x) {
   const Word16 bits = as_words(x);
   return keep_nan(x, bits + 0x7fff + ((bits >> 16) & 1));
 }
-LOWMEM_INLINE Half16 round_stochastically(Float16 x, Half16 noise) {
+LOWMEM_INLINE Bits16 round_stochastically(Float16 x, Bits16 noise) {
   return keep_nan(x, as_words(x) + to_words(noise));
 }
 
@@ -186,12 +186,12 @@ LOWMEM_INLINE void store(float* to, Float16 x, Lanes lanes) {
   std::memcpy(to, &x, static_cast<size_t>(lanes.count) * sizeof *to);
 }
 template <class Lanes>
-LOWMEM_INLINE void store_halves(Bf16* to, Half16 x, Lanes lanes) {
+LOWMEM_INLINE void store_bits(Bf16* to, Bits16 x, Lanes lanes) {
   std::memcpy(to, &x, static_cast<size_t>(lanes.count) * sizeof *to);
 }
 template <class Lanes>
 LOWMEM_INLINE void store(Bf16* to, Float16 x, Lanes lanes) {
-  store_halves(to, round_to_nearest(x), lanes);
+  store_bits(to, round_to_nearest(x), lanes);
 }
 
 // f(register) of each register of x.
@@ -219,7 +219,7 @@ LOWMEM_INLINE Float16 square_root(Float16 x) {
   });
 }
 
-// e^x to 2 units in the last place, infinity above 88.8, 0 below -87.3. NaN stays NaN.
+// e^x to 2 units in the last place, infinity from 88.38 on, 0 below -87.3. NaN stays NaN.
 LOWMEM_INLINE Float16 exponential(Float16 all) {
   return by_register(all, [](Floats x) LOWMEM_INLINE_LAMBDA {
     const Floats bounded = x > 89.0f ? Floats{} + 89.0f : x;

@@ -22,7 +22,7 @@ LOWMEM_INLINE void for_pieces(int64_t begin, int64_t end, F&& f) {
 template <class T, Rounding kRounding>
 class WeightWriter {
  public:
-  explicit WeightWriter(const Weights& weights)
+  explicit WeightWriter(const ParamView& weights)
       : weights_(weights), noise_(weights.noise) {}
 
   LOWMEM_INLINE void begin_piece(int64_t begin, int64_t end) {
@@ -38,14 +38,14 @@ class WeightWriter {
     } else {
       if (weights_.report) count(old, value, lanes);
       if constexpr (kRounding == Rounding::kStochastic) {
-        store_halves(to, round_stochastically(value, noise_.at(i, lanes)), lanes);
+        store_bits(to, round_stochastically(value, noise_.at(i, lanes)), lanes);
       } else if constexpr (kRounding == Rounding::kNearest) {
         store(to, value, lanes);
       } else {
         Bf16* compensation = weights_.compensation + i;
         const Float16 exact = value + load(compensation, lanes);
-        const Half16 rounded = round_to_nearest(exact);
-        store_halves(to, rounded, lanes);
+        const Bits16 rounded = round_to_nearest(exact);
+        store_bits(to, rounded, lanes);
         store(compensation, exact - widen(rounded), lanes);
       }
     }
@@ -70,14 +70,14 @@ class WeightWriter {
     lost_ -= moved & stuck;
   }
 
-  Weights weights_;
+  ParamView weights_;
   NoiseStream noise_;
   Int16 updates_{}, lost_{};
 };
 
 // Calls f(writer) with the writer that `weights` asks for; returns what it counted.
 template <class F>
-LOWMEM_INLINE RoundingReport with_writer(const Weights& weights, F&& f) {
+LOWMEM_INLINE RoundingReport with_writer(const ParamView& weights, F&& f) {
   const auto run = [&](auto writer) {
     f(writer);
     return writer.report();
@@ -112,7 +112,7 @@ class StateStream {
   template <class Lanes>
   LOWMEM_INLINE void write(int64_t i, Float16 value, Lanes lanes) {
     if constexpr (std::is_same_v<T, Bf16>)
-      store_halves(data_ + i, round_stochastically(value, noise_.at(i, lanes)), lanes);
+      store_bits(data_ + i, round_stochastically(value, noise_.at(i, lanes)), lanes);
     else
       store(data_ + i, value, lanes);
   }

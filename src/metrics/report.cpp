@@ -7,6 +7,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 
 namespace lowmem::metrics {
@@ -43,7 +44,12 @@ std::string report_table(const std::vector<std::filesystem::path>& runs) {
   std::string table =
       "| run | accuracy before | after | final loss | peak memory | examples/s | time |\n"
       "|---|---|---|---|---|---|---|\n";
-  for (const auto& run : runs) table += row(run);
+  for (const auto& run : runs) {
+    if (exists(run / "config.yaml") && !exists(run / "results.json"))
+      log::warn(run.string() + " has no results.json: the run has not finished");
+    else
+      table += row(run);
+  }
   return table;
 }
 

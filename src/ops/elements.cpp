@@ -20,9 +20,9 @@ DType dtype_of(const at::Tensor& tensor) {
 
 }  // namespace
 
-kernels::Weights weights_of(at::Tensor& tensor) {
+kernels::ParamView weights_of(at::Tensor& tensor) {
   const DType dtype = dtype_of(tensor);
-  kernels::Weights weights;
+  kernels::ParamView weights;
   weights.data = tensor.mutable_data_ptr();
   weights.dtype = dtype;
   return weights;
@@ -39,7 +39,7 @@ kernels::ConstArray const_array_of(const at::Tensor& tensor) {
 
 float* floats_of(at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
 
-kernels::Bf16* halves_of(at::Tensor& tensor) {
+kernels::Bf16* bf16_of(at::Tensor& tensor) {
   TORCH_INTERNAL_ASSERT(dtype_of(tensor) == DType::kBF16);
   return static_cast<kernels::Bf16*>(tensor.mutable_data_ptr());
 }

@@ -51,7 +51,7 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
     const at::ScalarType type = gate.scalar_type();
     const int64_t rows = gate.size(0), inner = gate.size(1);
 
-    const at::Tensor factor = weight.to(type);
+    at::Tensor factor = weight.to(type);
     at::Tensor dweight, dbias;
     if (context->needs_input_grad(2))
       dweight = at::empty(weight.sizes(), weight.options().dtype(type));
@@ -69,6 +69,7 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
         at::mm_out(part, out_gradient.t(), y);
       }
     }
+    factor.reset();
     if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
     auto& data = context->saved_data;
     if (data.count("bias type") > 0 && context->needs_input_grad(3))

@@ -15,42 +15,48 @@ namespace {
 // the result is the same for any number of threads.
 constexpr int64_t kBlocks = 8;
 
-double sum(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0);
+// Numbers in double, a row of the parameter each.
+at::Tensor row_numbers(int64_t rows) { return at::empty({rows}, at::kDouble); }
+
+double* doubles_of(at::Tensor& numbers) { return numbers.mutable_data_ptr<double>(); }
+
+// In order, which at::sum does not promise.
+double total(const at::Tensor& numbers) {
+  const double* first = numbers.const_data_ptr<double>();
+  return std::accumulate(first, first + numbers.numel(), 0.0);
 }
 
 // Sums of squares of one gradient, scaled, and of its weights.
 struct Statistics {
   explicit Statistics(const kernels::AdafactorArgs& args)
-      : rows(static_cast<size_t>(args.rows)), weights(rows.size()) {
+      : rows(row_numbers(args.rows)), weights(row_numbers(args.rows)) {
     const int64_t block = (args.rows + kBlocks - 1) / kBlocks;
     const int64_t blocks = (args.rows + block - 1) / block;
     at::Tensor partial = at::zeros({blocks, args.columns}, at::kFloat);
     float* sums = ops::floats_of(partial);
     ops::parallel(blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        kernels::adafactor_statistics(args, i * block,
-                                      std::min(args.rows, (i + 1) * block), rows.data(),
-                                      weights.data(), sums + i * args.columns);
+        kernels::adafactor_statistics(
+            args, i * block, std::min(args.rows, (i + 1) * block), doubles_of(rows),
+            doubles_of(weights), sums + i * args.columns);
     });
     columns = partial.sum(0);
   }
 
-  double squared_gradient() const { return sum(rows); }
-  double squared_weights() const { return sum(weights); }
+  double squared_gradient() const { return total(rows); }
+  double squared_weights() const { return total(weights); }
 
-  std::vector<double> rows, weights;  // of each row
-  at::Tensor columns;                 // [columns] fp32
+  at::Tensor rows, weights;  // [rows] double
+  at::Tensor columns;        // [columns] fp32
 };
 
 class Adafactor final : public Optimizer {
  public:
   using Optimizer::Optimizer;
 
-  int64_t state_bytes(at::IntArrayRef shape) const override {
-    const int64_t elements = c10::multiply_integers(shape);
-    return 4 * (shape.size() < 2 ? elements : shape[0] + shape[1]) +
-           rounding_bytes() * elements;
+  int64_t state_bytes(const at::Tensor& param) const override {
+    return 4 * (param.dim() < 2 ? param.numel() : param.size(0) + param.size(1)) +
+           rounding_bytes(param);
   }
 
  private:
@@ -75,18 +81,17 @@ class Adafactor final : public Optimizer {
     if (!result.finite()) return result;
     move_averages(slot, args, matrix, statistics);
     const double weight_norm = std::sqrt(statistics.squared_weights());
-    const std::vector<float> row_root =
-        matrix ? roots_of_rows(slot) : std::vector<float>();
+    const at::Tensor row_root = matrix ? roots_of_rows(slot) : at::Tensor();
     const at::Tensor column_root =
         state(slot, matrix ? "col" : "exp_avg_sq", {args.columns}).sqrt();
-    if (matrix) args.row_root = row_root.data();
+    if (matrix) args.row_root = row_root.const_data_ptr<float>();
     args.column_root = column_root.const_data_ptr<float>();
 
-    std::vector<double> sums(static_cast<size_t>(args.rows));
+    at::Tensor sums = row_numbers(args.rows);
     ops::parallel(args.rows, grain, [&](int64_t begin, int64_t end) {
-      kernels::adafactor_update_norm(args, begin, end, sums.data());
+      kernels::adafactor_update_norm(args, begin, end, doubles_of(sums));
     });
-    const double update_norm = std::sqrt(sum(sums));
+    const double update_norm = std::sqrt(total(sums));
     const float factor =
         static_cast<float>(step.lr * weight_norm / (update_norm + 1e-20));
     result.rounding =
@@ -105,23 +110,24 @@ class Adafactor final : public Optimizer {
         .add_(statistics.columns, rate / static_cast<double>(args.rows));
     if (!matrix) return;
     float* row = ops::floats_of(state(slot, "row", {args.rows}));
-    for (size_t i = 0; i < statistics.rows.size(); ++i)
-      row[i] =
-          static_cast<float>((1 - rate) * row[i] + rate * statistics.rows[i] /
-                                                       static_cast<double>(args.columns));
+    const double* squares = statistics.rows.const_data_ptr<double>();
+    for (int64_t i = 0; i < args.rows; ++i)
+      row[i] = static_cast<float>((1 - rate) * row[i] +
+                                  rate * squares[i] / static_cast<double>(args.columns));
   }
 
   // sqrt(R / mean(R)) of each row.
-  static std::vector<float> roots_of_rows(ParamSlot& slot) {
+  static at::Tensor roots_of_rows(ParamSlot& slot) {
     const at::Tensor& row = slot.state.at("row");
     const float* values = row.const_data_ptr<float>();
-    const auto count = static_cast<size_t>(row.numel());
+    const int64_t count = row.numel();
     const double mean =
         std::accumulate(values, values + count, 0.0) / static_cast<double>(count);
-    std::vector<float> roots(count, 0.0f);
+    at::Tensor roots = at::zeros({count}, at::kFloat);
+    float* root = ops::floats_of(roots);
     if (mean > 0)
-      for (size_t i = 0; i < count; ++i)
-        roots[i] = static_cast<float>(std::sqrt(values[i] / mean));
+      for (int64_t i = 0; i < count; ++i)
+        root[i] = static_cast<float>(std::sqrt(values[i] / mean));
     return roots;
   }
 };

@@ -15,9 +15,8 @@ class Adam final : public Optimizer {
  public:
   using Optimizer::Optimizer;
 
-  int64_t state_bytes(at::IntArrayRef shape) const override {
-    return (2 * dtype_size(config_.state_dtype) + rounding_bytes()) *
-           c10::multiply_integers(shape);
+  int64_t state_bytes(const at::Tensor& param) const override {
+    return 2 * dtype_size(config_.state_dtype) * param.numel() + rounding_bytes(param);
   }
 
  private:

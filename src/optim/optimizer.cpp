@@ -47,19 +47,21 @@ at::Tensor& Optimizer::state(ParamSlot& slot, const std::string& name,
   return tensor;
 }
 
-kernels::Weights Optimizer::weights_of(ParamSlot& slot, const StepInfo& step) const {
-  kernels::Weights weights = ops::weights_of(slot.param);
+kernels::ParamView Optimizer::weights_of(ParamSlot& slot, const StepInfo& step) const {
+  kernels::ParamView weights = ops::weights_of(slot.param);
   weights.rounding = rounding_of(config_.rounding);
   weights.noise = {seed_, static_cast<uint32_t>(step.step), slot.index};
   weights.report = step.report_rounding;
   if (weights.dtype == DType::kBF16 && config_.rounding == RoundingMode::kKahan)
     weights.compensation =
-        ops::halves_of(state(slot, "compensation", slot.param.sizes(), at::kBFloat16));
+        ops::bf16_of(state(slot, "compensation", slot.param.sizes(), at::kBFloat16));
   return weights;
 }
 
-int64_t Optimizer::rounding_bytes() const {
-  return config_.rounding == RoundingMode::kKahan ? 2 : 0;
+int64_t Optimizer::rounding_bytes(const at::Tensor& param) const {
+  const bool compensated =
+      config_.rounding == RoundingMode::kKahan && param.scalar_type() == at::kBFloat16;
+  return compensated ? 2 * param.numel() : 0;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, uint64_t seed) {

@@ -12,9 +12,8 @@ class Sgd final : public Optimizer {
  public:
   using Optimizer::Optimizer;
 
-  int64_t state_bytes(at::IntArrayRef shape) const override {
-    return ((config_.momentum == 0 ? 0 : 4) + rounding_bytes()) *
-           c10::multiply_integers(shape);
+  int64_t state_bytes(const at::Tensor& param) const override {
+    return (config_.momentum == 0 ? 0 : 4 * param.numel()) + rounding_bytes(param);
   }
 
  private:

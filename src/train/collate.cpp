@@ -11,13 +11,17 @@ engine::MicroBatch pack(const model::Llama& model,
   std::vector<int64_t> labelled, labels;
   int64_t start = 0;
   for (const Example* example : examples) {
-    sequences.push_back({example->ids, {}});
+    // Tokens after the last that predicts something, the row's last at the least, reach
+    // no loss.
+    size_t read = 1;
     for (size_t i = 0; i < example->labels.size(); ++i)
       if (example->labels[i] != kIgnoreLabel) {
         labelled.push_back(start + static_cast<int64_t>(i));
         labels.push_back(example->labels[i]);
+        read = i + 1;
       }
-    start += static_cast<int64_t>(example->ids.size());
+    sequences.push_back({std::span(example->ids).first(read), {}});
+    start += static_cast<int64_t>(read);
   }
   engine::MicroBatch part;
   part.packed = model.pack(sequences);

@@ -44,7 +44,7 @@ ordered_json Results::to_json() const {
       {"steps", steps},
       {"accuracy", accuracy},
       {"nonfinite_steps", nonfinite_steps},
-      {"final_loss", final_loss},
+      {"final_loss", final_loss ? ordered_json(*final_loss) : ordered_json()},
       {"peak_bytes", peaks()},
       {"peak_rss_bytes", engine::memory_meter::peak_resident_bytes()},
       {"device_used_bytes", 0},  // of a GPU; runs are on the CPU

@@ -16,6 +16,9 @@
 namespace lowmem::train {
 namespace {
 
+// So many steps without a finite loss and gradients: the weights are beyond recovery.
+constexpr int64_t kMostNonfiniteInARow = 20;
+
 class Clock {
  public:
   double seconds() const {
@@ -74,7 +77,11 @@ class Trainer {
   // Nothing that is not finite has been written to a parameter.
   void answer_nonfinite(const engine::StepResult& result) {
     const auto& parameters = result.gradients.nonfinite;
-    if (result.finite_loss() && parameters.empty()) return;
+    if (result.finite_loss() && parameters.empty()) {
+      nonfinite_in_a_row_ = 0;
+      return;
+    }
+    const RunConfig& config = session_.config();
     std::string what = "the loss is not finite";
     if (result.finite_loss()) {
       what = "the gradient of " + parameters.front() + " is not finite";
@@ -82,12 +89,23 @@ class Trainer {
         what += ", nor those of " + std::to_string(parameters.size() - 1) + " more";
     }
     const std::string step = "step " + std::to_string(step_ + 1);
-    if (session_.config().train.on_nonfinite == NonfiniteMode::kStop)
-      throw Error(step, what,
-                  "Use a smaller optimizer.lr, a warm-up or optimizer.clip_norm, or set "
-                  "train.on_nonfinite = skip; no model was written");
+    const bool stop = config.train.on_nonfinite == NonfiniteMode::kStop;
+    if (++nonfinite_in_a_row_ == kMostNonfiniteInARow || stop) {
+      if (window_.steps() > 0) report();
+      const std::string before = stop ? ""
+                                      : ", nor was any of the " +
+                                            std::to_string(kMostNonfiniteInARow - 1) +
+                                            " steps before";
+      throw Error(step, what + before,
+                  std::string("Use a smaller optimizer.lr, a warm-up or "
+                              "optimizer.clip_norm") +
+                      (stop ? ", or set train.on_nonfinite = skip" : "") +
+                      "; no model was written");
+    }
     ++results_.nonfinite_steps;
-    log::warn(step + ": " + what + "; skipped");
+    const bool whole = !result.finite_loss() || config.optimizer.clip_norm > 0;
+    log::warn(step + ": " + what + "; " + (whole ? "the step" : "its update") +
+              " is skipped");
   }
 
   eval::Accuracy evaluate() {
@@ -137,6 +155,7 @@ class Trainer {
   Session session_;
   int64_t total_steps_;
   int64_t step_ = 0;
+  int64_t nonfinite_in_a_row_ = 0;
   Window window_;
   Results results_;
   std::vector<std::unique_ptr<metrics::Sink>> sinks_;

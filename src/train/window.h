@@ -18,10 +18,12 @@ class Window {
     tokens_ += result.tokens;
     labelled_ += result.labelled;
     grad_norm_ = result.gradients.norm;
-    rounding_ = result.gradients.rounding;
+    if (result.gradients.rounding.updates > 0) rounding_ = result.gradients.rounding;
     seconds_ += seconds;
     ++steps_;
   }
+
+  int64_t steps() const { return steps_; }
 
   // The counts and means so far; begins a new window.
   metrics::StepRecord take() {
@@ -37,7 +39,7 @@ class Window {
     record.examples = window.examples_;
     record.tokens = window.tokens_;
     record.labelled_tokens = window.labelled_;
-    record.grad_norm = window.grad_norm_;
+    if (window.steps_ > 0) record.grad_norm = window.grad_norm_;
     if (window.rounding_.updates > 0)
       record.rounding_lost = static_cast<double>(window.rounding_.lost) /
                              static_cast<double>(window.rounding_.updates);

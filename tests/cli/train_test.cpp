@@ -112,8 +112,13 @@ TEST_F(Train, ALossThatIsNotFiniteStopsTheRunOrIsSkippedAndCounted) {
   const Outcome skipped =
       run_program(quick("wild") + wild + "train.on_nonfinite=skip run.overwrite=true");
   EXPECT_EQ(skipped.status, 0) << skipped.output;
-  EXPECT_THAT(skipped.output, HasSubstr("skipped"));
+  EXPECT_THAT(skipped.output, HasSubstr("step 2: the loss is not finite; the step is "
+                                        "skipped"));
   EXPECT_EQ(results("wild")["nonfinite_steps"], 3);
+  const Outcome endless =
+      run_program(quick("endless") + wild + "train.on_nonfinite=skip train.max_steps=50");
+  EXPECT_EQ(endless.status, 1);
+  EXPECT_THAT(endless.output, HasSubstr("error: step 21: the loss is not finite, nor"));
 }
 
 TEST_F(Train, ClippingInTwoPassesGivesTheModelOfClippingInOne) {
@@ -183,6 +188,14 @@ TEST_F(Train, ReportPrintsARowARun) {
   const Outcome report = run_program("report " + at("runs/reported"));
   EXPECT_EQ(report.status, 0);
   EXPECT_THAT(report.output, HasSubstr("| reported |"));
+  // An unfinished run beside it costs a warning, not the table.
+  fs::create_directories(folder_of("unfinished"));
+  fs::copy(folder_of("reported") / "config.yaml", folder_of("unfinished"));
+  const Outcome both =
+      run_program("report " + at("runs/reported") + " " + at("runs/unfinished"));
+  EXPECT_EQ(both.status, 0);
+  EXPECT_THAT(both.output, HasSubstr("| reported |"));
+  EXPECT_THAT(both.output, HasSubstr("unfinished has no results.json"));
 }
 
 TEST_F(Train, InitWritesAModelThatLoads) {

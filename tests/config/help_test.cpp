@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "config/support.h"
@@ -55,6 +58,22 @@ TEST(ConfigHelp, ShowsEveryKeyWithDefaultDocAndChoices) {
   }
   EXPECT_THAT(help,
               HasSubstr("\n" + std::string(36, ' ') + "constant | linear | cosine\n"));
+}
+
+TEST(ConfigHelp, EveryKeyIsInTheConfigurationPageWithAllItsWords) {
+  const auto page_file =
+      std::filesystem::path(LOWMEM_FIXTURES) / "../../docs/configuration.md";
+  std::ifstream file(page_file);
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  for (const KeyInfo& key : config_keys()) {
+    EXPECT_THAT(page, HasSubstr("`" + key.name + "`"));
+    if (key.type.find('|') == std::string::npos || key.name == "memory.device") continue;
+    std::istringstream words(key.type);
+    for (std::string word; words >> word;)
+      if (word != "|" && word != "number" && word != "text" && word != "integer") {
+        EXPECT_THAT(page, HasSubstr("`" + word + "`")) << key.name;
+      }
+  }
 }
 
 TEST(ConfigHelp, FitsATerminalAndAlignsItsDocs) {

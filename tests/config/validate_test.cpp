@@ -57,6 +57,12 @@ INSTANTIATE_TEST_SUITE_P(
         Invalid{{"run.dir="}, "run.dir = \"\""}, Invalid{{"model.path="}, "model.path"},
         Invalid{{"model.train="}, "model.train = []"},
         Invalid{{"model.train=layers,,all"}, "model.train = [layers, \"\", all]"},
+        Invalid{{"optimizer.eps=0"}, "optimizer.eps = 0.0"},
+        Invalid{{"optimizer.eps=1e-60"}, "optimizer.eps = 1.0e-60"},
+        Invalid{{"model.dtype=fp32", "optimizer.rounding=kahan"},
+                "optimizer.rounding = kahan"},
+        Invalid{{"optimizer.name=adafactor", "optimizer.state_dtype=bf16"},
+                "optimizer.state_dtype = bf16"},
         Invalid{{"model.dtype=bf16", "model.compute_dtype=fp32"},
                 "model.compute_dtype = fp32"},
         Invalid{{"data.train="}, "data.train = []"},
@@ -98,10 +104,10 @@ INSTANTIATE_TEST_SUITE_P(
         Invalid{{"optimizer.eps=0.1", "optimizer.name=sgd"}, "optimizer.eps = 0.1"}));
 
 TEST(Validate, AcceptsTheEdgesOfEachRange) {
-  const RunConfig config =
-      good_with({"data.max_length=2", "train.epochs=0", "train.batch_size=1",
-                 "train.micro_batch_size=1", "train.log_every=1", "optimizer.lr=0",
-                 "optimizer.beta2=0", "optimizer.eps=0", "eval.every=1", "run.seed=-1"});
+  const RunConfig config = good_with(
+      {"data.max_length=2", "train.epochs=0", "train.batch_size=1",
+       "train.micro_batch_size=1", "train.log_every=1", "optimizer.lr=0",
+       "optimizer.beta2=0", "optimizer.eps=1e-38", "eval.every=1", "run.seed=-1"});
   EXPECT_NO_THROW(validate(config, Purpose::kTrain));
   EXPECT_NO_THROW(validate(good_with({"train.batch_size=8", "train.micro_batch_size=3"}),
                            Purpose::kTrain));
@@ -109,6 +115,10 @@ TEST(Validate, AcceptsTheEdgesOfEachRange) {
                            Purpose::kTrain));
   EXPECT_NO_THROW(validate(good_with({"model.dtype=fp32"}), Purpose::kTrain));
   EXPECT_NO_THROW(validate(good_with({"memory.gradients=update"}), Purpose::kTrain));
+  EXPECT_NO_THROW(validate(good_with({"memory.gradients=update", "optimizer.clip_norm=1",
+                                      "optimizer.clip_mode=two_pass"}),
+                           Purpose::kTrain));
+  EXPECT_NO_THROW(validate(good_with({"optimizer.rounding=kahan"}), Purpose::kTrain));
 }
 
 TEST(Validate, RefusesNumbersThatAreNotFinite) {
@@ -132,6 +142,7 @@ TEST(Validate, NamesTheWayOutOfClippingWithUpdates) {
              Purpose::kTrain);
   });
   EXPECT_THAT(error.problem(), HasSubstr("memory.gradients = update"));
+  EXPECT_THAT(error.remedy(), HasSubstr("optimizer.clip_mode = two_pass"));
   EXPECT_THAT(error.remedy(), HasSubstr("memory.gradients = accumulate"));
 }
 

@@ -2,10 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <sys/sysinfo.h>
 
 #include <set>
 #include <string>
 #include <thread>
+
+#include "io/error_of.h"
 
 namespace lowmem::engine {
 namespace {
@@ -32,6 +35,18 @@ TEST_F(MemoryMeter, CountsTheBytesOfTensorsThatLive) {
   const at::Tensor view = a.slice(0, 0, 10);
   a.reset();
   EXPECT_EQ(memory_meter::current_bytes(), before + kBytes);
+}
+
+TEST_F(MemoryMeter, RefusesWhatTheMachineCannotHold) {
+  struct sysinfo machine {};
+  sysinfo(&machine);
+  const auto all =
+      static_cast<int64_t>((machine.totalram + machine.totalswap) * machine.mem_unit);
+  const Error error = test::error_of([&] { block(all + 1); });
+  EXPECT_EQ(error.thing(), "memory");
+  EXPECT_NE(error.remedy().find("train.batch_size"), std::string::npos);
+  EXPECT_EQ(memory_meter::current_bytes(), before);
+  block();  // and goes on
 }
 
 TEST_F(MemoryMeter, EndsWhereItBegan) {

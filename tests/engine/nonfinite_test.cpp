@@ -9,26 +9,11 @@ namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
-using test::fixture, test::Policies, test::Trainer;
+using test::copy_of, test::fixture, test::kEveryPolicies, test::Policies, test::State,
+    test::Trainer;
 using testing::ElementsAre, testing::IsEmpty;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-constexpr Policies kPolicies[] = {
-    {ActivationsMode::kKeep, GradientsMode::kAccumulate},
-    {ActivationsMode::kKeep, GradientsMode::kUpdate},
-    {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
-    {ActivationsMode::kRecompute, GradientsMode::kUpdate},
-};
-
-using State = std::map<std::string, at::Tensor>;
-
-State copy_of(const model::Llama& llama) {
-  State state;
-  for (const auto& item : llama.named_parameters())
-    state[item.key()] = item.value().detach().clone();
-  return state;
-}
 
 Trainer trainer_of(const Policies& policies, double clip_norm) {
   OptimizerConfig config;
@@ -48,7 +33,7 @@ at::Tensor weight_of(Trainer& trainer, const char* name) {
 }
 
 TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
-  for (const Policies& policies : kPolicies)
+  for (const Policies& policies : kEveryPolicies)
     for (const double clip_norm : {0.0, 1.0}) {
       Trainer trainer = trainer_of(policies, clip_norm);
       trainer.update(batch_of(trainer, 0), 0);
@@ -70,7 +55,7 @@ TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
 struct OverflowingOptimizer final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::vector<std::string> seen;
-  int64_t state_bytes(at::IntArrayRef) const override { return 0; }
+  int64_t state_bytes(const at::Tensor&) const override { return 0; }
   optim::UpdateResult apply(optim::ParamSlot& slot, const at::Tensor&,
                             const optim::StepInfo&) override {
     seen.push_back(slot.name);
@@ -117,6 +102,7 @@ TEST(Nonfinite, ClippingWithANormThatIsNotFiniteUpdatesNothing) {
     }
     const GradientReport report = gradients->end();
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.mlp.up_proj.weight"));
+    EXPECT_TRUE(std::isfinite(report.norm));
     EXPECT_THAT(optimizer.seen, IsEmpty());
   }
 }

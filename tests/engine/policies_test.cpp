@@ -1,4 +1,6 @@
 // No memory policy changes a bit of the result; what is trained, and what is left behind.
+#include <ATen/Parallel.h>
+
 #include <cmath>
 #include <set>
 
@@ -10,23 +12,8 @@ namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
-using test::fixture, test::Policies, test::Trainer;
-
-constexpr Policies kPolicies[] = {
-    {ActivationsMode::kKeep, GradientsMode::kAccumulate},
-    {ActivationsMode::kKeep, GradientsMode::kUpdate},
-    {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
-    {ActivationsMode::kRecompute, GradientsMode::kUpdate},
-};
-
-using State = std::map<std::string, at::Tensor>;
-
-State copy_of(const model::Llama& llama) {
-  State state;
-  for (const auto& item : llama.named_parameters())
-    state[item.key()] = item.value().detach().clone();
-  return state;
-}
+using test::copy_of, test::fixture, test::kEveryPolicies, test::Policies, test::State,
+    test::Trainer;
 
 std::unique_ptr<model::Llama> tiny(at::ScalarType dtype = at::kFloat) {
   return test::load_model(fixture("models/llama32_tiny"), {dtype, dtype});
@@ -61,7 +48,7 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
   const auto& [optimizer, train, micro_batch] = GetParam();
   std::vector<double> first_losses;
   State first_weights;
-  for (const Policies& policies : kPolicies) {
+  for (const Policies& policies : kEveryPolicies) {
     OptimizerConfig config = config_of(optimizer.optimizer, 0.002);
     config.clip_norm = optimizer.clip_norm;
     Trainer trainer(tiny(optimizer.dtype), {train.pattern}, config, policies);
@@ -101,8 +88,27 @@ INSTANTIATE_TEST_SUITE_P(
              "By" + std::to_string(std::get<2>(given.param));
     });
 
+TEST(Training, GivesTheSameBitsOnTwoThreads) {
+  const int before = at::get_num_threads();
+  State first;
+  for (const int threads : {1, 2}) {
+    at::set_num_threads(threads);
+    OptimizerConfig config = config_of(OptimizerKind::kAdafactor, 0.002);
+    Trainer trainer(tiny(at::kBFloat16), {"all"}, config,
+                    {ActivationsMode::kRecompute, GradientsMode::kUpdate});
+    for (int64_t i = 0; i < 5; ++i)
+      trainer.update(
+          test::micro_batches(*trainer.llama, batches()[static_cast<size_t>(i)], 8), i);
+    const State weights = copy_of(*trainer.llama);
+    if (first.empty()) first = weights;
+    for (const auto& [name, weight] : weights)
+      EXPECT_TRUE(at::equal(weight, first.at(name))) << name;
+  }
+  at::set_num_threads(before);
+}
+
 TEST(Training, ChangesEverySelectedWeightAndNoOther) {
-  for (const Policies& policies : kPolicies)
+  for (const Policies& policies : kEveryPolicies)
     for (const char* pattern :
          {"layers", "all", "model.layers.1.mlp.*", "model.norm.weight",
           "model.embed_tokens.weight", "*q_proj*"}) {
@@ -123,7 +129,7 @@ TEST(Training, ChangesEverySelectedWeightAndNoOther) {
 }
 
 TEST(Training, LeavesNoGradientBehind) {
-  for (const Policies& policies : kPolicies) {
+  for (const Policies& policies : kEveryPolicies) {
     Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
     trainer.update(test::micro_batches(*trainer.llama, batches()[0], 3), 0);
     for (const auto& item : trainer.llama->named_parameters())
@@ -135,7 +141,7 @@ TEST(Training, ABatchWithoutALabelHasNoLossAndNoGradient) {
   json batch = batches()[0];
   for (json& sequence : batch)
     for (json& label : sequence["labels"]) label = -100;
-  for (const Policies& policies : kPolicies) {
+  for (const Policies& policies : kEveryPolicies) {
     Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
     const State before = copy_of(*trainer.llama);
     const StepResult result =

@@ -1,5 +1,5 @@
-// Loss curves against transformers with torch.optim (and the seed's Adafactor rule in
-// PyTorch), through tests/fixtures/training.
+// Loss curves against transformers with torch.optim (and the Adafactor rule of
+// usamec/lowmem_finetuning in PyTorch), through tests/fixtures/training.
 #include "support/training.h"
 
 #include "lowmem/engine/step.h"
@@ -83,7 +83,7 @@ TEST(ClippingInTwoPasses, EqualsTheReferenceAtEveryStep) {
 TEST(MicroBatches, GiveTheSameLossesAndWeights) {
   const json batches = read_json(fixture("training/batches.json"));
   std::vector<double> first_losses;
-  at::Tensor first_weight;
+  test::State first_weights;
   for (const size_t size : {8, 1, 2, 3}) {
     OptimizerConfig config;
     config.name = OptimizerKind::kAdam;
@@ -98,15 +98,69 @@ TEST(MicroBatches, GiveTheSameLossesAndWeights) {
                                           batches[static_cast<size_t>(step) % 20], size),
                       step)
               .loss_sum);
-    const at::Tensor weight = trainer.llama->blocks()[0]->parameters()[0].detach();
+    const test::State weights = test::copy_of(*trainer.llama);
     if (first_losses.empty()) {
       first_losses = losses;
-      first_weight = weight;
+      first_weights = weights;
     }
     for (size_t i = 0; i < losses.size(); ++i)
       EXPECT_NEAR(losses[i], first_losses[i], 1e-5 * first_losses[i])
           << "step " << i << " by " << size;
-    EXPECT_LE(test::relative_difference(weight, first_weight), 1e-5);
+    for (const auto& [name, weight] : weights)
+      EXPECT_LE(test::relative_difference(weight, first_weights.at(name)), 1e-5) << name;
+  }
+}
+
+// Two gradients of bf16 weights whose sum bf16 cannot hold.
+TEST(MicroBatches, AddUpInFp32) {
+  struct Keep final : optim::Optimizer {
+    using Optimizer::Optimizer;
+    at::Tensor seen;
+    int64_t state_bytes(const at::Tensor&) const override { return 0; }
+    optim::UpdateResult apply(optim::ParamSlot&, const at::Tensor& gradient,
+                              const optim::StepInfo&) override {
+      seen = gradient.clone();
+      return {};
+    }
+  };
+  for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
+    Keep optimizer(OptimizerConfig{}, 1);
+    const auto gradients = make_gradients(mode, optimizer, 0);
+    const auto bf16 = at::TensorOptions(at::kBFloat16);
+    optim::ParamSlot slot{"weight", 0, at::zeros({2, 2}, bf16), {}, 0};
+    gradients->begin({}, 3);
+    for (const double share : {1.0, 0x1p-12, 0x1p-12})
+      gradients->receive(slot, at::full({2, 2}, share, bf16));
+    gradients->end();
+    EXPECT_EQ(optimizer.seen.scalar_type(), at::kFloat);
+    EXPECT_EQ(optimizer.seen[0][0].item<float>(), 1.0f + 0x1p-11f);
+  }
+}
+
+// The gradients differ in their last bits; with other noise half of all weights would.
+TEST(MicroBatches, DoNotChangeTheRoundingNoise) {
+  const json batches = read_json(fixture("training/batches.json"));
+  test::State first;
+  for (const size_t size : {8, 2}) {
+    OptimizerConfig config;
+    config.name = OptimizerKind::kAdafactor;
+    config.lr = 1e-3;
+    test::Trainer trainer(
+        test::load_model(fixture("models/llama32_tiny"), {at::kBFloat16, at::kBFloat16}),
+        {"layers"}, config, {ActivationsMode::kRecompute, GradientsMode::kUpdate});
+    const test::State start = test::copy_of(*trainer.llama);
+    trainer.update(test::micro_batches(*trainer.llama, batches[0], size), 0);
+    const test::State weights = test::copy_of(*trainer.llama);
+    if (first.empty()) {
+      first = weights;
+      continue;
+    }
+    const char* name = "model.layers.0.mlp.up_proj.weight";
+    const auto share = [&](const at::Tensor& same) {
+      return same.to(at::kDouble).mean().item<double>();
+    };
+    EXPECT_LT(share(weights.at(name) == start.at(name)), 0.95);
+    EXPECT_GT(share(weights.at(name) == first.at(name)), 0.97);
   }
 }
 

@@ -100,6 +100,49 @@ TEST(HellaSwag, ScoresAreTheSameWhetherTheQueryRunsOnceOrFourTimes) {
   EXPECT_LT(shared.tokens(), separate.tokens() / 2);
 }
 
+// As some SentencePiece models do: no token for space at the end of a text.
+struct Trimming final : Tokenizer {
+  explicit Trimming(const Tokenizer& inner) : inner_(inner) {
+    bos_id_ = inner.bos_id();
+    eos_id_ = inner.eos_id();
+  }
+  std::vector<int32_t> encode(std::string_view text) const override {
+    return inner_.encode(text.substr(0, text.find_last_not_of(' ') + 1));
+  }
+  std::string decode(const std::vector<int32_t>& ids) const override {
+    return inner_.decode(ids);
+  }
+  int64_t vocab_size() const override { return inner_.vocab_size(); }
+
+ private:
+  const Tokenizer& inner_;
+};
+
+TEST(HellaSwag, AnEndingWithoutTokensIsCertainAndDisturbsNoOther) {
+  const Problem problem = tiny();
+  std::vector<HellaSwagRow> blank(problem.rows.begin(), problem.rows.begin() + 3);
+  blank[0].endings[1] = "";
+  blank[1].endings = {"", "", "", ""};
+  const Trimming tokenizer(*problem.tokenizer);
+  for (const bool share : {true, false}) {
+    const auto run = [&](const std::vector<HellaSwagRow>& rows) {
+      const HellaSwag evaluation(rows, tokenizer, true, 8, 512, share);
+      EXPECT_GT(evaluation.tokens(), 0);
+      return evaluation.run(*problem.model, {}, 2048).rows;
+    };
+    const auto whole = run({problem.rows.begin(), problem.rows.begin() + 3});
+    const auto with_blanks = run(blank);
+    EXPECT_EQ(with_blanks[0].log_likelihoods[1], 0);
+    for (size_t k = 0; k < 4; ++k) {
+      EXPECT_EQ(with_blanks[1].log_likelihoods[k], 0);
+      EXPECT_NEAR(with_blanks[2].log_likelihoods[k], whole[2].log_likelihoods[k], 1e-4);
+      if (k != 1) {
+        EXPECT_NEAR(with_blanks[0].log_likelihoods[k], whole[0].log_likelihoods[k], 1e-4);
+      }
+    }
+  }
+}
+
 TEST(HellaSwag, ALongQueryLosesItsBeginning) {
   const Problem problem = tiny();
   const HellaSwag whole(problem.rows, *problem.tokenizer, true, 8, 512);

@@ -28,7 +28,7 @@ constexpr int64_t kRows = 5;
 // A parameter of each type and rounding.
 struct Parameter {
   Numbers values, compensation;
-  Weights weights;
+  ParamView weights;
 
   Parameter(int64_t count, DType dtype, Rounding rounding, uint64_t seed = 1)
       : values(count, dtype, seed), compensation(count, DType::kBF16, 2, -1e-3f, 1e-3f) {
@@ -46,7 +46,7 @@ struct Parameter {
 class Update : public testing::TestWithParam<std::tuple<DType, Rounding, DType>> {
  protected:
   // `rule(parameter, gradient, state, cut)` updates `count` elements and reports.
-  using Rule = std::function<RoundingReport(const Weights&, const ConstArray&,
+  using Rule = std::function<RoundingReport(const ParamView&, const ConstArray&,
                                             std::vector<Numbers>&, const Cut&)>;
   void expect_same(int64_t count, DType state, const Rule& rule) const {
     SCOPED_TRACE(count);
@@ -70,7 +70,7 @@ TEST_P(Update, SgdGivesTheSameBits) {
     for (const bool momentum : {false, true})
       expect_same(
           count, DType::kF32,
-          [&](const Weights& weights, const ConstArray& gradient,
+          [&](const ParamView& weights, const ConstArray& gradient,
               std::vector<Numbers>& states, const Cut& cut) {
             const SgdArgs args{.weights = weights,
                                .gradient = gradient,
@@ -91,7 +91,7 @@ TEST_P(Update, AdamGivesTheSameBits) {
     for (const DType state : kTypes)
       expect_same(
           count, state,
-          [&](const Weights& weights, const ConstArray& gradient,
+          [&](const ParamView& weights, const ConstArray& gradient,
               std::vector<Numbers>& states, const Cut& cut) {
             const AdamArgs args{.weights = weights,
                                 .gradient = gradient,

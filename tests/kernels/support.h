@@ -88,8 +88,9 @@ class Numbers {
 };
 
 // As an update sees them.
-inline Weights weights_of(Numbers& numbers, Rounding rounding, const Noise& noise = {}) {
-  Weights weights;
+inline ParamView weights_of(Numbers& numbers, Rounding rounding,
+                            const Noise& noise = {}) {
+  ParamView weights;
   weights.data = numbers.array().data;
   weights.dtype = numbers.array().dtype;
   weights.rounding = rounding;

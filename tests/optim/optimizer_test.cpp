@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "lowmem/engine/memory_meter.h"
 #include "optim/support.h"
 
 namespace lowmem::optim {
@@ -141,11 +142,27 @@ TEST_P(Rule, StateBytesAreThoseItKeeps) {
           int64_t kept = 0;
           for (const auto& [name, tensor] : slot.state)
             kept += static_cast<int64_t>(tensor.storage().nbytes());
-          // What fp32 weights do not lose need not be kept.
-          if (dtype == at::kFloat && rounding == RoundingMode::kKahan)
-            kept += 2 * slot.param.numel();
-          EXPECT_EQ(kept, optimizer->state_bytes(shape)) << word_of(rounding);
+          EXPECT_EQ(kept, optimizer->state_bytes(slot.param)) << word_of(rounding);
         }
+}
+
+TEST_P(Rule, UpdatesWithoutATemporaryAsLargeAsTheParameter) {
+  engine::memory_meter::install();
+  for (const RoundingMode rounding : test::kRoundings)
+    for (OptimizerConfig each : test::with_each_state(config))
+      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+        each.rounding = rounding;
+        const auto optimizer = make_optimizer(each, 1);
+        ParamSlot slot = slot_of(normal({512, 1024}, 1, dtype));
+        const at::Tensor gradient = normal({512, 1024}, 2, dtype);
+        optimizer->update(slot, gradient, {0, 0.01, 1});  // makes the state
+        engine::memory_meter::reset_peaks();
+        const int64_t before = engine::memory_meter::current_bytes();
+        optimizer->update(slot, gradient, {1, 0.01, 1, /*report_rounding=*/true});
+        EXPECT_LE(engine::memory_meter::peak_bytes() - before,
+                  static_cast<int64_t>(slot.param.nbytes()) / 16)
+            << word_of(rounding);
+      }
 }
 
 TEST_P(Rule, GivesTheGradientsOwnSquaredNorm) {

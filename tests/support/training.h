@@ -102,6 +102,23 @@ struct Trainer {
   }
 };
 
+inline constexpr Policies kEveryPolicies[] = {
+    {ActivationsMode::kKeep, GradientsMode::kAccumulate},
+    {ActivationsMode::kKeep, GradientsMode::kUpdate},
+    {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
+    {ActivationsMode::kRecompute, GradientsMode::kUpdate},
+};
+
+// A copy of every weight by its name.
+using State = std::map<std::string, at::Tensor>;
+
+inline State copy_of(const model::Llama& llama) {
+  State state;
+  for (const auto& item : llama.named_parameters())
+    state[item.key()] = item.value().detach().clone();
+  return state;
+}
+
 // `steps` updates of Adam over all weights.
 inline void train_some(std::unique_ptr<model::Llama>& llama, int64_t steps) {
   OptimizerConfig config;

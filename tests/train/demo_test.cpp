@@ -43,6 +43,13 @@ class Demo : public testing::Test {
     return config;
   }
 
+  // bf16 weights, and the defaults of the memory section.
+  static RunConfig low_memory(double lr) {
+    RunConfig low = config(OptimizerKind::kAdafactor, lr);
+    low.model.dtype = low.model.compute_dtype = DType::kBF16;
+    return low;
+  }
+
   // Accuracy after `steps` updates.
   static double accuracy_after(const RunConfig& config, int64_t steps) {
     Session session(config);
@@ -64,6 +71,19 @@ TEST_F(Demo, AdamClimbsAboveNinetyPercent) {
 
 TEST_F(Demo, AdafactorClimbsAboveNinetyPercent) {
   EXPECT_GT(accuracy_after(config(OptimizerKind::kAdafactor, 0.02), 150), 0.9);
+}
+
+TEST_F(Demo, TheLowMemoryRecipeClimbsAboveNinetyPercent) {
+  EXPECT_GT(accuracy_after(low_memory(0.02), 150), 0.9);
+}
+
+// Steps of half a percent: stochastic rounding keeps them on average, nearest loses most.
+TEST_F(Demo, RoundingToNearestLosesSmallStepsAndStochasticDoesNot) {
+  RunConfig config = low_memory(0.002);
+  const double stochastic = accuracy_after(config, 300);
+  config.optimizer.rounding = RoundingMode::kNearest;
+  EXPECT_GT(stochastic, accuracy_after(config, 300) + 0.1);
+  EXPECT_GT(stochastic, 0.85);
 }
 
 TEST_F(Demo, AWrongSignDoesNotClimb) {

@@ -48,7 +48,9 @@ constexpr std::span<const Choice<OptimizerKind>> choices(OptimizerKind) {
 // optimizer.rounding
 enum class RoundingMode { kStochastic, kNearest, kKahan };
 inline constexpr Choice<RoundingMode> kRoundingModes[] = {
-    {"stochastic", RoundingMode::kStochastic}, {"nearest", RoundingMode::kNearest}, {"kahan", RoundingMode::kKahan}};
+    {"stochastic", RoundingMode::kStochastic},
+    {"nearest", RoundingMode::kNearest},
+    {"kahan", RoundingMode::kKahan}};
 constexpr std::span<const Choice<RoundingMode>> choices(RoundingMode) {
   return kRoundingModes;
 }

@@ -76,7 +76,8 @@ struct DataConfig {
   template <class Visitor>
   void visit(Visitor&& field) {
     field("train", train, "JSONL files of training rows (required for training)");
-    field("format", format, "what a row holds; auto looks at the first row");
+    field("format", format,
+          "what a row holds; auto: hellaswag, all that this release reads");
     field("max_length", max_length, "tokens a row is cut off at");
     field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
     field("limit", limit, "training rows to use, the first ones (0: all)");
@@ -98,7 +99,7 @@ struct TrainConfig {
     field("epochs", epochs, "passes over the training rows");
     field("batch_size", batch_size, "rows per update");
     field("micro_batch_size", micro_batch_size,
-          "rows a forward pass of the batch takes; no result changes (0: all)");
+          "rows a forward pass takes; changes results by rounding only (0: all)");
     field("max_steps", max_steps,
           "updates to stop after, before the epochs end (0: none)");
     field("log_every", log_every, "updates between two lines of metrics.jsonl");
@@ -142,7 +143,7 @@ struct OptimizerConfig {
     field("warmup_steps", warmup_steps, "updates over which lr rises linearly from 0");
     field("clip_norm", clip_norm, "largest norm of the whole gradient (0: no clipping)");
     field("clip_mode", clip_mode,
-          "two_pass: a backward pass for the norm, then one to update");
+          "two_pass: a pass for the norm, then one that updates at once");
   }
   bool operator==(const OptimizerConfig&) const = default;
 };
@@ -184,7 +185,7 @@ struct EvalConfig {
     field("every", every, "when to evaluate during training, beside before and after");
     field("batch_size", batch_size, "rows evaluated at once, of four endings each");
     field("share_query", share_query,
-          "run a row's query once for its four endings; no result changes");
+          "run a row's query once for its four endings; same but for rounding");
     field("bos", bos, "begin each row with BOS; tokenizer: as the model's own does");
     field("limit", limit, "rows to evaluate, the first ones (0: all)");
   }

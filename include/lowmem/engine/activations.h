@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "lowmem/config/choices.h"
-#include "lowmem/model/layers.h"
+#include "lowmem/model/llama.h"
 
 namespace lowmem::engine {
 
@@ -15,11 +15,13 @@ struct BlockCall {
   const model::Packed& packed;
   const model::Rows* rows = nullptr;  // the last block's: the tokens that have a label
   bool input_gradient = true;         // whether backward() must return one
+  // The first block's: its input, the embeddings, need not be kept to be had again.
+  const model::Llama* embedded_by = nullptr;
 };
 
 // What is kept of one block for one micro-batch, from its forward to its backward pass.
 struct SavedBlock {
-  at::Tensor input;   // leaf; needs a gradient where something below is trained
+  at::Tensor input;   // leaf, or undefined where it is looked up again
   at::Tensor output;  // holds the graph; undefined where it is made again
 };
 

@@ -77,8 +77,8 @@ class Step {
   optim::ParamSlot* head_slot_;
   size_t lowest_trained_;  // blocks below it need no backward pass
   bool norm_trained_;
-  float scale_ = 1;                             // 1 / labelled tokens of the batch
-  std::vector<HeadRows> head_rows_;             // a micro-batch, where the head is trained
+  float scale_ = 1;                  // 1 / labelled tokens of the batch
+  std::vector<HeadRows> head_rows_;  // a micro-batch, where the head is trained
   std::vector<at::Tensor> embedded_gradients_;  // [N, D] a micro-batch
 };
 

@@ -33,9 +33,9 @@ struct HellaSwagResult {
 };
 
 // HellaSwag, zero-shot, by the rules of lm-evaluation-harness. Tokenizes once; each run
-// scores every row, some rows at a time, without padding. Where the four endings follow the
-// same tokens, which is nearly always, the query runs once and the endings attend to it.
-// Logits are made only for the endings' tokens.
+// scores every row, some rows at a time, without padding. Where the four endings follow
+// the same tokens, which is nearly always, the query runs once and the endings attend to
+// it. Logits are made only for the endings' tokens.
 class HellaSwag {
  public:
   // Enough for full speed, where nothing else limits the memory.

@@ -22,7 +22,7 @@ namespace lowmem::kernels {
 // range are returned in double, a row or a block at a time, for the caller to add up in
 // order.
 struct AdafactorArgs {
-  Weights weights;
+  ParamView weights;
   ConstArray gradient;
   int64_t rows = 1, columns = 0;
   float scale = 1;  // of the gradient: a clipping coefficient

@@ -15,7 +15,7 @@ namespace lowmem::kernels {
 // with step_size = lr / (1 - beta1^t) and root = sqrt(1 - beta2^t).
 // Kingma & Ba 2015; Loshchilov & Hutter 2019; the order of operations is torch.optim's.
 struct AdamArgs {
-  Weights weights;
+  ParamView weights;
   ConstArray gradient;
   State mean;           // m
   State mean_square;    // v

@@ -6,9 +6,10 @@
 
 namespace lowmem::kernels {
 
-// Attention of one sequence, softmax(q k^T scale) v for each head, with a sequence's whole
-// scores in memory: for short sequences, where cutting them up costs more than it saves.
-// Heads share keys in groups of heads / kv_heads. fp32 inside. All arrays have one type.
+// Attention of one sequence, softmax(q k^T scale) v for each head, with a sequence's
+// whole scores in memory: for short sequences, where cutting them up costs more than it
+// saves. Heads share keys in groups of heads / kv_heads. fp32 inside. All arrays have one
+// type.
 struct AttentionArgs {
   ConstArray q;     // [queries, heads, head_dim]
   ConstArray k, v;  // [keys, kv_heads, head_dim]
@@ -27,8 +28,8 @@ int64_t attention_workspace(const AttentionArgs& args);
 void attention(const AttentionArgs& args, Array out, float* workspace, int64_t begin,
                int64_t end);
 
-// The gradients by q, k and v, for the same heads, from that by the output. The scores are
-// made again: nothing of the forward pass is needed but its inputs.
+// The gradients by q, k and v, for the same heads, from that by the output. The scores
+// are made again: nothing of the forward pass is needed but its inputs.
 void attention_backward(const AttentionArgs& args, ConstArray out_gradient, Array dq,
                         Array dk, Array dv, float* workspace, int64_t begin, int64_t end);
 

@@ -67,7 +67,7 @@ struct Noise {
 
 // A parameter as an update sees it: contiguous elements, and how its new values are
 // stored. fp32 needs no rounding.
-struct Weights {
+struct ParamView {
   void* data = nullptr;
   DType dtype = DType::kF32;  // kF32 or kBF16
   Rounding rounding = Rounding::kNearest;

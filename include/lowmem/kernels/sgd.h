@@ -13,7 +13,7 @@ namespace lowmem::kernels {
 // The order of operations is torch.optim's: on the first update b = g, which a buffer of
 // zeros gives.
 struct SgdArgs {
-  Weights weights;
+  ParamView weights;
   ConstArray gradient;
   float* buffer = nullptr;  // b, fp32; null without momentum
   float scale = 1;          // of the gradient: a clipping coefficient

@@ -9,10 +9,10 @@ namespace lowmem::kernels {
 // silu(gate) * up with silu(x) = x / (1 + e^-x), over some columns of two matrices. fp32
 // in registers, one rounding. All arrays have one type.
 struct SwigluArgs {
-  Array gate, up;        // [rows, stride]
-  int64_t stride = 0;    // elements from one of their rows to the next
-  int64_t first = 0;     // the first column
-  int64_t columns = 0;   // and how many
+  Array gate, up;       // [rows, stride]
+  int64_t stride = 0;   // elements from one of their rows to the next
+  int64_t first = 0;    // the first column
+  int64_t columns = 0;  // and how many
 };
 
 // Rows [begin, end) of y [rows, columns], whose rows are `y_stride` elements apart; y may

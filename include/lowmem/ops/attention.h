@@ -23,7 +23,8 @@ using Spans = std::vector<Span>;
 //   ->  [queries, heads, head_dim]
 //
 // Heads share keys in groups of heads / kv_heads (Ainslie et al. 2023, "GQA"). Scaled by
-// 1 / sqrt(head_dim). Runs of sequences of one length, without masks, go through one call.
+// 1 / sqrt(head_dim). Runs of sequences of one length, without masks, go through one
+// call.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans);
 

@@ -12,11 +12,11 @@ namespace lowmem::ops {
 
 // Tensors as kernels see them. Contiguous fp32 or bf16 on the CPU; anything else is a
 // bug.
-kernels::Weights weights_of(at::Tensor& tensor);
+kernels::ParamView weights_of(at::Tensor& tensor);
 kernels::Array array_of(at::Tensor& tensor);
 kernels::ConstArray const_array_of(const at::Tensor& tensor);
 float* floats_of(at::Tensor& tensor);
-kernels::Bf16* halves_of(at::Tensor& tensor);
+kernels::Bf16* bf16_of(at::Tensor& tensor);
 
 // Calls f(begin, end) over [0, count), split over LibTorch's threads into pieces of at
 // least `grain`. Kernels promise that the split does not change the result.

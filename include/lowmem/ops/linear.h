@@ -4,8 +4,8 @@
 
 namespace lowmem::ops {
 
-// What a linear layer multiplies. Its backward pass needs the values once more: where they
-// are a norm's, they are made again from the norm's own input instead of kept.
+// What a linear layer multiplies. Its backward pass needs the values once more: where
+// they are a norm's, they are made again from the norm's own input instead of kept.
 struct LinearInput {
   LinearInput(at::Tensor x) : value(std::move(x)) {}  // NOLINT: a tensor is an input
   // rms_norm(hidden, weight, eps) in `dtype`.

@@ -27,7 +27,7 @@ struct ParamSlot {
 struct StepInfo {
   int64_t step = 0;  // updates of the run before this one
   double lr = 0;
-  float grad_scale = 1;  // of every gradient: a clipping coefficient
+  float grad_scale = 1;          // of every gradient: a clipping coefficient
   bool report_rounding = false;  // whether to count what rounding to nearest would lose
 };
 
@@ -35,14 +35,19 @@ struct UpdateResult {
   // Of the gradient as it was given, in double.
   double squared_norm = 0;
   kernels::RoundingReport rounding;
-  // False where an element is not, or where squares would leave fp32's range: then nothing
-  // has been written.
-  bool finite() const { return squared_norm <= std::numeric_limits<float>::max(); }
+  // False: nothing has been written.
+  bool finite() const { return is_finite(squared_norm); }
+
+  // Of a gradient, by its squared norm: whether each element is finite, and the squares'
+  // sum within fp32's range.
+  static bool is_finite(double squared_norm) {
+    return squared_norm <= std::numeric_limits<float>::max();
+  }
 };
 
-// One parameter's update rule. The trainer calls it in a loop; the gradient hook calls it
-// inside backward. Neither can offer the other parameters, so an optimizer touches its
-// slot and nothing else.
+// One parameter's update rule. `memory.gradients = accumulate` calls it in a loop at the
+// end of a step, `update` inside backward. Neither can offer the other parameters, so an
+// optimizer touches its slot and nothing else.
 class Optimizer {
  public:
   // `seed` is that of the rounding noise.
@@ -51,11 +56,12 @@ class Optimizer {
   // `grad` has the parameter's shape and its type, or fp32. Runs without a graph. Looks
   // at the whole gradient before it writes to the parameter or its state.
   UpdateResult update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step);
-  // Bytes that update() will keep for a parameter of this shape; the planner asks.
-  virtual int64_t state_bytes(at::IntArrayRef shape) const = 0;
+  // Bytes that update() will keep for this parameter beside it.
+  virtual int64_t state_bytes(const at::Tensor& param) const = 0;
 
  protected:
-  // Returns early, with nothing written, if the gradient is not finite.
+  // Applies step.grad_scale to the gradient, but returns the norm without it. Returns
+  // early, with nothing written, if the gradient is not finite.
   virtual UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
                              const StepInfo& step) = 0;
 
@@ -63,9 +69,9 @@ class Optimizer {
   static at::Tensor& state(ParamSlot& slot, const std::string& name,
                            at::IntArrayRef shape, at::ScalarType type = at::kFloat);
   // The parameter as kernels write it, with what its rounding needs.
-  kernels::Weights weights_of(ParamSlot& slot, const StepInfo& step) const;
-  // Bytes an element that the rounding keeps.
-  int64_t rounding_bytes() const;
+  kernels::ParamView weights_of(ParamSlot& slot, const StepInfo& step) const;
+  // Bytes that the rounding keeps for this parameter.
+  int64_t rounding_bytes(const at::Tensor& param) const;
 
   OptimizerConfig config_;  // nothing is `auto`
   uint64_t seed_;

@@ -23,14 +23,14 @@ struct Results {
   int64_t steps = 0;
   std::optional<eval::Accuracy> before, after;
   std::vector<Epoch> epochs;
-  int64_t nonfinite_steps = 0;  // in which a loss or a gradient was not finite
-  double final_loss = 0;  // of the last logged steps
+  int64_t nonfinite_steps = 0;       // in which a loss or a gradient was not finite
+  std::optional<double> final_loss;  // mean over the last logged steps
   int64_t examples = 0, tokens = 0;
   double training_seconds = 0;  // in steps alone
   double seconds = 0;           // in all
 
   // With the memory meter's peaks and the versions as they are now. Field names are
-  // those of the manual; scripts rely on them.
+  // those of docs/outputs.md; scripts rely on them.
   nlohmann::ordered_json to_json() const;
 };
 

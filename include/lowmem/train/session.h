@@ -32,9 +32,7 @@ class Session {
 
   const RunConfig& config() const { return config_; }
   model::Llama& model() { return *model_; }
-  const std::optional<eval::HellaSwag>& evaluation() const {
-    return texts_.evaluation;
-  }
+  const std::optional<eval::HellaSwag>& evaluation() const { return texts_.evaluation; }
   eval::HellaSwagResult evaluate() const;
 
   int64_t total_steps() const;
