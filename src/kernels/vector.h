@@ -132,6 +132,22 @@ LOWMEM_INLINE Bits16 upper_bits(Word16 x) {
 #endif
 }
 
+// Lanes that a comparison found true, -1 each; the others are 0.
+LOWMEM_INLINE int64_t count_true(Int16 found) {
+#if defined(__AVX512F__)
+  const auto lanes = reinterpret_cast<__m512i>(found);
+  return __builtin_popcount(_mm512_test_epi32_mask(lanes, lanes));
+#elif defined(__AVX2__)
+  const auto parts = cut<Floats>(found);
+  return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(parts.at[0]))) +
+         __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(parts.at[1])));
+#else
+  int64_t count = 0;
+  for (int k = 0; k < kLanes; ++k) count -= found[k];
+  return count;
+#endif
+}
+
 LOWMEM_INLINE Float16 widen(Bits16 bits) { return as_floats(to_words(bits) << 16); }
 
 // Unused lanes are 0.

@@ -51,14 +51,7 @@ class WeightWriter {
     }
   }
 
-  RoundingReport report() const {
-    RoundingReport report;
-    for (int k = 0; k < kLanes; ++k) {
-      report.updates += updates_[k];
-      report.lost += lost_[k];
-    }
-    return report;
-  }
+  const RoundingReport& report() const { return report_; }
 
  private:
   template <class Lanes>
@@ -66,13 +59,13 @@ class WeightWriter {
     const Float16 now = only(value, lanes);
     const Int16 moved = now != old;  // -1 where it is so
     const Int16 stuck = widen(round_to_nearest(now)) == old;
-    updates_ -= moved;
-    lost_ -= moved & stuck;
+    report_.updates += count_true(moved);
+    report_.lost += count_true(moved & stuck);
   }
 
   ParamView weights_;
   NoiseStream noise_;
-  Int16 updates_{}, lost_{};
+  RoundingReport report_;
 };
 
 // Calls f(writer) with the writer that `weights` asks for; returns what it counted.

@@ -1,7 +1,6 @@
 #include "lowmem/ops/elements.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <atomic>
 #include <numeric>
@@ -42,11 +41,6 @@ float* floats_of(at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); 
 kernels::Bf16* bf16_of(at::Tensor& tensor) {
   TORCH_INTERNAL_ASSERT(dtype_of(tensor) == DType::kBF16);
   return static_cast<kernels::Bf16*>(tensor.mutable_data_ptr());
-}
-
-void parallel(int64_t count, int64_t grain,
-              const std::function<void(int64_t, int64_t)>& f) {
-  at::parallel_for(0, count, grain, f);
 }
 
 kernels::RoundingReport parallel_update(

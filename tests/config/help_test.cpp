@@ -67,10 +67,13 @@ TEST(ConfigHelp, EveryKeyIsInTheConfigurationPageWithAllItsWords) {
   const std::string page{std::istreambuf_iterator<char>(file), {}};
   for (const KeyInfo& key : config_keys()) {
     EXPECT_THAT(page, HasSubstr("`" + key.name + "`"));
-    if (key.type.find('|') == std::string::npos || key.name == "memory.device") continue;
+    // Not cuda, which this release refuses.
+    if (key.type.find('|') == std::string::npos ||
+        key.type.find("number") != std::string::npos || key.name == "memory.device")
+      continue;
     std::istringstream words(key.type);
     for (std::string word; words >> word;)
-      if (word != "|" && word != "number" && word != "text" && word != "integer") {
+      if (word != "|") {
         EXPECT_THAT(page, HasSubstr("`" + word + "`")) << key.name;
       }
   }

@@ -38,9 +38,10 @@ class Gradients {
   virtual bool measures_first() const { return false; }
 
   void begin(const optim::StepInfo& step, int64_t micro_batches);
-  // One micro-batch's gradient. Takes it over.
+  // One micro-batch's gradient, of the parameter's shape and type. Takes it over.
   void receive(optim::ParamSlot& slot, at::Tensor gradient);
-  // The whole batch's gradient. Takes it over.
+  // The whole batch's gradient, of the parameter's shape, in its type or fp32. Takes it
+  // over.
   void receive_whole(optim::ParamSlot& slot, at::Tensor gradient);
   // Ends a pass that measured: the next one updates. False if the norm is not finite; the
   // step is then over, with nothing updated.

@@ -68,6 +68,7 @@ class Attention : public torch::nn::Module {
 class Mlp : public torch::nn::Module {
  public:
   Mlp(const LlamaConfig& config, ModelOptions options);
+  // [N, D] -> [N, D], of which ops::Output::kGraph leaves the numbers out.
   at::Tensor forward(const ops::LinearInput& x, ops::Output output) const;
 
  private:

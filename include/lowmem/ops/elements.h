@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/ops/parallel.h"
 
 namespace lowmem::ops {
 
@@ -18,12 +19,7 @@ kernels::ConstArray const_array_of(const at::Tensor& tensor);
 float* floats_of(at::Tensor& tensor);
 kernels::Bf16* bf16_of(at::Tensor& tensor);
 
-// Calls f(begin, end) over [0, count), split over LibTorch's threads into pieces of at
-// least `grain`. Kernels promise that the split does not change the result.
-void parallel(int64_t count, int64_t grain,
-              const std::function<void(int64_t, int64_t)>& f);
-
-// The same for updates: returns the sum of what f returns.
+// parallel() for updates: returns the sum of what f returns.
 kernels::RoundingReport parallel_update(
     int64_t count, int64_t grain,
     const std::function<kernels::RoundingReport(int64_t, int64_t)>& f);
