@@ -10,7 +10,8 @@
 #   long    both on rows that are all 160 tokens long
 #   8b      a random Llama-3.1-8B, two steps of batch 8
 #   cost    60M, 1B and 8B parameters by batches of 1, 8 and 32
-#   eval    200 HellaSwag rows on the 60M model in fp32, beside lm-evaluation-harness
+#   eval    200 HellaSwag rows on the 60M model in fp32, beside lm-evaluation-harness; 100
+#           rows on the 1B model in bf16, a row's query run once or four times
 #
 # Environment:
 #   LOWMEM_TRAIN  the program                            (build/lowmem-train)
@@ -21,7 +22,6 @@
 #   ROUNDS        how often `python` and `ours` take turns        (1)
 #   STEPS         steps of a run of ours; the first is not counted        (10)
 #   SIZES         models of `cost`                       (60m 1b 8b)
-#   EVALUATED     model of `eval`, from 60m on           (60m)
 #   CONFIG_1B     a config.json to use in the place of Llama-3.2-1B's
 #
 # A time is the median of the steps after the first. Models and saved results need 5 GB of
@@ -33,7 +33,6 @@ PYTHON=${PYTHON:-python3}
 LOWMEM_TRAIN=${LOWMEM_TRAIN:-$repository/build/lowmem-train}
 RESULTS=${RESULTS:-$repository/build/bench/cpu_1b}
 STEPS=${STEPS:-10}
-evaluated=${EVALUATED:-60m}
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(nproc)}
 rows=$SHARED/data/hellaswag/train_4303.jsonl
 recipe=$SHARED/anchors/python_recipe.py
@@ -194,46 +193,57 @@ cost() {
   tables cost "$RESULTS/cost.jsonl"
 }
 
-# evaluate ROWS FILE OVERRIDES...: scores the first ROWS rows; prints the seconds of the
-# whole process.
+# evaluate SECTION MODEL DTYPE ROWS OVERRIDES...: scores the first ROWS rows; prints the
+# seconds of the whole process.
 evaluate() {
-  local limit=$1 file=$2 start=$EPOCHREALTIME
-  shift 2
-  "$LOWMEM_TRAIN" --quiet evaluate "model.path=$WORK/$evaluated" model.dtype=fp32 \
-    model.compute_dtype=fp32 "eval.data=$SHARED/data/hellaswag/val_1000.jsonl" \
-    eval.bos=true "eval.limit=$limit" --rows "$file" "$@" >"$RESULTS/eval.log" 2>&1
+  local section=$1 model=$2 dtype=$3 limit=$4 start=$EPOCHREALTIME
+  shift 4
+  "$LOWMEM_TRAIN" --quiet evaluate "model.path=$WORK/$model" "model.dtype=$dtype" \
+    "model.compute_dtype=$dtype" "eval.data=$SHARED/data/hellaswag/val_1000.jsonl" \
+    eval.bos=true "eval.limit=$limit" --rows "$RESULTS/$section.rows" "$@" \
+    >"$RESULTS/$section.log" 2>&1
   awk "BEGIN { print $EPOCHREALTIME - $start }"
 }
 
-# evaluated LABEL OVERRIDES...: scores and records.
+# evaluated SECTION LABEL MODEL DTYPE ROWS OVERRIDES...: scores and records. Start-up is the
+# time of one row.
 evaluated() {
-  local label=$1 start_up seconds
-  shift
-  say "eval: $label"
-  if start_up=$(evaluate 1 "$RESULTS/eval-one.rows" "$@") &&
-    seconds=$(evaluate 200 "$RESULTS/eval-ours.rows" "$@"); then
-    tables record-evaluation "$label" "$RESULTS/eval-ours.rows" "$seconds" "$start_up" \
-      >>"$RESULTS/eval.jsonl"
+  local section=$1 label=$2 start_up seconds
+  shift 2
+  local model=$1 dtype=$2 rows=$3
+  shift 3
+  say "$section: $label"
+  if start_up=$(evaluate "$section" "$model" "$dtype" 1 "$@") &&
+    seconds=$(evaluate "$section" "$model" "$dtype" "$((rows + 1))" "$@"); then
+    tables record-evaluation "$label" "$RESULTS/$section.rows" "$seconds" "$start_up" \
+      "$rows" >>"$RESULTS/$section.jsonl"
   else
-    broken "$RESULTS/eval.log"
+    broken "$RESULTS/$section.log"
   fi
 }
 
 evaluation() {
-  printf '\n## Evaluation: 200 rows, %s parameters, fp32\n\n' "${evaluated^^}"
+  printf '\n## Evaluation: 200 rows, 60M parameters, fp32\n\n'
   begin eval
-  model "$evaluated"
-  evaluated lowmem-train
-  evaluated "lowmem-train, four texts a row" eval.share_query=false
+  model 60m
+  evaluated eval lowmem-train 60m fp32 200
   if "$PYTHON" -c 'import torch, transformers, lm_eval' 2>/dev/null; then
     say "eval: lm-evaluation-harness"
-    "$PYTHON" "$repository/bench/lm_eval_rows.py" "$WORK/$evaluated" \
+    "$PYTHON" "$repository/bench/lm_eval_rows.py" "$WORK/60m" \
       "$SHARED/data/hellaswag/val_1000.jsonl" --limit 200 2>"$RESULTS/lm_eval.log" \
       >>"$RESULTS/eval.jsonl" || broken "$RESULTS/lm_eval.log"
   else
     echo "The harness's row is left out: $PYTHON lacks torch, transformers or lm_eval."
   fi
   tables evaluation "$RESULTS/eval.jsonl"
+
+  printf '\n## Evaluation: 100 rows, 1B parameters, bf16\n\n'
+  begin eval1b
+  model 1b
+  evaluate eval1b 1b bf16 1 >/dev/null # into the page cache
+  evaluated eval1b "each query once" 1b bf16 100
+  evaluated eval1b "four texts a row" 1b bf16 100 eval.share_query=false
+  tables evaluation "$RESULTS/eval1b.jsonl"
 }
 
 # --- main -----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 
     record-run LABEL RUN_FOLDER BATCH          a JSON line of a run of lowmem-train
     record-recipe LABEL LOG BATCH              ... of what python_recipe.py printed
-    record-evaluation LABEL ROWS SECONDS START_UP
+    record-evaluation LABEL ROWS SECONDS START_UP COUNT
     long-rows FILE COUNT                       rows of more than 160 tokens, from real ones
     compare FILE | cost FILE | evaluation FILE      the tables
 """
@@ -43,8 +43,9 @@ def record_recipe(label, log, batch) -> None:
         "rss_bytes": max(float(peak) for _, peak in steps) * GIB}))
 
 
-def record_evaluation(label, rows, seconds, start_up) -> None:
-    rows = lines(rows)
+def record_evaluation(label, rows, seconds, start_up, count) -> None:
+    """START_UP is of a run of one row, SECONDS of one of COUNT more."""
+    rows = lines(rows)[:int(count)]
     print(json.dumps({
         "label": label, "seconds": float(seconds) - float(start_up),
         "start_up_seconds": float(start_up), "acc": sum(row["acc"] for row in rows),
