@@ -1,7 +1,8 @@
 #include "lowmem/engine/activations.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/variable.h>
 
 namespace lowmem::engine {
 namespace {
@@ -16,13 +17,17 @@ at::Tensor run_with_graph(const BlockCall& call, const at::Tensor& input,
   return call.block.forward(input, call.packed, call.rows, output);
 }
 
-// Takes over both: the gradient is freed as soon as the graph is done with it.
+// Takes over both. What torch::autograd::backward() does, but for holding the output's
+// numbers, [N, D], all the while: the graph needs only its edge.
 at::Tensor run_backward(at::Tensor output, at::Tensor output_gradient,
                         const at::Tensor& input) {
-  std::vector<at::Tensor> outputs, gradients;
-  outputs.push_back(std::move(output));
+  const torch::autograd::edge_list roots{torch::autograd::impl::gradient_edge(output)};
+  output.reset();
+  torch::autograd::variable_list gradients;
   gradients.push_back(std::move(output_gradient));
-  torch::autograd::backward(outputs, gradients);
+  torch::autograd::Engine::get_default_engine().execute(
+      roots, gradients, /*keep_graph=*/false, /*create_graph=*/false,
+      /*accumulate_grad=*/true);
   return input.requires_grad() ? input.grad() : at::Tensor();
 }
 

@@ -51,6 +51,46 @@ TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
     }
 }
 
+// A head 1e22 times as large behind a norm 1e-22 times as small: the same loss, but the
+// norm's gradient has squares beyond fp32.
+TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
+  for (const size_t micro_batch : {8, 3}) {
+    State first;
+    for (const Policies& policies : kEveryPolicies) {
+      OptimizerConfig config;
+      config.name = OptimizerKind::kAdamW;
+      config.lr = 0.01;
+      Trainer trainer(test::load_model(fixture("models/llama2_tiny")), {"all"}, config,
+                      policies);
+      const auto scale = [&](double factor) {
+        weight_of(trainer, "lm_head.weight").mul_(factor);
+        weight_of(trainer, "model.norm.weight").div_(factor);
+      };
+      static const json batches = read_json(fixture("training/batches.json"));
+      scale(1e22);
+      const State before = copy_of(*trainer.llama);
+      const StepResult result =
+          trainer.update(test::micro_batches(*trainer.llama, batches[0], micro_batch), 0);
+      EXPECT_TRUE(result.finite_loss());
+      EXPECT_TRUE(std::isfinite(result.gradients.norm));
+      EXPECT_THAT(result.gradients.nonfinite, ElementsAre("model.norm.weight"));
+      const State after = copy_of(*trainer.llama);
+      for (const auto& [name, weight] : after) {
+        EXPECT_EQ(at::equal(weight, before.at(name)), name == "model.norm.weight")
+            << name;
+        EXPECT_TRUE(first.empty() || at::equal(weight, first.at(name))) << name;
+      }
+      if (first.empty()) first = after;
+      // Nothing of it is left for the next step.
+      scale(1e-22);
+      EXPECT_THAT(
+          trainer.update(test::micro_batches(*trainer.llama, batches[1], micro_batch), 1)
+              .gradients.nonfinite,
+          IsEmpty());
+    }
+  }
+}
+
 // Says of one parameter that its gradient is not finite.
 struct OverflowingOptimizer final : optim::Optimizer {
   using Optimizer::Optimizer;
