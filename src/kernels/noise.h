@@ -60,12 +60,10 @@ class NoiseStream {
     constexpr uint64_t kLow = 0xffffffff;
 #if defined(__AVX512F__)
     constexpr Counters kEach{0, 1, 2, 3, 4, 5, 6, 7};
-    constexpr Counters kFirst{0, 8, 1, 9, 2, 10, 3, 11},
-        kLast{4, 12, 5, 13, 6, 14, 7, 15};
 #elif defined(__AVX2__)
-    constexpr Counters kEach{0, 1, 2, 3}, kFirst{0, 4, 1, 5}, kLast{2, 6, 3, 7};
+    constexpr Counters kEach{0, 1, 2, 3};
 #else
-    constexpr Counters kEach{0, 1}, kFirst{0, 2}, kLast{1, 3};
+    constexpr Counters kEach{0, 1};
 #endif
     const Counters index = kEach + static_cast<uint64_t>(element) / 8;
     Counters x0 = index, x1 = index >> 32;
@@ -80,8 +78,18 @@ class NoiseStream {
     }
     // A counter's four words lie in a row, as the elements that they belong to.
     const Counters front = (x0 & kLow) | (x1 << 32), back = (x2 & kLow) | (x3 << 32);
-    const Counters rows[2] = {__builtin_shuffle(front, back, kFirst),
-                              __builtin_shuffle(front, back, kLast)};
+    const Counters rows[2] = {
+#if defined(__AVX512F__)
+      __builtin_shufflevector(front, back, 0, 8, 1, 9, 2, 10, 3, 11),
+      __builtin_shufflevector(front, back, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif defined(__AVX2__)
+      __builtin_shufflevector(front, back, 0, 4, 1, 5),
+      __builtin_shufflevector(front, back, 2, 6, 3, 7)
+#else
+      __builtin_shufflevector(front, back, 0, 2),
+      __builtin_shufflevector(front, back, 1, 3)
+#endif
+    };
     std::memcpy(bits_ + (element - first_), rows, sizeof rows);
   }
 

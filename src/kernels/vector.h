@@ -46,6 +46,9 @@ using HalfLongs [[gnu::vector_size(kRegister / 2)]] = long long;
 using Doubles [[gnu::vector_size(kRegister)]] = double;
 using HalfFloats [[gnu::vector_size(kRegister / 2)]] = float;  // as many as Doubles
 
+template <class T>
+constexpr int kBytes = sizeof(T);
+
 // A vector cut into smaller ones.
 template <class Part, int kCount>
 struct Cut {
@@ -53,7 +56,7 @@ struct Cut {
 };
 template <class Part, class Vector>
 LOWMEM_INLINE auto cut(Vector x) {
-  Cut<Part, sizeof x / sizeof(Part)> parts;
+  Cut<Part, kBytes<Vector> / kBytes<Part>> parts;
   static_assert(sizeof parts == sizeof x);
   std::memcpy(&parts, &x, sizeof x);
   return parts;

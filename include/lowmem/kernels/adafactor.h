@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -43,5 +44,54 @@ void adafactor_update_norm(const AdafactorArgs& args, int64_t begin, int64_t end
 // p -= factor * u for rows [begin, end).
 RoundingReport adafactor_write(const AdafactorArgs& args, float factor, int64_t begin,
                                int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+// On the device the numbers between the passes stay there, and so there are two steps
+// more: the averages and the factor. row_root and column_root, which the arguments point
+// to, are written by the averages. The gradient's scale is args.scale * *pending.scale.
+//
+//   adafactor_statistics -> adafactor_averages -> adafactor_update_norm
+//     -> adafactor_factor -> adafactor_write
+
+// Sums of squares: of each row of g into row_sums [rows], of each row of p into
+// weight_sums [rows], of each column of g into column_sums [columns], which is written,
+// not added to.
+void adafactor_statistics(const AdafactorArgs& args, const Pending& pending,
+                          double* row_sums, double* weight_sums, float* column_sums,
+                          void* workspace, Stream stream);
+// Bytes of its workspace: at most a few MiB.
+int64_t adafactor_workspace(int64_t rows, int64_t columns);
+
+// What the averages are made of and what becomes of them.
+struct AdafactorAverages {
+  double rate = 0;          // 1 - beta2
+  float* row = nullptr;     // R [rows]; null for a vector
+  float* column = nullptr;  // C, or V, [columns]
+  float* row_root = nullptr;
+  float* column_root = nullptr;
+  double* squared_norm = nullptr;         // [1] of the scaled gradient
+  double* squared_weight_norm = nullptr;  // [1]
+};
+
+// Sums up the statistics, moves R and C, or V, towards them and takes the roots. Where
+// the squared norm is not finite, the averages stay as they were.
+void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& averages,
+                        const double* row_sums, const double* weight_sums,
+                        const float* column_sums, Stream stream);
+
+// u^2 summed over each row into sums [rows].
+void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
+                           double* sums, Stream stream);
+
+// *factor = lr sqrt(*squared_weight_norm) / (sqrt(the sum of `sums` [rows]) + 1e-20).
+void adafactor_factor(int64_t rows, const double* sums, const double* squared_weight_norm,
+                      double lr, float* factor, Stream stream);
+
+// p -= *factor * u. What rounding would lose is added to *report, if that is given.
+void adafactor_write(const AdafactorArgs& args, const float* factor,
+                     const Pending& pending, RoundingReport* report, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -32,5 +33,13 @@ struct AdamArgs {
 // Updates elements [begin, end). Disjoint ranges may run on different threads; the result
 // does not depend on how they are cut.
 RoundingReport adam(const AdamArgs& args, int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+// What rounding would lose is added to *report, if that is given.
+void adam(const AdamArgs& args, int64_t count, const Pending& pending,
+          RoundingReport* report, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -33,5 +34,15 @@ void softmax_slice(const LogitSlice& slice, const SoftmaxRows& rows, bool expone
 // scale (e^(logit - log_sum_exp) - [class is the label]).
 void cross_entropy_gradient(const LogitSlice& slice, const float* log_sum_exp,
                             float scale, int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+void softmax_slice(const LogitSlice& slice, const SoftmaxRows& rows, bool exponentials,
+                   int64_t count, Stream stream);
+
+void cross_entropy_gradient(const LogitSlice& slice, const float* log_sum_exp,
+                            float scale, int64_t count, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -15,13 +15,13 @@ struct Bf16 {
   uint16_t bits;
 };
 
-inline float to_float(float x) { return x; }
-inline float to_float(Bf16 x) {
+constexpr float to_float(float x) { return x; }
+constexpr float to_float(Bf16 x) {
   return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
 }
 
 // Ties to even. NaN stays NaN.
-inline Bf16 round_to_nearest(float x) {
+constexpr Bf16 round_to_nearest(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   if ((bits & 0x7fffffff) > 0x7f800000)
     return {static_cast<uint16_t>((bits >> 16) | 0x40)};
@@ -31,7 +31,7 @@ inline Bf16 round_to_nearest(float x) {
 // Up or down with the probability that makes the mean exact: `noise`, 16 random bits, is
 // added below the mantissa and the rest cut off. Exact for every finite value; infinities
 // and NaN keep their kind.
-inline Bf16 round_stochastically(float x, uint16_t noise) {
+constexpr Bf16 round_stochastically(float x, uint16_t noise) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   if ((bits & 0x7f800000) == 0x7f800000) return round_to_nearest(x);
   return {static_cast<uint16_t>((bits + noise) >> 16)};

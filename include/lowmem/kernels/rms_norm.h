@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -25,5 +26,18 @@ void rms_norm(const RmsNormArgs& args, Array y, int64_t begin, int64_t end);
 // dx.data may be null. Two passes over a row, which stays in cache; no temporary.
 void rms_norm_backward(const RmsNormArgs& args, ConstArray dy, Array dx, float* dweight,
                        int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+void rms_norm(const RmsNormArgs& args, Array y, int64_t rows, Stream stream);
+
+// `workspace` is needed for dweight only, which is added to.
+void rms_norm_backward(const RmsNormArgs& args, ConstArray dy, Array dx, float* dweight,
+                       float* workspace, int64_t rows, Stream stream);
+
+// Numbers of its workspace: one a row, and at most 128 a column.
+int64_t rms_norm_workspace(int64_t rows, int64_t columns);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -21,5 +22,11 @@ struct RotaryArgs {
 
 // Tokens [begin, end) of y, which is like x and may be x itself.
 void rotary(const RotaryArgs& args, Array y, int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+void rotary(const RotaryArgs& args, Array y, int64_t tokens, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -22,5 +23,13 @@ struct SgdArgs {
 
 // Updates elements [begin, end); ranges as in adam().
 RoundingReport sgd(const SgdArgs& args, int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+// What rounding would lose is added to *report, if that is given.
+void sgd(const SgdArgs& args, int64_t count, const Pending& pending,
+         RoundingReport* report, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -27,5 +28,14 @@ void swiglu(const SwigluArgs& args, Array y, int64_t y_stride, int64_t begin,
 // put in the place of gate and up; the output itself, needed for the next matrix's
 // gradient, in that of dy.
 void swiglu_backward(const SwigluArgs& args, Array dy, int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+void swiglu(const SwigluArgs& args, Array y, int64_t y_stride, int64_t rows,
+            Stream stream);
+
+void swiglu_backward(const SwigluArgs& args, Array dy, int64_t rows, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

@@ -1,0 +1,272 @@
+// Adafactor's passes over a parameter. Statistics: tiles of 2048 columns by the rows of a
+// group, at most some 256 tiles, so that sums of columns need little room; g and p read
+// once, 4 bytes an element in bf16. Update norm: a block a row, 2 bytes. Write: a block a
+// row, 6 bytes. So the whole update moves 12 bytes an element, in bf16.
+#include "device_columns.h"
+#include "device_writer.h"
+#include "lowmem/kernels/adafactor.h"
+
+namespace lowmem::kernels::LOWMEM_DEVICE {
+namespace {
+
+constexpr int kBatch = 32;  // rows whose sums wait in shared memory
+
+Tiles tiles_of(int64_t rows, int64_t columns) { return {rows, columns, 256}; }
+
+// The parts of each row's sums, [rows, tiles across], and of each column's, [groups,
+// columns].
+struct Parts {
+  double* rows;
+  double* weights;
+  float* columns;
+};
+
+template <class P, class G>
+__global__ void sum_tiles(AdafactorArgs a, const P* weights, const G* gradient,
+                          Pending pending, Tiles tiles, Parts parts) {
+  LOWMEM_BLOCK_ARRAY(float, row_sums, 2 * kBatch * kMostWarps);
+  const float scale = scale_of(a.scale, pending);
+  const bool vectors =
+      a.columns % kEight == 0 && all_aligned(weights, gradient, parts.columns);
+  for_rows_of_block(tiles.count(), [&](int64_t k) {
+    const OwnTile tile(tiles, k);
+    Eight column_sums{};
+    for (int64_t first = tile.first_row; first < tile.last_row; first += kBatch) {
+      const int64_t left = tile.last_row - first;
+      const int rows = left < kBatch ? static_cast<int>(left) : kBatch;
+      for (int row = 0; row < rows; ++row) {
+        float squares_of_row = 0, weights_of_row = 0;
+        tile.with_lanes(vectors, [&](auto lanes) {
+          const int64_t i = (first + row) * a.columns + tile.column;
+          const Eight g = load(gradient + i, lanes), p = load(weights + i, lanes);
+          const Eight squares = eight_of([&](int j) {
+            const float x = scale * g.at[j];
+            return x * x;
+          });
+          column_sums =
+              eight_of([&](int j) { return column_sums.at[j] + squares.at[j]; });
+          squares_of_row = sum(squares);
+          weights_of_row = sum(eight_of([&](int j) { return p.at[j] * p.at[j]; }));
+        });
+        const float squares_of_warp = warp_sum(squares_of_row);
+        const float weights_of_warp = warp_sum(weights_of_row);
+        if (lane() != 0) continue;
+        row_sums[2 * row * kMostWarps + warp()] = squares_of_warp;
+        row_sums[(2 * row + 1) * kMostWarps + warp()] = weights_of_warp;
+      }
+      __syncthreads();
+      for (int j = static_cast<int>(threadIdx.x); j < 2 * rows;
+           j += static_cast<int>(blockDim.x)) {
+        double total = 0;
+        for (int w = 0; w < warps(); ++w) total += row_sums[j * kMostWarps + w];
+        const int64_t to = (first + j / 2) * tiles.across + tile.across;
+        (j % 2 == 0 ? parts.rows : parts.weights)[to] = total;
+      }
+      __syncthreads();  // before row_sums are written again
+    }
+    tile.with_lanes(vectors, [&](auto lanes) {
+      store(parts.columns + tile.group * a.columns + tile.column, column_sums, lanes);
+    });
+  });
+}
+
+// sums[row] = the parts of each row, in order.
+__global__ void add_parts(const double* row_parts, const double* weight_parts,
+                          int64_t rows, int64_t across, double* row_sums,
+                          double* weight_sums) {
+  for (int64_t row = grid_thread(); row < rows; row += grid_threads()) {
+    double squares = 0, weights = 0;
+    for (int64_t k = 0; k < across; ++k) {
+      squares += row_parts[row * across + k];
+      weights += weight_parts[row * across + k];
+    }
+    row_sums[row] = squares;
+    weight_sums[row] = weights;
+  }
+}
+
+// Sum of f(i) over [0, count), the same in each thread of the block.
+template <class F>
+__device__ double sum_over_block(int64_t count, F f) {
+  double own = 0;
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) own += f(i);
+  return block_sum(own);
+}
+
+// One block: what all rows together decide.
+__global__ void move_rows(AdafactorArgs a, AdafactorAverages to, const double* row_sums,
+                          const double* weight_sums) {
+  const double squared = sum_over_block(a.rows, [&](int64_t i) { return row_sums[i]; });
+  const double weights =
+      sum_over_block(a.rows, [&](int64_t i) { return weight_sums[i]; });
+  if (threadIdx.x == 0) {
+    *to.squared_norm = squared;
+    *to.squared_weight_norm = weights;
+  }
+  if (to.row == nullptr || !is_finite(squared)) return;
+  const double sum = sum_over_block(a.rows, [&](int64_t i) {
+    const float row =
+        static_cast<float>((1 - to.rate) * to.row[i] +
+                           to.rate * row_sums[i] / static_cast<double>(a.columns));
+    to.row[i] = row;
+    return static_cast<double>(row);
+  });
+  const double mean = sum / static_cast<double>(a.rows);
+  for (int64_t i = threadIdx.x; i < a.rows; i += blockDim.x)
+    to.row_root[i] = mean > 0 ? static_cast<float>(sqrt(to.row[i] / mean)) : 0.0f;
+}
+
+__global__ void move_columns(AdafactorArgs a, AdafactorAverages to,
+                             const float* column_sums) {
+  if (!is_finite(*to.squared_norm)) return;
+  const float keep = static_cast<float>(1 - to.rate);
+  const float rate = static_cast<float>(to.rate / static_cast<double>(a.rows));
+  for (int64_t i = grid_thread(); i < a.columns; i += grid_threads()) {
+    const float average = keep * to.column[i] + rate * column_sums[i];
+    to.column[i] = average;
+    to.column_root[i] = sqrtf(average);
+  }
+}
+
+// The update u of eight elements before its factor. `roots`: column_root of theirs.
+template <class G, class Lanes>
+__device__ Eight update_of(const G* gradient, const float* roots, float scale,
+                           float row_root, float eps, Lanes lanes) {
+  const Eight g = load(gradient, lanes), root = load(roots, lanes);
+  return eight_of([&](int k) {
+    const float denominator = row_root * root.at[k] + eps;
+    return in_use(k, lanes) ? scale * g.at[k] / denominator : 0.0f;
+  });
+}
+
+__device__ float root_of_row(const AdafactorArgs& a, int64_t row) {
+  return a.row_root == nullptr ? 1.0f : a.row_root[row];
+}
+
+template <class G>
+__global__ void norm_of_rows(AdafactorArgs a, const G* gradient, Pending pending,
+                             double* sums) {
+  const float scale = scale_of(a.scale, pending);
+  for_rows_of_block(a.rows, [&](int64_t row) {
+    const G* g = gradient + row * a.columns;
+    const float root = root_of_row(a, row);
+    double own = 0;
+    for_eights_of_block(
+        0, a.columns, all_aligned(g, a.column_root), [&](int64_t i, auto lanes) {
+          const Eight u = update_of(g + i, a.column_root + i, scale, root, a.eps, lanes);
+          own += sum(eight_of([&](int k) { return u.at[k] * u.at[k]; }));
+        });
+    const double total = block_sum(own);
+    if (threadIdx.x == 0) sums[row] = total;
+  });
+}
+
+__global__ void take_factor(int64_t rows, const double* sums, const double* squared,
+                            double lr, float* factor) {
+  const double total = sum_over_block(rows, [&](int64_t i) { return sums[i]; });
+  if (threadIdx.x == 0)
+    *factor = static_cast<float>(lr * sqrt(*squared) / (sqrt(total) + 1e-20));
+}
+
+// Eights begin where the noise's do, at multiples of eight of the whole parameter, which
+// need not be those of a row.
+template <class P, class G>
+__global__ void write(AdafactorArgs a, const P* weights, const G* gradient,
+                      const float* factor, Pending pending, RoundingReport* report) {
+  if (!may_write(pending)) return;
+  const float scale = scale_of(a.scale, pending), times = *factor;
+  WeightWriter<P> writer(a.weights, report);
+  const bool all = all_aligned(weights, gradient) && writer.vectors();
+  for_rows_of_block(a.rows, [&](int64_t row) {
+    const int64_t start = row * a.columns;
+    const float root = root_of_row(a, row);
+    const bool vectors = all && start % kEight == 0 && all_aligned(a.column_root);
+    for_eights_of_block(start, start + a.columns, vectors, [&](int64_t i, auto lanes) {
+      const Eight p = load(weights + i, lanes);
+      const Eight u =
+          update_of(gradient + i, a.column_root + (i - start), scale, root, a.eps, lanes);
+      writer.write(i, p, eight_of([&](int k) { return p.at[k] - times * u.at[k]; }),
+                   lanes);
+    });
+  });
+  writer.finish();
+}
+
+// Calls f(weights, gradient) with their types.
+template <class F>
+void with_types(const AdafactorArgs& args, F f) {
+  with_type(args.gradient, [&](const auto* gradient) {
+    with_mutable_type(args.weights, [&](auto* weights) { f(weights, gradient); });
+  });
+}
+
+int64_t grid_of_threads(int64_t count) { return grid_of(ceil_div(count, kMostThreads)); }
+
+// Doubles of the parts of rows, which only rows wider than a tile have.
+int64_t row_parts(const Tiles& tiles) {
+  return tiles.across == 1 ? 0 : ceil_div(tiles.rows * tiles.across, 2) * 2;
+}
+
+}  // namespace
+
+int64_t adafactor_workspace(int64_t rows, int64_t columns) {
+  const Tiles tiles = tiles_of(rows, columns);
+  return 2 * row_parts(tiles) * static_cast<int64_t>(sizeof(double)) +
+         tiles.groups * columns * static_cast<int64_t>(sizeof(float));
+}
+
+void adafactor_statistics(const AdafactorArgs& args, const Pending& pending,
+                          double* row_sums, double* weight_sums, float* column_sums,
+                          void* workspace, Stream stream) {
+  if (args.rows == 0 || args.columns == 0) return;
+  const Tiles tiles = tiles_of(args.rows, args.columns);
+  double* of_rows = static_cast<double*>(workspace);
+  double* of_weights = of_rows + row_parts(tiles);
+  Parts parts{of_rows, of_weights,
+              reinterpret_cast<float*>(of_weights + row_parts(tiles))};
+  if (tiles.across == 1) {
+    parts.rows = row_sums;
+    parts.weights = weight_sums;
+  }
+  with_types(args, [&]<class P, class G>(P* weights, const G* gradient) {
+    launch(sum_tiles<P, G>, grid_of(tiles.count()), threads_for(args.columns), stream,
+           args, weights, gradient, pending, tiles, parts);
+  });
+  if (tiles.across > 1)
+    launch(add_parts, grid_of_threads(args.rows), kMostThreads, stream, parts.rows,
+           parts.weights, args.rows, tiles.across, row_sums, weight_sums);
+  launch(add_groups<false>, grid_of_threads(args.columns), kMostThreads, stream,
+         parts.columns, tiles.groups, args.columns, column_sums);
+}
+
+void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& averages,
+                        const double* row_sums, const double* weight_sums,
+                        const float* column_sums, Stream stream) {
+  launch(move_rows, 1, kMostThreads, stream, args, averages, row_sums, weight_sums);
+  launch(move_columns, grid_of_threads(args.columns), kMostThreads, stream, args,
+         averages, column_sums);
+}
+
+void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
+                           double* sums, Stream stream) {
+  with_type(args.gradient, [&]<class G>(const G* gradient) {
+    launch(norm_of_rows<G>, grid_of(args.rows), threads_for(args.columns), stream, args,
+           gradient, pending, sums);
+  });
+}
+
+void adafactor_factor(int64_t rows, const double* sums, const double* squared_weight_norm,
+                      double lr, float* factor, Stream stream) {
+  launch(take_factor, 1, kMostThreads, stream, rows, sums, squared_weight_norm, lr,
+         factor);
+}
+
+void adafactor_write(const AdafactorArgs& args, const float* factor,
+                     const Pending& pending, RoundingReport* report, Stream stream) {
+  with_types(args, [&]<class P, class G>(P* weights, const G* gradient) {
+    launch(write<P, G>, grid_of(args.rows), threads_for(args.columns), stream, args,
+           weights, gradient, factor, pending, report);
+  });
+}
+
+}  // namespace lowmem::kernels::LOWMEM_DEVICE

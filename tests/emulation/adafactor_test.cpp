@@ -1,0 +1,258 @@
+// Adafactor's passes on the device against the CPU's.
+#include "lowmem/kernels/adafactor.h"
+
+#include <cmath>
+#include <limits>
+
+#include "emulation/optimizers.h"
+
+namespace lowmem::kernels {
+namespace {
+
+using test::Numbers, test::Parameter;
+
+struct Shape {
+  int64_t rows, columns, shift;
+};
+constexpr Shape kShapes[] = {{1, 1, 0},    {4, 1, 0},    {1, 5, 3},    {5, 8, 0},
+                             {9, 16, 3},   {70, 24, 0},  {7, 37, 0},   {2, 513, 3},
+                             {3, 2048, 0}, {2, 4107, 0}, {1, 4096, 3}, {300, 9, 0}};
+
+// Types of weights and of their gradient.
+class EmulatedAdafactor : public testing::TestWithParam<std::tuple<DType, DType>> {
+ protected:
+  const DType dtype_ = std::get<0>(GetParam()), gradient_type_ = std::get<1>(GetParam());
+  const Rounding rounding_ = Rounding::kNearest;
+};
+// And how weights are rounded.
+class EmulatedAdafactorWrite
+    : public testing::TestWithParam<std::tuple<DType, Rounding, DType>> {
+ protected:
+  const DType dtype_ = std::get<0>(GetParam()), gradient_type_ = std::get<2>(GetParam());
+  const Rounding rounding_ = std::get<1>(GetParam());
+};
+
+// A parameter with its gradient and averages.
+struct Problem {
+  static constexpr double kRate = 0.25;
+
+  Problem(const Shape& shape, DType dtype, Rounding rounding, DType gradient_type,
+          bool matrix)
+      : rows(shape.rows),
+        columns(shape.columns),
+        parameter(rows * columns, dtype, shape.shift, rounding),
+        gradient(rows * columns, gradient_type, shape.shift, 2),
+        row(rows, DType::kF32, 0, 3, 0.5f, 2),
+        column(columns, DType::kF32, 0, 4, 0.5f, 2),
+        row_root(rows, DType::kF32, 0, 5, 0.5f, 2),
+        column_root(columns, DType::kF32, shape.shift, 6, 0.5f, 2),
+        row_sums(static_cast<size_t>(rows), -1),
+        weight_sums(static_cast<size_t>(rows), -1),
+        column_sums(columns, DType::kF32),
+        args{.weights = parameter.weights,
+             .gradient = gradient.read_only(),
+             .rows = rows,
+             .columns = columns,
+             .scale = 0.7f,
+             .eps = 0,
+             .row_root = matrix ? row_root.as<float>() : nullptr,
+             .column_root = column_root.as<float>()},
+        averages{.rate = kRate,
+                 .row = matrix ? row.as<float>() : nullptr,
+                 .column = column.as<float>(),
+                 .row_root = matrix ? row_root.as<float>() : nullptr,
+                 .column_root = column_root.as<float>(),
+                 .squared_norm = &squared_norm,
+                 .squared_weight_norm = &squared_weight_norm} {}
+  Problem(const Problem&) = delete;
+  Problem& operator=(const Problem&) = delete;
+
+  void take_statistics() {
+    const int64_t bytes = emulated::adafactor_workspace(rows, columns);
+    Numbers workspace(bytes / 4, DType::kF32);
+    emulated::adafactor_statistics(args, {}, row_sums.data(), weight_sums.data(),
+                                   column_sums.as<float>(), workspace.as<void>(),
+                                   nullptr);
+    workspace.bytes();
+  }
+  void make_up_statistics() {
+    Random random(7);
+    for (double& x : row_sums) x = random.uniform();
+    for (double& x : weight_sums) x = random.uniform();
+    for (int64_t i = 0; i < columns; ++i) column_sums.set(i, random.uniform());
+  }
+  void move_averages() {
+    emulated::adafactor_averages(args, averages, row_sums.data(), weight_sums.data(),
+                                 column_sums.as<float>(), nullptr);
+  }
+  std::string averaged() const {
+    return row.bytes() + column.bytes() + row_root.bytes() + column_root.bytes();
+  }
+
+  int64_t rows, columns;
+  Parameter parameter;
+  Numbers gradient, row, column, row_root, column_root;
+  std::vector<double> row_sums, weight_sums;
+  Numbers column_sums;
+  double squared_norm = -1, squared_weight_norm = -1;
+  AdafactorArgs args;
+  emulated::AdafactorAverages averages;
+};
+
+std::string bytes_of(const std::vector<double>& numbers) {
+  return {reinterpret_cast<const char*>(numbers.data()), numbers.size() * 8};
+}
+
+void expect_near(const std::vector<double>& got, const std::vector<double>& want) {
+  for (size_t i = 0; i < want.size(); ++i)
+    ASSERT_NEAR(got[i], want[i], 5e-7 * want[i]) << i;
+}
+
+TEST_P(EmulatedAdafactor, StatisticsAreThoseOfTheCpu) {
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(std::to_string(shape.rows) + " x " + std::to_string(shape.columns));
+    Problem want(shape, dtype_, rounding_, gradient_type_, true);
+    adafactor_statistics(want.args, 0, shape.rows, want.row_sums.data(),
+                         want.weight_sums.data(), want.column_sums.as<float>());
+    test::for_all_launches([&] {
+      Problem problem(shape, dtype_, rounding_, gradient_type_, true);
+      problem.take_statistics();
+      expect_near(problem.row_sums, want.row_sums);
+      expect_near(problem.weight_sums, want.weight_sums);
+      for (int64_t i = 0; i < shape.columns; ++i)
+        EXPECT_NEAR(problem.column_sums.at(i), want.column_sums.at(i),
+                    2e-6 * want.column_sums.at(i));
+      return bytes_of(problem.row_sums) + bytes_of(problem.weight_sums) +
+             problem.column_sums.bytes();
+    });
+  }
+}
+
+TEST_P(EmulatedAdafactor, AveragesFollowTheirFormulas) {
+  for (const Shape& shape : kShapes)
+    for (const bool matrix : {true, false}) {
+      if (!matrix && shape.rows > 1) continue;
+      const Problem before(shape, dtype_, rounding_, gradient_type_, matrix);
+      test::for_all_launches([&] {
+        Problem problem(shape, dtype_, rounding_, gradient_type_, matrix);
+        problem.make_up_statistics();
+        problem.move_averages();
+        constexpr double kRate = Problem::kRate;
+        double squared = 0, weights = 0, mean = 0;
+        for (size_t i = 0; i < problem.row_sums.size(); ++i) {
+          squared += problem.row_sums[i];
+          weights += problem.weight_sums[i];
+        }
+        EXPECT_NEAR(problem.squared_norm, squared, 1e-14 * squared);
+        EXPECT_NEAR(problem.squared_weight_norm, weights, 1e-14 * weights);
+        for (int64_t i = 0; i < shape.columns; ++i) {
+          const double average =
+              (1 - kRate) * before.column.at(i) +
+              kRate * problem.column_sums.at(i) / static_cast<double>(shape.rows);
+          EXPECT_NEAR(problem.column.at(i), average, 3e-7 * average);
+          EXPECT_EQ(problem.column_root.at(i), std::sqrt(problem.column.at(i)));
+        }
+        for (int64_t i = 0; i < shape.rows; ++i) mean += problem.row.at(i);
+        mean /= static_cast<double>(shape.rows);
+        for (int64_t i = 0; i < shape.rows && matrix; ++i) {
+          const auto average =
+              static_cast<float>((1 - kRate) * before.row.at(i) +
+                                 kRate * problem.row_sums[static_cast<size_t>(i)] /
+                                     static_cast<double>(shape.columns));
+          EXPECT_EQ(problem.row.at(i), average);
+          const double root = std::sqrt(average / mean);
+          EXPECT_NEAR(problem.row_root.at(i), root, 1e-7 * root);
+        }
+        return problem.averaged();
+      });
+    }
+}
+
+TEST_P(EmulatedAdafactor, AveragesStayWhereTheGradientIsNotFinite) {
+  for (const bool matrix : {true, false}) {
+    Problem problem({1, 40, 0}, dtype_, rounding_, gradient_type_, matrix);
+    const std::string before = problem.averaged();
+    problem.gradient.set(17, std::numeric_limits<float>::infinity());
+    problem.take_statistics();
+    problem.move_averages();
+    EXPECT_EQ(problem.averaged(), before);
+    EXPECT_FALSE(std::isfinite(problem.squared_norm));
+  }
+}
+
+TEST_P(EmulatedAdafactor, RowsOfNothingHaveNoRoot) {
+  Problem problem({3, 8, 0}, dtype_, rounding_, gradient_type_, true);
+  problem.averages.rate = 1;
+  for (int64_t i = 0; i < 24; ++i) problem.gradient.set(i, 0);
+  problem.take_statistics();
+  problem.move_averages();
+  for (int64_t i = 0; i < 3; ++i) EXPECT_EQ(problem.row_root.at(i), 0);
+}
+
+TEST_P(EmulatedAdafactor, UpdateNormIsThatOfTheCpu) {
+  for (const Shape& shape : kShapes)
+    for (const bool matrix : {true, false}) {
+      Problem want(shape, dtype_, rounding_, gradient_type_, matrix);
+      adafactor_update_norm(want.args, 0, shape.rows, want.row_sums.data());
+      test::for_all_launches([&] {
+        Problem problem(shape, dtype_, rounding_, gradient_type_, matrix);
+        emulated::adafactor_update_norm(problem.args, {}, problem.row_sums.data(),
+                                        nullptr);
+        expect_near(problem.row_sums, want.row_sums);
+        return bytes_of(problem.row_sums);
+      });
+    }
+}
+
+TEST_P(EmulatedAdafactor, FactorIsThatOfItsFormula) {
+  for (const int64_t rows : {1, 31, 1000}) {
+    std::vector<double> sums(static_cast<size_t>(rows), 0.25);
+    const double squared = 9;
+    float factor = 0;
+    emulated::adafactor_factor(rows, sums.data(), &squared, 0.125, &factor, nullptr);
+    EXPECT_FLOAT_EQ(factor, static_cast<float>(
+                                0.125 * 3 / std::sqrt(0.25 * static_cast<double>(rows))));
+  }
+}
+
+TEST_P(EmulatedAdafactorWrite, WeightsHaveTheBitsOfTheCpu) {
+  const float factor = 0.01f;
+  for (const Shape& shape : kShapes)
+    for (const bool matrix : {true, false}) {
+      SCOPED_TRACE(std::to_string(shape.rows) + " x " + std::to_string(shape.columns));
+      Problem want(shape, dtype_, rounding_, gradient_type_, matrix);
+      const RoundingReport counted = adafactor_write(want.args, factor, 0, shape.rows);
+      const std::string got = test::for_all_launches([&] {
+        Problem problem(shape, dtype_, rounding_, gradient_type_, matrix);
+        RoundingReport report;
+        const double norm = 1;
+        emulated::adafactor_write(problem.args, &factor, {.squared_norm = &norm}, &report,
+                                  nullptr);
+        return problem.parameter.bytes() + test::bytes_of(report);
+      });
+      EXPECT_TRUE(got == want.parameter.bytes() + test::bytes_of(counted));
+    }
+}
+
+TEST_P(EmulatedAdafactorWrite, NothingIsWrittenWhereTheGradientIsNotFinite) {
+  Problem problem({3, 40, 0}, dtype_, rounding_, gradient_type_, true);
+  const std::string before = problem.parameter.bytes();
+  const double norm = std::numeric_limits<double>::quiet_NaN();
+  const float factor = 0.01f;
+  emulated::adafactor_write(problem.args, &factor, {.squared_norm = &norm}, nullptr,
+                            nullptr);
+  EXPECT_TRUE(problem.parameter.bytes() == before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, EmulatedAdafactor,
+                         testing::Combine(testing::ValuesIn(test::kTypes),
+                                          testing::ValuesIn(test::kTypes)),
+                         [](const auto& given) {
+                           return test::type_name(std::get<0>(given.param)) + "From" +
+                                  test::type_name(std::get<1>(given.param));
+                         });
+INSTANTIATE_TEST_SUITE_P(Kernels, EmulatedAdafactorWrite, test::every_parameter(),
+                         test::name_of_parameter);
+
+}  // namespace
+}  // namespace lowmem::kernels

@@ -1,0 +1,141 @@
+// SGD and Adam on the device: the CPU's weights, states and reports, bit for bit.
+#include "emulation/optimizers.h"
+
+#include <limits>
+
+#include "lowmem/kernels/adam.h"
+#include "lowmem/kernels/sgd.h"
+
+namespace lowmem::kernels {
+namespace {
+
+using test::Numbers, test::Parameter;
+
+// Types of weights and gradient, and how weights are rounded.
+class EmulatedUpdate : public testing::TestWithParam<std::tuple<DType, Rounding, DType>> {
+ protected:
+  // `rule(parameter, gradient, states, report, on_device)` updates all of a parameter.
+  using Rule = std::function<void(Parameter&, const ConstArray&, std::vector<Numbers>&,
+                                  RoundingReport*, bool on_device)>;
+  static void expect_same(DType state, const Rule& rule) {
+    const auto [dtype, rounding, gradient_type] = GetParam();
+    for (const int64_t count : test::lengths())
+      for (const int64_t shift : test::kShifts) {
+        SCOPED_TRACE(std::to_string(count) + " from " + std::to_string(shift));
+        const Numbers gradient(count, gradient_type, shift, 3);
+        const auto run = [&, dtype = dtype, rounding = rounding](bool on_device) {
+          Parameter parameter(count, dtype, shift, rounding);
+          std::vector<Numbers> states;
+          states.emplace_back(count, state, shift, 4, 0.0f, 1.0f);
+          states.emplace_back(count, state, shift, 5, 0.0f, 1.0f);
+          RoundingReport report{100, 10};
+          rule(parameter, gradient.read_only(), states, &report, on_device);
+          return parameter.bytes() + states[0].bytes() + states[1].bytes() +
+                 test::bytes_of(report);
+        };
+        const std::string want = run(false);
+        EXPECT_TRUE(test::for_all_launches([&] { return run(true); }) == want);
+      }
+  }
+};
+
+TEST_P(EmulatedUpdate, SgdGivesTheBitsOfTheCpu) {
+  for (const bool momentum : {false, true})
+    expect_same(DType::kF32, [&](Parameter& parameter, const ConstArray& gradient,
+                                 std::vector<Numbers>& states, RoundingReport* report,
+                                 bool on_device) {
+      const SgdArgs args{.weights = parameter.weights,
+                         .gradient = gradient,
+                         .buffer = momentum ? states[0].as<float>() : nullptr,
+                         .scale = 0.7f,
+                         .lr = 0.01f,
+                         .momentum = 0.9f,
+                         .weight_decay = 0.1f};
+      if (on_device)
+        emulated::sgd(args, parameter.count(), {}, report, nullptr);
+      else
+        *report += sgd(args, 0, parameter.count());
+    });
+}
+
+AdamArgs adam_args(Parameter& parameter, const ConstArray& gradient,
+                   std::vector<Numbers>& states) {
+  const DType state = states[0].array().dtype;
+  return {.weights = parameter.weights,
+          .gradient = gradient,
+          .mean = {states[0].array().data, state, {1, 2, 3}},
+          .mean_square = {states[1].array().data, state, {1, 2, 4}},
+          .scale = 0.7f,
+          .mean_rate = 0.1f,
+          .beta2 = 0.99f,
+          .square_rate = 0.01f,
+          .eps = 1e-8f,
+          .step_size = 0.02f,
+          .root = 0.3f,
+          .coupled_decay = 0.1f,
+          .decoupled_keep = 0.999f};
+}
+
+TEST_P(EmulatedUpdate, AdamGivesTheBitsOfTheCpu) {
+  for (const DType state : test::kTypes)
+    expect_same(
+        state, [&](Parameter& parameter, const ConstArray& gradient,
+                   std::vector<Numbers>& states, RoundingReport* report, bool on_device) {
+          const AdamArgs args = adam_args(parameter, gradient, states);
+          if (on_device)
+            emulated::adam(args, parameter.count(), {}, report, nullptr);
+          else
+            *report += adam(args, 0, parameter.count());
+        });
+}
+
+TEST_P(EmulatedUpdate, ScaleOnTheDeviceMultipliesThatOfTheArguments) {
+  const auto [dtype, rounding, gradient_type] = GetParam();
+  constexpr int64_t kCount = 100;
+  const Numbers gradient(kCount, gradient_type, 0, 3);
+  const float pending_scale = 0.375f;
+  Parameter got(kCount, dtype, 0, rounding), want(kCount, dtype, 0, rounding);
+  SgdArgs args{.weights = got.weights, .gradient = gradient.read_only(), .lr = 0.1f};
+  args.scale = 0.6f;
+  emulated::sgd(args, kCount, {.scale = &pending_scale}, nullptr, nullptr);
+  args.weights = want.weights;
+  args.weights.report = false;
+  args.scale = 0.6f * 0.375f;
+  sgd(args, 0, kCount);
+  EXPECT_TRUE(got.bytes() == want.bytes());
+}
+
+TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheGradientIsNotFinite) {
+  const auto [dtype, rounding, gradient_type] = GetParam();
+  constexpr int64_t kCount = 100;
+  const Numbers gradient(kCount, gradient_type, 0, 3);
+  for (const double norm : {1.0, std::numeric_limits<double>::infinity(),
+                            std::numeric_limits<double>::quiet_NaN()}) {
+    Parameter parameter(kCount, dtype, 0, rounding);
+    std::vector<Numbers> states;
+    for (const uint64_t seed : {4, 5})
+      states.emplace_back(kCount, DType::kF32, 0, seed, 0.0f, 1.0f);
+    const auto bytes = [&] {
+      return parameter.bytes() + states[0].bytes() + states[1].bytes();
+    };
+    const std::string before = bytes();
+    RoundingReport report;
+    const Pending pending{.squared_norm = &norm};
+    emulated::sgd({.weights = parameter.weights,
+                   .gradient = gradient.read_only(),
+                   .buffer = states[0].as<float>(),
+                   .lr = 0.1f,
+                   .momentum = 0.5f},
+                  kCount, pending, &report, nullptr);
+    emulated::adam(adam_args(parameter, gradient.read_only(), states), kCount, pending,
+                   &report, nullptr);
+    EXPECT_EQ(bytes() == before, norm != 1);
+    EXPECT_EQ(report.updates == 0, norm != 1 || dtype == DType::kF32);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, EmulatedUpdate, test::every_parameter(),
+                         test::name_of_parameter);
+
+}  // namespace
+}  // namespace lowmem::kernels
