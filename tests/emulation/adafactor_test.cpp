@@ -128,6 +128,28 @@ TEST_P(EmulatedAdafactor, StatisticsAreThoseOfTheCpu) {
   }
 }
 
+// Groups of 33 rows, of which 32 fit in shared memory at once, by two warps.
+TEST(EmulatedAdafactorRows, GroupsMayBeLongerThanABatch) {
+  const Shape shape{33 * 249 - 1, 264, 0};
+  const auto make = [&] {
+    return std::make_unique<Problem>(shape, DType::kBF16, Rounding::kNearest,
+                                     DType::kBF16, true);
+  };
+  const auto want = make();
+  adafactor_statistics(want->args, 0, shape.rows, want->row_sums.data(),
+                       want->weight_sums.data(), want->column_sums.as<float>());
+  // The last warp is ahead: without a barrier it would overwrite what the first one
+  // reads.
+  const emulation::WithSettings order({.backwards = true});
+  const auto problem = make();
+  problem->take_statistics();
+  expect_near(problem->row_sums, want->row_sums);
+  expect_near(problem->weight_sums, want->weight_sums);
+  for (int64_t i = 0; i < shape.columns; ++i)
+    EXPECT_NEAR(problem->column_sums.at(i), want->column_sums.at(i),
+                1e-5 * want->column_sums.at(i));
+}
+
 TEST_P(EmulatedAdafactor, AveragesFollowTheirFormulas) {
   for (const Shape& shape : kShapes)
     for (const bool matrix : {true, false}) {

@@ -83,7 +83,8 @@ class Block {
   void resume(Fiber& fiber);
   void leave(bool for_good);
   void release_block();
-  void release_warps();
+  bool run_warp(size_t first);
+  void release_lanes(size_t first, size_t lanes);
   Failure stuck() const;
   std::string state_of(const Fiber& fiber) const;
 
@@ -154,24 +155,39 @@ void Block::run() {
   const size_t count = fibers_.size();
   shared_.clear();
   for (size_t i = 0; i < count; ++i) start(*fibers_[i], static_cast<unsigned>(i));
+  const size_t warps = (count + kWarp - 1) / kWarp;
   while (true) {
-    bool moved = false, ended = true;
-    for (size_t i = 0; i < count; ++i) {
-      Fiber& fiber = *fibers_[settings().backwards ? count - 1 - i : i];
-      if (fiber.state == Fiber::State::kReady) {
-        resume(fiber);
-        moved = true;
-      }
-      ended = ended && fiber.state == Fiber::State::kEnded;
-    }
-    if (ended) break;
+    bool moved = false;
+    for (size_t i = 0; i < warps; ++i)
+      moved = run_warp((settings().backwards ? warps - 1 - i : i) * kWarp) || moved;
+    const auto has_ended = [](const auto& fiber) {
+      return fiber->state == Fiber::State::kEnded;
+    };
+    if (std::all_of(fibers_.begin(), fibers_.end(), has_ended)) break;
     if (!moved) throw stuck();
-    release_warps();
     release_block();
   }
   for (const auto& array : shared_)
     if (!array->array.is_whole())
       throw Failure("a thread wrote outside of an array in shared memory");
+}
+
+// Runs a warp as far as it comes without the others, so that it is as far ahead of them
+// as it can be. Returns whether it came on at all.
+bool Block::run_warp(size_t first) {
+  const size_t lanes = std::min<size_t>(kWarp, fibers_.size() - first);
+  bool moved = false, ready = true;
+  while (ready) {
+    ready = false;
+    for (size_t i = 0; i < lanes; ++i) {
+      Fiber& fiber = *fibers_[first + (settings().backwards ? lanes - 1 - i : i)];
+      if (fiber.state != Fiber::State::kReady) continue;
+      resume(fiber);
+      ready = moved = true;
+    }
+    release_lanes(first, lanes);
+  }
+  return moved;
 }
 
 // Lets the threads go on that have all reached one barrier.
@@ -184,30 +200,27 @@ void Block::release_block() {
 }
 
 // Lets the lanes go on whose whole mask has arrived.
-void Block::release_warps() {
-  for (size_t first = 0; first < fibers_.size(); first += kWarp) {
-    const size_t lanes = std::min<size_t>(kWarp, fibers_.size() - first);
-    for (size_t lead = 0; lead < lanes; ++lead) {
-      const Fiber& leader = *fibers_[first + lead];
-      if (leader.state != Fiber::State::kInWarp) continue;
-      const uint32_t mask = leader.mask;
-      const auto arrived = [&](size_t lane) {
-        if (lane >= lanes) return false;
-        const Fiber& fiber = *fibers_[first + lane];
-        return fiber.state == Fiber::State::kInWarp && fiber.mask == mask &&
-               same(fiber.place, leader.place);
-      };
-      bool all = true;
-      for (size_t lane = 0; lane < kWarp; ++lane)
-        if ((mask >> lane & 1) != 0 && !arrived(lane)) all = false;
-      if (!all) continue;
-      for (size_t lane = 0; lane < lanes; ++lane) {
-        if ((mask >> lane & 1) == 0) continue;
-        Fiber& fiber = *fibers_[first + lane];
-        for (size_t other = 0; other < lanes; ++other)
-          fiber.values[other] = fibers_[first + other]->given;
-        fiber.state = Fiber::State::kReady;
-      }
+void Block::release_lanes(size_t first, size_t lanes) {
+  for (size_t lead = 0; lead < lanes; ++lead) {
+    const Fiber& leader = *fibers_[first + lead];
+    if (leader.state != Fiber::State::kInWarp) continue;
+    const uint32_t mask = leader.mask;
+    const auto arrived = [&](size_t lane) {
+      if (lane >= lanes) return false;
+      const Fiber& fiber = *fibers_[first + lane];
+      return fiber.state == Fiber::State::kInWarp && fiber.mask == mask &&
+             same(fiber.place, leader.place);
+    };
+    bool all = true;
+    for (size_t lane = 0; lane < kWarp; ++lane)
+      if ((mask >> lane & 1) != 0 && !arrived(lane)) all = false;
+    if (!all) continue;
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      if ((mask >> lane & 1) == 0) continue;
+      Fiber& fiber = *fibers_[first + lane];
+      for (size_t other = 0; other < lanes; ++other)
+        fiber.values[other] = fibers_[first + other]->given;
+      fiber.state = Fiber::State::kReady;
     }
   }
 }
