@@ -18,14 +18,15 @@ void add_evaluate(CLI::App& app) {
   command->callback([options, rows] {
     const RunConfig config = config_of(*options);
     validate(config, Purpose::kEvaluate);
+    const auto shape = model::read_llama_config(config.model.path);
     auto tokenizer = open_tokenizer(config.model.path);
-    const auto evaluation = train::make_evaluation(config, *tokenizer);
+    const auto evaluation = train::make_evaluation(config, shape, *tokenizer);
     const int64_t vocabulary = tokenizer->vocab_size();
     tokenizer.reset();
     engine::memory_meter::return_free_memory();
-    const auto model = train::load_model(config, vocabulary);
-    const auto result = evaluation->run(*model, train::loss_options(config),
-                                        eval::HellaSwag::kTokensAtOnce);
+    const auto model = train::load_model(config, shape, vocabulary);
+    const auto result =
+        evaluation->run(*model, train::kEvaluationLoss, eval::HellaSwag::kTokensAtOnce);
     if (!rows->empty()) train::write_evaluation(*rows, result);
     const auto& [acc, acc_norm, count] = result.accuracy;
     std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", acc, acc_norm,

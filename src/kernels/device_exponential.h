@@ -1,26 +1,27 @@
 #pragma once
 
 #include "device.h"
+#include "exponential_terms.h"
 
 namespace lowmem::kernels::LOWMEM_DEVICE {
 
 // e^x, by the operations of exponential() in vector.h and to the same bits. Some thirty
 // instructions, which the memory that they wait for hides.
 __device__ inline float exponential(float x) {
-  const float bounded = x > 89.0f ? 89.0f : x;
-  constexpr float kShift = 12582912.0f;
-  const float shifted = bounded * 1.44269504f + kShift;
+  using namespace exponential_terms;
+  const float bounded = x > kMost ? kMost : x;
+  const float shifted = bounded * kLog2E + kShift;
   const float n = shifted - kShift;
-  const float r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
+  const float r = (bounded - n * kLog2High) - n * kLog2Low;
+  float p = k5;
+  p = p * r + k4;
+  p = p * r + k3;
+  p = p * r + k2;
+  p = p * r + k1;
+  p = p * r + k0;
   p = p * (r * r) + r + 1.0f;
-  const uint32_t scale = (std::bit_cast<uint32_t>(shifted) - (0x4b400000u - 127u)) << 23;
-  return bounded < -87.3f ? 0.0f : p * std::bit_cast<float>(scale);
+  const uint32_t scale = (std::bit_cast<uint32_t>(shifted) - kShiftBits) << 23;
+  return bounded < kLeast ? 0.0f : p * std::bit_cast<float>(scale);
 }
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }

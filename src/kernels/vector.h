@@ -16,6 +16,7 @@
 #endif
 
 #include "dispatch.h"
+#include "exponential_terms.h"
 #include "lowmem/kernels/elements.h"
 
 #define LOWMEM_INLINE [[gnu::always_inline]] inline
@@ -241,21 +242,21 @@ LOWMEM_INLINE Float16 square_root(Float16 x) {
 // e^x to 2 units in the last place, infinity from 88.38 on, 0 below -87.3. NaN stays NaN.
 LOWMEM_INLINE Float16 exponential(Float16 all) {
   return by_register(all, [](Floats x) LOWMEM_INLINE_LAMBDA {
-    const Floats bounded = x > 89.0f ? Floats{} + 89.0f : x;
-    const auto tiny = bounded < -87.3f;
-    // x = n log(2) + r with |r| <= log(2) / 2; adding 1.5 * 2^23 rounds to integers.
-    constexpr float kShift = 12582912.0f;
-    const Floats shifted = bounded * 1.44269504f + kShift;
+    using namespace exponential_terms;
+    const Floats bounded = x > kMost ? Floats{} + kMost : x;
+    const auto tiny = bounded < kLeast;
+    // x = n log(2) + r with |r| <= log(2) / 2.
+    const Floats shifted = bounded * kLog2E + kShift;
     const Floats n = shifted - kShift;
-    const Floats r = (bounded - n * 0.693359375f) + n * 2.12194440e-4f;
-    Floats p = Floats{} + 1.9875691500e-4f;
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
+    const Floats r = (bounded - n * kLog2High) - n * kLog2Low;
+    Floats p = Floats{} + k5;
+    p = p * r + k4;
+    p = p * r + k3;
+    p = p * r + k2;
+    p = p * r + k1;
+    p = p * r + k0;
     p = p * (r * r) + r + 1.0f;
-    const Words scale = (reinterpret_cast<Words>(shifted) - (0x4b400000u - 127u)) << 23;
+    const Words scale = (reinterpret_cast<Words>(shifted) - kShiftBits) << 23;
     return tiny ? Floats{} : p * reinterpret_cast<Floats>(scale);
   });
 }

@@ -38,10 +38,11 @@ bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
   return mode == BosMode::kTrue;
 }
 
-std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tokenizer) {
-  const int64_t longest =
-      model::read_llama_config(config.model.path).max_position_embeddings;
-  const int64_t max_length = std::min(config.data.max_length, longest);
+std::vector<Example> load_examples(const RunConfig& config,
+                                   const model::LlamaConfig& shape,
+                                   const Tokenizer& tokenizer) {
+  const int64_t max_length =
+      std::min(config.data.max_length, shape.max_position_embeddings);
   std::vector<Example> examples;
   ExampleCounts counts;
   int64_t read = 0;
@@ -76,9 +77,10 @@ void choose_attention(AttentionMode mode) {
 
 }  // namespace
 
-std::unique_ptr<model::Llama> load_model(const RunConfig& config, int64_t vocabulary) {
+std::unique_ptr<model::Llama> load_model(const RunConfig& config,
+                                         const model::LlamaConfig& shape,
+                                         int64_t vocabulary) {
   const engine::PhaseScope phase(engine::Phase::kLoad);
-  const model::LlamaConfig shape = model::read_llama_config(config.model.path);
   check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   engine::check_trained(shape, config.model.train);
   auto llama = std::make_unique<model::Llama>(
@@ -92,29 +94,23 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config, int64_t vocabu
   return llama;
 }
 
-loss::LossOptions loss_options(const RunConfig& config) {
-  loss::LossOptions options;
-  options.chunked = config.memory.linear_cross_entropy;
-  return options;
-}
-
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
+                                               const model::LlamaConfig& shape,
                                                const Tokenizer& tokenizer) {
   if (config.eval.data.empty()) return std::nullopt;
-  const int64_t longest =
-      model::read_llama_config(config.model.path).max_position_embeddings;
   return eval::HellaSwag(read_hellaswag(config.eval.data, config.eval.limit), tokenizer,
                          bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
-                         longest, config.eval.share_query);
+                         shape.max_position_embeddings, config.eval.share_query);
 }
 
-Session::Texts Session::read_texts(const RunConfig& config) {
+Session::Texts Session::read_texts(const RunConfig& config,
+                                   const model::LlamaConfig& shape) {
   Texts texts;
   {
     const auto tokenizer = open_tokenizer(config.model.path);
     texts.vocabulary = tokenizer->vocab_size();
-    texts.examples = load_examples(config, *tokenizer);
-    texts.evaluation = make_evaluation(config, *tokenizer);
+    texts.examples = load_examples(config, shape, *tokenizer);
+    texts.evaluation = make_evaluation(config, shape, *tokenizer);
   }
   // A tokenizer of 128,000 words takes 200 MiB while it is read.
   engine::memory_meter::return_free_memory();
@@ -123,11 +119,12 @@ Session::Texts Session::read_texts(const RunConfig& config) {
 
 Session::Session(const RunConfig& config)
     : config_(config),
-      texts_(read_texts(config)),
+      shape_(model::read_llama_config(config.model.path)),
+      texts_(read_texts(config, shape_)),
       batches_(static_cast<int64_t>(texts_.examples.size()), config.train.batch_size,
                config.data.shuffle, static_cast<uint64_t>(config.run.seed)),
       schedule_(config.optimizer, total_steps()),
-      model_(load_model(config, texts_.vocabulary)),
+      model_(load_model(config, shape_, texts_.vocabulary)),
       parameters_(*model_, config.model.train),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
@@ -136,7 +133,7 @@ Session::Session(const RunConfig& config)
       gradients_(engine::make_gradients(config.memory.gradients, *optimizer_,
                                         config.optimizer.clip_norm)),
       step_(*model_, parameters_, *activations_, *weights_, *gradients_,
-            loss_options(config)) {
+            {.chunked = config.memory.linear_cross_entropy}) {
   log::info("training " + format_count(parameters_.elements()) + " parameters for " +
             format_count(total_steps()) + " steps");
 }
@@ -148,13 +145,10 @@ int64_t Session::total_steps() const {
 }
 
 eval::HellaSwagResult Session::evaluate() const {
-  // In slices of the vocabulary whatever memory.linear_cross_entropy says: whole logits
-  // of four endings could outweigh training.
-  return texts_.evaluation->run(*model_, {}, evaluation_tokens());
+  return texts_.evaluation->run(*model_, kEvaluationLoss, evaluation_tokens());
 }
 
 int64_t Session::evaluation_tokens() const {
-  const model::LlamaConfig& shape = model_->config();
   const auto element = static_cast<int64_t>(at::elementSize(model_->options().stream()));
   // Training holds a gradient, or all, beside a batch's activations.
   int64_t largest = 0, all = 0;
@@ -166,7 +160,8 @@ int64_t Session::evaluation_tokens() const {
   const int64_t gradients =
       config_.memory.gradients == GradientsMode::kUpdate ? largest : all;
   // Evaluation holds gate and up, and a few tensors of the hidden size.
-  const int64_t a_token = element * (2 * shape.intermediate_size + 8 * shape.hidden_size);
+  const int64_t a_token =
+      element * (2 * shape_.intermediate_size + 8 * shape_.hidden_size);
   int64_t tokens = 0;
   for (const Example& example : texts_.examples)
     tokens += static_cast<int64_t>(example.ids.size());

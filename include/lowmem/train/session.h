@@ -14,15 +14,21 @@
 
 namespace lowmem::train {
 
-// The model that the configuration names, with its weights. Throws Error naming what is
-// wrong, also where the tokenizer, of `vocabulary` ids, has more than the model.
-std::unique_ptr<model::Llama> load_model(const RunConfig& config, int64_t vocabulary);
+// The model that the configuration names, of the given shape, with its weights. Throws
+// Error naming what is wrong, also where the tokenizer, of `vocabulary` ids, has more
+// than the model.
+std::unique_ptr<model::Llama> load_model(const RunConfig& config,
+                                         const model::LlamaConfig& shape,
+                                         int64_t vocabulary);
 
 // The evaluation that the configuration asks for; nullopt where eval.data is empty.
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
+                                               const model::LlamaConfig& shape,
                                                const Tokenizer& tokenizer);
 
-loss::LossOptions loss_options(const RunConfig& config);
+// Of evaluations: in slices of the vocabulary whatever memory.linear_cross_entropy says,
+// since whole logits of four endings could outweigh training.
+inline constexpr loss::LossOptions kEvaluationLoss{};
 
 // Everything a training run works with, built from its configuration in the order in
 // which mistakes are cheapest to find: data before weights.
@@ -49,9 +55,10 @@ class Session {
     std::vector<Example> examples;
     std::optional<eval::HellaSwag> evaluation;
   };
-  static Texts read_texts(const RunConfig& config);
+  static Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape);
 
   RunConfig config_;
+  model::LlamaConfig shape_;
   Texts texts_;
   Batches batches_;
   optim::Schedule schedule_;
