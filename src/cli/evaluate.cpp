@@ -18,13 +18,14 @@ void add_evaluate(CLI::App& app) {
   command->callback([options, rows] {
     const RunConfig config = config_of(*options);
     validate(config, Purpose::kEvaluate);
+    const c10::Device device = train::open_device(config.memory);
     const auto shape = model::read_llama_config(config.model.path);
     auto tokenizer = open_tokenizer(config.model.path);
-    const auto evaluation = train::make_evaluation(config, shape, *tokenizer);
+    const auto evaluation = train::make_evaluation(config, shape, *tokenizer, device);
     const int64_t vocabulary = tokenizer->vocab_size();
     tokenizer.reset();
     engine::memory_meter::return_free_memory();
-    const auto model = train::load_model(config, shape, vocabulary);
+    const auto model = train::load_model(config, shape, vocabulary, device);
     const auto result =
         evaluation->run(*model, train::kEvaluationLoss, eval::HellaSwag::kTokensAtOnce);
     if (!rows->empty()) train::write_evaluation(*rows, result);

@@ -2,10 +2,8 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-
 #include "lowmem/engine/memory_meter.h"
-#include "lowmem/ops/elements.h"
+#include "lowmem/ops/device.h"
 
 namespace lowmem::engine {
 namespace {
@@ -18,14 +16,14 @@ class Accumulate final : public Gradients {
 
  private:
   void complete(optim::ParamSlot& slot, at::Tensor gradient) override {
-    if (clip_norm_ > 0) measure(slot, gradient);
+    if (clips()) book().measure(slot, gradient);
     complete_.emplace_back(&slot, std::move(gradient));
   }
 
   void finish() override {
-    if (clip_norm_ > 0 && !clip()) return drop();
+    if (clips() && !clip()) return drop();
     for (auto& [slot, gradient] : complete_) {
-      update(*slot, gradient);
+      book().update(*slot, gradient);
       gradient.reset();
     }
     drop();
@@ -44,14 +42,14 @@ class Update final : public Gradients {
  public:
   using Gradients::Gradients;
   bool whole_batch_per_block() const override { return true; }
-  bool measures_first() const override { return clip_norm_ > 0; }
+  bool measures_first() const override { return clips(); }
 
  private:
   void complete(optim::ParamSlot& slot, at::Tensor gradient) override {
     if (measuring_)
-      measure(slot, gradient);
+      book().measure(slot, gradient);
     else
-      update(slot, gradient);
+      book().update(slot, gradient);
   }
   void finish() override {}
   void drop() override {}
@@ -59,11 +57,15 @@ class Update final : public Gradients {
 
 }  // namespace
 
+void Gradients::open(const Parameters& parameters) {
+  const auto& slots = parameters.slots();
+  if (!slots.empty() && ops::on_device(slots.front().param))
+    book_ = device_book(optimizer_, parameters);
+}
+
 void Gradients::begin(const optim::StepInfo& step, int64_t micro_batches) {
-  step_ = step;
+  book_->begin(step);
   micro_batches_ = micro_batches;
-  squared_norm_ = 0;
-  report_ = {};
   measuring_ = measures_first();
 }
 
@@ -92,41 +94,15 @@ bool Gradients::end_measuring() {
   return clip();
 }
 
-GradientReport Gradients::end() {
+std::unique_ptr<PendingReport> Gradients::end() {
   const PhaseScope phase(Phase::kUpdate);
   finish();
-  report_.norm = std::sqrt(squared_norm_);
-  return std::move(report_);
+  return book_->report();
 }
 
 void Gradients::discard() {
   shares_.clear();
   drop();
-}
-
-void Gradients::measure(const optim::ParamSlot& slot, const at::Tensor& gradient) {
-  const double squares = ops::squared_norm(gradient.contiguous());
-  if (optim::UpdateResult::is_finite(squares))
-    squared_norm_ += squares;
-  else
-    report_.nonfinite.push_back(slot.name);
-}
-
-bool Gradients::clip() {
-  if (!report_.nonfinite.empty()) return false;
-  const double norm = std::sqrt(squared_norm_);
-  step_.grad_scale = static_cast<float>(std::min(1.0, clip_norm_ / (norm + 1e-6)));
-  return true;
-}
-
-void Gradients::update(optim::ParamSlot& slot, const at::Tensor& gradient) {
-  const optim::UpdateResult result = optimizer_.update(slot, gradient, step_);
-  if (!result.finite()) {
-    report_.nonfinite.push_back(slot.name);
-    return;
-  }
-  if (clip_norm_ == 0) squared_norm_ += result.squared_norm;
-  report_.rounding += result.rounding;
 }
 
 std::unique_ptr<Gradients> make_gradients(GradientsMode mode, optim::Optimizer& optimizer,

@@ -16,6 +16,8 @@
 #include "lowmem/core/arena.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
+#include "lowmem/kernels/device_memory.h"
+#include "lowmem/ops/cuda.h"
 
 namespace lowmem::engine {
 namespace {
@@ -25,6 +27,8 @@ std::atomic<int64_t> g_phase_peak{0};     // since the phase began
 std::atomic<int64_t> g_interval_peak{0};  // since take_peak()
 std::atomic<int64_t> g_peak{0};
 Phase g_phase = Phase::kLoad;
+c10::Device g_device = c10::kCPU;
+int64_t g_device_used = 0;
 std::array<int64_t, kPhases> g_peaks{};
 
 void raise(std::atomic<int64_t>& peak, int64_t value) {
@@ -121,7 +125,18 @@ class CountingAllocator final : public c10::Allocator {
   }
 };
 
+// On the CPU each allocation raises the peaks itself.
+void ask_device() {
+  if (g_device.is_cpu()) return;
+  const ops::GpuMemory memory = ops::gpu_memory(g_device);
+  ops::reset_gpu_peak(g_device);
+  raise(g_phase_peak, memory.peak);
+  raise(g_interval_peak, memory.peak);
+  raise(g_peak, memory.peak);
+}
+
 void record_phase() {
+  ask_device();
   int64_t& recorded = g_peaks[static_cast<size_t>(g_phase)];
   recorded = std::max(recorded, g_phase_peak.load());
 }
@@ -129,7 +144,7 @@ void record_phase() {
 void enter(Phase phase) {
   record_phase();
   g_phase = phase;
-  g_phase_peak = g_current.load();
+  g_phase_peak = memory_meter::current_bytes();
 }
 
 }  // namespace
@@ -167,19 +182,33 @@ void install() {
   static_cast<void>(once);
 }
 
-int64_t current_bytes() { return g_current; }
+void measure(c10::Device device) {
+  g_device = device;
+  if (!device.is_cpu()) ops::reset_gpu_peak(device);
+  reset_peaks();
+}
 
-int64_t peak_bytes() { return g_peak; }
+int64_t current_bytes() {
+  return g_device.is_cpu() ? g_current.load() : ops::gpu_memory(g_device).current;
+}
+
+int64_t peak_bytes() {
+  ask_device();
+  return g_peak;
+}
 
 std::array<int64_t, kPhases> peaks_by_phase() {
   record_phase();
   return g_peaks;
 }
 
-int64_t take_peak() { return g_interval_peak.exchange(g_current.load()); }
+int64_t take_peak() {
+  ask_device();
+  return g_interval_peak.exchange(current_bytes());
+}
 
 void reset_peaks() {
-  const int64_t now = g_current;
+  const int64_t now = current_bytes();
   g_peaks.fill(0);
   g_phase_peak = g_interval_peak = g_peak = now;
 }
@@ -187,6 +216,14 @@ void reset_peaks() {
 void return_free_memory() {
   arena().trim();
   malloc_trim(0);
+  if (!g_device.is_cpu()) ops::return_free_gpu_memory(g_device);
+}
+
+int64_t device_used_bytes() {
+  if (!g_device.is_cpu())
+    g_device_used =
+        std::max(g_device_used, kernels::cuda_device_memory(g_device.index()).used);
+  return g_device_used;
 }
 
 int64_t resident_bytes() {

@@ -7,6 +7,7 @@
 
 #include "gradient_hook.h"
 #include "lowmem/engine/memory_meter.h"
+#include "lowmem/ops/embedding.h"
 
 namespace lowmem::engine {
 
@@ -14,8 +15,24 @@ struct Step::Walk {
   std::span<const MicroBatch> batches;
   std::vector<at::Tensor> hidden;              // a micro-batch: h forward, dh backward
   std::vector<std::vector<SavedBlock>> saved;  // [micro-batch][block]
-  double loss_sum = 0;
+  at::Tensor loss_sum;                         // [] double
 };
+
+namespace {
+
+// A device's numbers are not known before it gets there: it goes on, and writes nothing.
+bool known_not_finite(const at::Tensor& number) {
+  return !ops::on_device(number) && !std::isfinite(number.item<double>());
+}
+
+}  // namespace
+
+StepResult PendingStep::wait() {
+  StepResult result = std::move(result_);
+  result.loss_sum = loss_sum_.wait().item<double>();
+  result.gradients = gradients_->wait();
+  return result;
+}
 
 Step::Step(model::Llama& model, Parameters& parameters, Activations& activations,
            Weights& weights, Gradients& gradients, loss::LossOptions loss)
@@ -39,6 +56,7 @@ Step::Step(model::Llama& model, Parameters& parameters, Activations& activations
       if (weight.requires_grad()) lowest_trained_ = i;
   if (embedding_slot_ != nullptr) lowest_trained_ = 0;
   norm_trained_ = model.norm_weight().requires_grad();
+  gradients.open(parameters);
 }
 
 Step::~Step() {
@@ -46,7 +64,7 @@ Step::~Step() {
     torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
 }
 
-StepResult Step::run(std::span<const MicroBatch> batch, const optim::StepInfo& info) {
+PendingStep Step::begin(std::span<const MicroBatch> batch, const optim::StepInfo& info) {
   const at::NoGradGuard no_grad;
   StepResult result;
   for (const MicroBatch& part : batch) {
@@ -57,29 +75,31 @@ StepResult Step::run(std::span<const MicroBatch> batch, const optim::StepInfo& i
   scale_ = 1.0f / static_cast<float>(std::max<int64_t>(1, result.labelled));
 
   gradients_.begin(info, static_cast<int64_t>(batch.size()));
-  result.loss_sum = pass(batch);
-  if (gradients_.measures_first() && result.finite_loss() && gradients_.end_measuring())
+  const at::Tensor loss_sum = pass(batch);
+  if (known_not_finite(loss_sum))
+    gradients_.discard();
+  else if (gradients_.measures_first() && gradients_.end_measuring())
     pass(batch);
-  if (!result.finite_loss()) gradients_.discard();
-  result.gradients = gradients_.end();
-  return result;
+  return {std::move(result), loss_sum, gradients_.end()};
 }
 
-// All micro-batches forward and backward. Returns their losses' sum; where that is not
-// finite, the pass has stopped early.
-double Step::pass(std::span<const MicroBatch> batch) {
-  double loss_sum = 0;
+// All micro-batches forward and backward. Returns their losses' sum; where that is known
+// not to be finite, the pass has stopped early.
+at::Tensor Step::pass(std::span<const MicroBatch> batch) {
+  at::Tensor loss_sum =
+      at::zeros({}, at::TensorOptions(at::kDouble).device(model_.device()));
   const size_t together = gradients_.whole_batch_per_block() ? batch.size() : 1;
   for (size_t at = 0; at < batch.size(); at += together) {
-    Walk walk{batch.subspan(at, together), {}, {}, 0};
+    Walk walk{batch.subspan(at, together), {}, {}, at::zeros_like(loss_sum)};
     forward(walk);
     head(walk);
     loss_sum += walk.loss_sum;
-    if (!std::isfinite(loss_sum)) break;
+    if (known_not_finite(loss_sum)) break;
+    gradients_.guard(loss_sum);
     if (at + together >= batch.size()) finish_head();
     backward(walk);
   }
-  if (std::isfinite(loss_sum)) finish_embedding(batch);
+  if (!known_not_finite(loss_sum)) finish_embedding(batch);
   head_rows_.clear();
   embedded_gradients_.clear();
   return loss_sum;
@@ -130,7 +150,7 @@ void Step::head(Walk& walk) {
                                     walk.batches[i].labels, scale_};
     loss::Loss loss = loss::linear_cross_entropy(request, wants_hidden, loss_);
     walk.loss_sum += loss.sum;
-    if (!std::isfinite(loss.sum)) return;
+    if (known_not_finite(loss.sum)) return;
     if (head_slot_ != nullptr)
       head_rows_.push_back({request.hidden, request.labels, loss.log_sum_exp});
     if (wants_hidden)
@@ -174,27 +194,16 @@ void Step::finish_head() {
 }
 
 // The table's gradient comes last, after all micro-batches, and with it a tied head's:
-// one tensor for both. Each token's rows are summed in fp32 first: in bf16 a frequent
-// token's sum would stand still.
+// one tensor for both.
 void Step::finish_embedding(std::span<const MicroBatch> batch) {
   if (embedding_slot_ == nullptr) return;
   const PhaseScope phase(Phase::kBackward);
-  std::vector<at::Tensor> all_ids;
-  for (const MicroBatch& part : batch) all_ids.push_back(part.packed.ids);
-  const auto [ids, place] =
-      at::_unique(at::cat(all_ids), /*sorted=*/true, /*return_inverse=*/true);
-  const at::Tensor rows = at::zeros({ids.size(0), model_.embedding().size(1)},
-                                    model_.embedding().options().dtype(at::kFloat));
-  int64_t start = 0;
-  for (at::Tensor& gradient : embedded_gradients_) {
-    const int64_t tokens = gradient.size(0);
-    rows.index_add_(0, place.narrow(0, start, tokens),
-                    std::exchange(gradient, {}).to(at::kFloat));
-    start += tokens;
-  }
+  std::vector<ops::EmbeddedTokens> parts;
+  for (size_t i = 0; i < batch.size(); ++i)
+    parts.push_back({batch[i].packed.host_ids, std::move(embedded_gradients_[i])});
   at::Tensor table = head_slot_ == embedding_slot_ ? take_head_gradient()
                                                    : at::zeros_like(model_.embedding());
-  table.index_add_(0, ids, rows.to(table.scalar_type()));
+  ops::add_embedding_gradient(table, std::move(parts));
   gradients_.receive_whole(*embedding_slot_, std::move(table));
 }
 

@@ -9,7 +9,8 @@
 namespace lowmem::kernels::LOWMEM_DEVICE {
 namespace {
 
-constexpr int kBatch = 32;  // rows whose sums wait in shared memory
+constexpr int kBatch = 32;    // rows whose sums wait in shared memory
+constexpr int kTogether = 4;  // rows that a thread reads before it adds them up
 
 Tiles tiles_of(int64_t rows, int64_t columns) { return {rows, columns, 256}; }
 
@@ -28,31 +29,45 @@ __global__ void sum_tiles(AdafactorArgs a, const P* weights, const G* gradient,
   const float scale = scale_of(a.scale, pending);
   const bool vectors =
       a.columns % kEight == 0 && all_aligned(weights, gradient, parts.columns);
-  for_rows_of_block(tiles.count(), [&](int64_t k) {
-    const OwnTile tile(tiles, k);
+  for_rows_of_block(tiles.count(), [&](int64_t index) {
+    const OwnTile tile(tiles, index);
     Eight column_sums{};
     for (int64_t first = tile.first_row; first < tile.last_row; first += kBatch) {
       const int64_t left = tile.last_row - first;
       const int rows = left < kBatch ? static_cast<int>(left) : kBatch;
-      for (int row = 0; row < rows; ++row) {
-        float squares_of_row = 0, weights_of_row = 0;
+      for (int row = 0; row < rows; row += kTogether) {
+        float squares_of_row[kTogether]{}, weights_of_row[kTogether]{};
         tile.with_lanes(vectors, [&](auto lanes) {
-          const int64_t i = (first + row) * a.columns + tile.column;
-          const Eight g = load(gradient + i, lanes), p = load(weights + i, lanes);
-          const Eight squares = eight_of([&](int j) {
-            const float x = scale * g.at[j];
-            return x * x;
-          });
-          column_sums =
-              eight_of([&](int j) { return column_sums.at[j] + squares.at[j]; });
-          squares_of_row = sum(squares);
-          weights_of_row = sum(eight_of([&](int j) { return p.at[j] * p.at[j]; }));
+          Eight g[kTogether], p[kTogether];
+          LOWMEM_UNROLL
+          for (int k = 0; k < kTogether; ++k) {
+            const int64_t from = first + (row + k < rows ? row + k : row);
+            const int64_t i = from * a.columns + tile.column;
+            g[k] = load(gradient + i, lanes);
+            p[k] = load(weights + i, lanes);
+          }
+          LOWMEM_UNROLL
+          for (int k = 0; k < kTogether; ++k) {
+            if (row + k >= rows) continue;
+            const Eight squares = eight_of([&](int j) {
+              const float x = scale * g[k].at[j];
+              return x * x;
+            });
+            column_sums =
+                eight_of([&](int j) { return column_sums.at[j] + squares.at[j]; });
+            squares_of_row[k] = sum(squares);
+            weights_of_row[k] =
+                sum(eight_of([&](int j) { return p[k].at[j] * p[k].at[j]; }));
+          }
         });
-        const float squares_of_warp = warp_sum(squares_of_row);
-        const float weights_of_warp = warp_sum(weights_of_row);
-        if (lane() != 0) continue;
-        row_sums[2 * row * kMostWarps + warp()] = squares_of_warp;
-        row_sums[(2 * row + 1) * kMostWarps + warp()] = weights_of_warp;
+        LOWMEM_UNROLL
+        for (int k = 0; k < kTogether; ++k) {
+          const float squares = warp_sum(squares_of_row[k]);
+          const float weights_squared = warp_sum(weights_of_row[k]);
+          if (lane() != 0 || row + k >= rows) continue;
+          row_sums[2 * (row + k) * kMostWarps + warp()] = squares;
+          row_sums[(2 * (row + k) + 1) * kMostWarps + warp()] = weights_squared;
+        }
       }
       __syncthreads();
       for (int j = static_cast<int>(threadIdx.x); j < 2 * rows;
@@ -85,40 +100,45 @@ __global__ void add_parts(const double* row_parts, const double* weight_parts,
   }
 }
 
-// Sum of f(i) over [0, count), the same in each thread of the block.
-template <class F>
-__device__ double sum_over_block(int64_t count, F f) {
-  double own = 0;
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) own += f(i);
-  return block_sum(own);
-}
-
 // One block: what all rows together decide.
 __global__ void move_rows(AdafactorArgs a, AdafactorAverages to, const double* row_sums,
-                          const double* weight_sums) {
-  const double squared = sum_over_block(a.rows, [&](int64_t i) { return row_sums[i]; });
-  const double weights =
-      sum_over_block(a.rows, [&](int64_t i) { return weight_sums[i]; });
+                          const double* weight_sums, Pending pending) {
+  const double squared = sum_over_block(row_sums, a.rows);
+  const double weights = sum_over_block(weight_sums, a.rows);
   if (threadIdx.x == 0) {
-    *to.squared_norm = squared;
+    if (to.squared_norm != nullptr) *to.squared_norm += squared;
     *to.squared_weight_norm = weights;
   }
-  if (to.row == nullptr || !is_finite(squared)) return;
-  const double sum = sum_over_block(a.rows, [&](int64_t i) {
-    const float row =
-        static_cast<float>((1 - to.rate) * to.row[i] +
-                           to.rate * row_sums[i] / static_cast<double>(a.columns));
-    to.row[i] = row;
-    return static_cast<double>(row);
-  });
-  const double mean = sum / static_cast<double>(a.rows);
-  for (int64_t i = threadIdx.x; i < a.rows; i += blockDim.x)
-    to.row_root[i] = mean > 0 ? static_cast<float>(sqrt(to.row[i] / mean)) : 0.0f;
+  __syncthreads();  // the number just added to may be the one that decides
+  if (to.row == nullptr || !may_write(pending)) return;
+  struct Row {
+    float average;
+    double squares;
+  };
+  double own = 0;
+  for_each_of_block(
+      a.rows,
+      [&](int64_t i) {
+        return Row{to.row[i], row_sums[i]};
+      },
+      [&](int64_t i, const Row& row) {
+        const float average =
+            static_cast<float>((1 - to.rate) * row.average +
+                               to.rate * row.squares / static_cast<double>(a.columns));
+        to.row[i] = average;
+        own += static_cast<double>(average);
+      });
+  const double mean = block_sum(own) / static_cast<double>(a.rows);
+  for_each_of_block(
+      a.rows, [&](int64_t i) { return to.row[i]; },
+      [&](int64_t i, float row) {
+        to.row_root[i] = mean > 0 ? static_cast<float>(sqrt(row / mean)) : 0.0f;
+      });
 }
 
 __global__ void move_columns(AdafactorArgs a, AdafactorAverages to,
-                             const float* column_sums) {
-  if (!is_finite(*to.squared_norm)) return;
+                             const float* column_sums, Pending pending) {
+  if (!may_write(pending)) return;
   const float keep = static_cast<float>(1 - to.rate);
   const float rate = static_cast<float>(to.rate / static_cast<double>(a.rows));
   for (int64_t i = grid_thread(); i < a.columns; i += grid_threads()) {
@@ -162,8 +182,9 @@ __global__ void norm_of_rows(AdafactorArgs a, const G* gradient, Pending pending
 }
 
 __global__ void take_factor(int64_t rows, const double* sums, const double* squared,
-                            double lr, float* factor) {
-  const double total = sum_over_block(rows, [&](int64_t i) { return sums[i]; });
+                            double lr, Pending pending, float* factor) {
+  if (pending.step != nullptr) lr = pending.step->lr;
+  const double total = sum_over_block(sums, rows);
   if (threadIdx.x == 0)
     *factor = static_cast<float>(lr * sqrt(*squared) / (sqrt(total) + 1e-20));
 }
@@ -175,6 +196,7 @@ __global__ void write(AdafactorArgs a, const P* weights, const G* gradient,
                       const float* factor, Pending pending, RoundingReport* report) {
   if (!may_write(pending)) return;
   const float scale = scale_of(a.scale, pending), times = *factor;
+  a.weights.noise = noise_of_step(a.weights.noise, pending);
   WeightWriter<P> writer(a.weights, report);
   const bool all = all_aligned(weights, gradient) && writer.vectors();
   for_rows_of_block(a.rows, [&](int64_t row) {
@@ -235,16 +257,16 @@ void adafactor_statistics(const AdafactorArgs& args, const Pending& pending,
   if (tiles.across > 1)
     launch(add_parts, grid_of_threads(args.rows), kMostThreads, stream, parts.rows,
            parts.weights, args.rows, tiles.across, row_sums, weight_sums);
-  launch(add_groups<false>, grid_of_threads(args.columns), kMostThreads, stream,
-         parts.columns, tiles.groups, args.columns, column_sums);
+  sum_groups<false>(parts.columns, tiles, column_sums, stream);
 }
 
 void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& averages,
                         const double* row_sums, const double* weight_sums,
-                        const float* column_sums, Stream stream) {
-  launch(move_rows, 1, kMostThreads, stream, args, averages, row_sums, weight_sums);
+                        const float* column_sums, const Pending& pending, Stream stream) {
+  launch(move_rows, 1, kMostThreads, stream, args, averages, row_sums, weight_sums,
+         pending);
   launch(move_columns, grid_of_threads(args.columns), kMostThreads, stream, args,
-         averages, column_sums);
+         averages, column_sums, pending);
 }
 
 void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
@@ -256,9 +278,9 @@ void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
 }
 
 void adafactor_factor(int64_t rows, const double* sums, const double* squared_weight_norm,
-                      double lr, float* factor, Stream stream) {
+                      double lr, const Pending& pending, float* factor, Stream stream) {
   launch(take_factor, 1, kMostThreads, stream, rows, sums, squared_weight_norm, lr,
-         factor);
+         pending, factor);
 }
 
 void adafactor_write(const AdafactorArgs& args, const float* factor,

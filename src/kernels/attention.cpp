@@ -71,13 +71,13 @@ struct Scratch {
 
 // The keys that queries [first, first + 4) can see lie before this one.
 int64_t keys_seen(const AttentionArgs& a, int64_t first) {
-  return a.mask == nullptr ? std::min(a.keys, first + 4) : a.keys;
+  return a.mask == nullptr ? std::min(a.keys, a.keys - a.queries + first + 4) : a.keys;
 }
 
 // Scores of one query become its shares of the keys. Keys it does not see get 0.
 void softmax_row(const AttentionArgs& a, int64_t query, float* row) {
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
-  const int64_t seen = a.mask == nullptr ? query + 1 : a.keys;
+  const int64_t seen = a.mask == nullptr ? a.keys - a.queries + query + 1 : a.keys;
   if (a.mask != nullptr)
     for (int64_t key = 0; key < a.keys; ++key)
       if (!a.mask[query * a.keys + key]) row[key] = kLowest;

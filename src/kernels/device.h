@@ -6,6 +6,7 @@
 // All of it lives in namespace LOWMEM_DEVICE, as the kernels do, so that one program can
 // hold both.
 
+#include <cfloat>
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
@@ -87,14 +88,47 @@ __device__ inline float block_largest(float x) {
   return over_warps(warp_largest(x), [](float a, float b) { return larger(a, b); });
 }
 
-__device__ inline bool is_finite(double x) { return x - x == 0; }
+// Calls use(i, read(i)) in order for i = first, first + step, ... below end, with kAhead
+// reads under way at once. Where few threads go through much, each would otherwise wait
+// for its memory most of the time.
+template <int kAhead, class Read, class Use>
+__device__ void read_ahead(int64_t first, int64_t end, int64_t step, Read read, Use use) {
+  for (int64_t i = first; i < end; i += kAhead * step) {
+    decltype(read(i)) got[kAhead];
+    LOWMEM_UNROLL
+    for (int k = 0; k < kAhead; ++k) got[k] = read(i + k * step < end ? i + k * step : i);
+    LOWMEM_UNROLL
+    for (int k = 0; k < kAhead; ++k)
+      if (i + k * step < end) use(i + k * step, got[k]);
+  }
+}
+// So for [0, count), shared out over the threads of the one block of a grid.
+template <class Read, class Use>
+__device__ void for_each_of_block(int64_t count, Read read, Use use) {
+  read_ahead<8>(threadIdx.x, count, blockDim.x, read, use);
+}
+// The sum of `count` numbers, the same bits in each thread of the block.
+__device__ inline double sum_over_block(const double* numbers, int64_t count) {
+  double own = 0;
+  for_each_of_block(
+      count, [&](int64_t i) { return numbers[i]; }, [&](int64_t, double x) { own += x; });
+  return block_sum(own);
+}
+
+// Whether a squared norm is within fp32's range. NaN is not.
+__device__ inline bool within_range(double x) { return x <= FLT_MAX; }
 
 // Whether an update may write, and the factor of its gradient.
 __device__ inline bool may_write(const Pending& pending) {
-  return pending.squared_norm == nullptr || is_finite(*pending.squared_norm);
+  return pending.squared_norm == nullptr || within_range(*pending.squared_norm);
 }
 __device__ inline float scale_of(float scale, const Pending& pending) {
   return pending.scale == nullptr ? scale : scale * *pending.scale;
+}
+// Noise of the step that is made.
+__device__ inline Noise noise_of_step(Noise noise, const Pending& pending) {
+  if (pending.step != nullptr) noise.step = pending.step->step;
+  return noise;
 }
 
 }  // namespace lowmem::kernels::LOWMEM_DEVICE

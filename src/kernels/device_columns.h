@@ -63,10 +63,18 @@ __global__ void add_groups(const float* groups, int64_t count, int64_t columns,
                            float* sums) {
   for (int64_t column = grid_thread(); column < columns; column += grid_threads()) {
     float sum = kAdd ? sums[column] : 0;
-    LOWMEM_UNROLL
-    for (int64_t k = 0; k < count; ++k) sum += groups[k * columns + column];
+    read_ahead<16>(
+        0, count, 1, [&](int64_t k) { return groups[k * columns + column]; },
+        [&](int64_t, float x) { sum += x; });
     sums[column] = sum;
   }
+}
+
+template <bool kAdd>
+void sum_groups(const float* groups, const Tiles& tiles, float* sums, Stream stream) {
+  constexpr int kThreads = 64;  // so that a few thousand columns occupy many processors
+  launch(add_groups<kAdd>, grid_of(ceil_div(tiles.columns, kThreads)), kThreads, stream,
+         groups, tiles.groups, tiles.columns, sums);
 }
 
 }  // namespace

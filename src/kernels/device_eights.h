@@ -111,34 +111,43 @@ __device__ bool all_aligned(const Pointers*... pointers) {
   return (aligned(pointers) && ...);
 }
 
-// Calls f(i, lanes) for the eights of [begin, end), which begin at multiples of eight,
-// that fall to `thread` of `threads`. `vectors`: whether whole eights are aligned.
+// Calls f(i, lanes) for the part of [begin, end) that lies in the eight from i on.
+// `vectors`: whether whole eights are aligned.
+template <class F>
+__device__ void with_eight(int64_t i, int64_t begin, int64_t end, bool vectors, F f) {
+  if (vectors && i >= begin && i + kEight <= end) {
+    f(i, AllEight{});
+  } else {
+    const int first = i < begin ? static_cast<int>(begin - i) : 0;
+    const int last = i + kEight > end ? static_cast<int>(end - i) : kEight;
+    f(i, SomeEight{first, last});
+  }
+}
+// So for the eights of [begin, end), which begin at multiples of eight, that fall to
+// `thread` of `threads`.
 template <class F>
 __device__ void for_eights(int64_t begin, int64_t end, int64_t thread, int64_t threads,
                            bool vectors, F f) {
   for (int64_t i = begin / kEight * kEight + kEight * thread; i < end;
-       i += kEight * threads) {
-    if (vectors && i >= begin && i + kEight <= end) {
-      f(i, AllEight{});
-    } else {
-      const int first = i < begin ? static_cast<int>(begin - i) : 0;
-      const int last = i + kEight > end ? static_cast<int>(end - i) : kEight;
-      f(i, SomeEight{first, last});
-    }
-  }
+       i += kEight * threads)
+    with_eight(i, begin, end, vectors, f);
 }
-// Shared out over a block's threads, and over all threads of the grid.
+// Shared out over a block's threads.
 template <class F>
 __device__ void for_eights_of_block(int64_t begin, int64_t end, bool vectors, F f) {
   for_eights(begin, end, threadIdx.x, blockDim.x, vectors, f);
 }
+// Calls f(i, lanes) for the one eight of [0, count) that is the thread's, if there is
+// one. No loop: what f needs of every eight, such as the keys of its noise, would be made
+// before it and take half of the registers.
 template <class F>
-__device__ void for_eights_of_grid(int64_t count, bool vectors, F f) {
-  for_eights(0, count, grid_thread(), grid_threads(), vectors, f);
+__device__ void for_own_eight(int64_t count, bool vectors, F f) {
+  const int64_t i = kEight * grid_thread();
+  if (i < count) with_eight(i, 0, count, vectors, f);
 }
-// The grid's size for it.
-inline int64_t grid_for_eights(int64_t count) {
-  return grid_of(ceil_div(count, kEight * kMostThreads));
+// The blocks of kMostThreads threads for it.
+inline int64_t blocks_of_eights(int64_t count) {
+  return ceil_div(count, kEight * kMostThreads);
 }
 
 // Calls f(row) for the rows that fall to this block, a block each at a time.

@@ -53,13 +53,14 @@ void adafactor_statistics(const AdafactorArgs&, const Pending&, double*, double*
 }
 int64_t adafactor_workspace(int64_t, int64_t) { refuse(); }
 void adafactor_averages(const AdafactorArgs&, const AdafactorAverages&, const double*,
-                        const double*, const float*, Stream) {
+                        const double*, const float*, const Pending&, Stream) {
   refuse();
 }
 void adafactor_update_norm(const AdafactorArgs&, const Pending&, double*, Stream) {
   refuse();
 }
-void adafactor_factor(int64_t, const double*, const double*, double, float*, Stream) {
+void adafactor_factor(int64_t, const double*, const double*, double, const Pending&,
+                      float*, Stream) {
   refuse();
 }
 void adafactor_write(const AdafactorArgs&, const float*, const Pending&, RoundingReport*,

@@ -38,9 +38,7 @@ __global__ void sum_pieces(const T* gradient, int64_t count, int64_t piece,
 }
 
 __global__ void add_pieces(const double* pieces, int64_t count, double* sum) {
-  double own = 0;
-  for (int64_t k = threadIdx.x; k < count; k += blockDim.x) own += pieces[k];
-  const double total = block_sum(own);
+  const double total = sum_over_block(pieces, count);
   if (threadIdx.x == 0) *sum += total;
 }
 

@@ -78,13 +78,21 @@ __global__ void weight_gradient(Tiles tiles, const X* x, const Y* dy,
     const OwnTile tile(tiles, k);
     tile.with_lanes(vectors, [&](auto lanes) {
       Eight sums{};
-      for (int64_t row = tile.first_row; row < tile.last_row; ++row) {
-        const int64_t i = row * tiles.columns + tile.column;
-        const Eight value = load(x + i, lanes), gradient = load(dy + i, lanes);
-        const float inverse = inverses[row];
-        sums = eight_of(
-            [&](int j) { return sums.at[j] + gradient.at[j] * (value.at[j] * inverse); });
-      }
+      struct Row {
+        Eight value, gradient;
+        float inverse;
+      };
+      read_ahead<4>(
+          tile.first_row, tile.last_row, 1,
+          [&](int64_t row) {
+            const int64_t i = row * tiles.columns + tile.column;
+            return Row{load(x + i, lanes), load(dy + i, lanes), inverses[row]};
+          },
+          [&](int64_t, const Row& row) {
+            sums = eight_of([&](int j) {
+              return sums.at[j] + row.gradient.at[j] * (row.value.at[j] * row.inverse);
+            });
+          });
       store(groups + tile.group * tiles.columns + tile.column, sums, lanes);
     });
   });
@@ -123,8 +131,7 @@ void rms_norm_backward(const RmsNormArgs& args, ConstArray dy, Array dx, float* 
       const Tiles tiles = tiles_of(rows, args.columns);
       launch(weight_gradient<X, Y>, grid_of(tiles.count()), threads, stream, tiles, x,
              out, inverses, groups);
-      launch(add_groups<true>, grid_of(ceil_div(args.columns, kMostThreads)),
-             kMostThreads, stream, groups, tiles.groups, args.columns, dweight);
+      sum_groups<true>(groups, tiles, dweight, stream);
     });
   });
 }

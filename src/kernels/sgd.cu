@@ -6,17 +6,25 @@
 namespace lowmem::kernels::LOWMEM_DEVICE {
 namespace {
 
+// The arguments with the numbers of the step that is made.
+__device__ SgdArgs at_step(SgdArgs a, const Pending& pending) {
+  a.scale = scale_of(a.scale, pending);
+  a.weights.noise = noise_of_step(a.weights.noise, pending);
+  if (pending.step != nullptr) a.lr = static_cast<float>(pending.step->lr);
+  return a;
+}
+
 template <class P, class G>
-__global__ void update(SgdArgs a, const P* weights, const G* gradient, int64_t count,
+__global__ void update(SgdArgs args, const P* weights, const G* gradient, int64_t count,
                        Pending pending, RoundingReport* report) {
   if (!may_write(pending)) return;
-  const float scale = scale_of(a.scale, pending);
+  const SgdArgs a = at_step(args, pending);
   WeightWriter<P> writer(a.weights, report);
   const bool vectors = all_aligned(weights, gradient, a.buffer) && writer.vectors();
-  for_eights_of_grid(count, vectors, [&](int64_t i, auto lanes) {
+  for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
     const Eight p = load(weights + i, lanes), g = load(gradient + i, lanes);
     Eight step =
-        eight_of([&](int k) { return scale * g.at[k] + a.weight_decay * p.at[k]; });
+        eight_of([&](int k) { return a.scale * g.at[k] + a.weight_decay * p.at[k]; });
     if (a.buffer != nullptr) {
       const Eight buffer = load(a.buffer + i, lanes);
       step = eight_of([&](int k) { return a.momentum * buffer.at[k] + step.at[k]; });
@@ -34,7 +42,7 @@ void sgd(const SgdArgs& args, int64_t count, const Pending& pending,
          RoundingReport* report, Stream stream) {
   with_type(args.gradient, [&]<class G>(const G* gradient) {
     with_mutable_type(args.weights, [&]<class P>(P* weights) {
-      launch(update<P, G>, grid_for_eights(count), kMostThreads, stream, args, weights,
+      launch(update<P, G>, blocks_of_eights(count), kMostThreads, stream, args, weights,
              gradient, count, pending, report);
     });
   });

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "lowmem/kernels/cross_entropy.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 
 namespace lowmem::loss {
@@ -63,7 +64,11 @@ struct Softmax {
     const kernels::LogitSlice logits = kernel_slice(slice, labels);
     const kernels::SoftmaxRows rows{ops::floats_of(largest), ops::floats_of(sum),
                                     ops::floats_of(label_logit), ops::floats_of(factor)};
-    ops::parallel(largest.size(0), ops::rows_of_grain(logits.columns),
+    const int64_t count = largest.size(0);
+    if (ops::on_device(largest))
+      return kernels::cuda::softmax_slice(logits, rows, exponentials, count,
+                                          ops::stream_of(largest));
+    ops::parallel(count, ops::rows_of_grain(logits.columns),
                   [&](int64_t begin, int64_t end) {
                     kernels::softmax_slice(logits, rows, exponentials, begin, end);
                   });
@@ -74,6 +79,20 @@ struct Softmax {
   at::Tensor largest, sum, label_logit, factor;
 };
 
+// kernels::cross_entropy_gradient() of all rows.
+void put_gradient(const kernels::LogitSlice& logits, const at::Tensor& log_sum_exp,
+                  float scale) {
+  const int64_t rows = log_sum_exp.size(0);
+  const float* known = log_sum_exp.const_data_ptr<float>();
+  if (ops::on_device(log_sum_exp))
+    return kernels::cuda::cross_entropy_gradient(logits, known, scale, rows,
+                                                 ops::stream_of(log_sum_exp));
+  ops::parallel(rows, ops::rows_of_grain(logits.columns),
+                [&](int64_t begin, int64_t end) {
+                  kernels::cross_entropy_gradient(logits, known, scale, begin, end);
+                });
+}
+
 }  // namespace
 
 Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
@@ -83,6 +102,7 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
   Loss loss;
   if (hidden.size(0) == 0) {
     loss.log_sum_exp = at::zeros({0}, hidden.options().dtype(at::kFloat));
+    loss.sum = at::zeros({}, hidden.options().dtype(at::kDouble));
     if (hidden_gradient) loss.hidden_gradient = at::zeros_like(hidden);
     return loss;
   }
@@ -100,7 +120,7 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
       mean.add_(at::mm(slice.logits, slice.weight));
   });
   loss.log_sum_exp = softmax.log_sum_exp();
-  loss.sum = (loss.log_sum_exp - softmax.label_logit).sum(at::kDouble).item<double>();
+  loss.sum = (loss.log_sum_exp - softmax.label_logit).sum(at::kDouble);
   if (hidden_gradient)
     loss.hidden_gradient =
         mean.div_(softmax.sum.unsqueeze(1))
@@ -119,12 +139,7 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
   for_slices(request, options, [&](Slice& slice) {
     slice.weight.reset();  // its cast makes room for the gradient's
     const kernels::LogitSlice logits = kernel_slice(slice, request.labels);
-    ops::parallel(hidden.size(0), ops::rows_of_grain(logits.columns),
-                  [&](int64_t begin, int64_t end) {
-                    kernels::cross_entropy_gradient(logits,
-                                                    log_sum_exp.const_data_ptr<float>(),
-                                                    request.scale, begin, end);
-                  });
+    put_gradient(logits, log_sum_exp, request.scale);
     at::Tensor part = gradient.slice(0, slice.begin, slice.end);
     if (part.scalar_type() == hidden.scalar_type())
       at::mm_out(part, slice.logits.t(), hidden);

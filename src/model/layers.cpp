@@ -32,7 +32,7 @@ ops::LinearInput RmsNorm::forward(const at::Tensor& x) const {
 }
 
 Attention::Attention(const LlamaConfig& config, ModelOptions options)
-    : head_dim_(config.head_dim) {
+    : head_dim_(config.head_dim), mode_(options.attention) {
   const int64_t hidden = config.hidden_size;
   const int64_t query = config.num_attention_heads * head_dim_;
   const int64_t key_value = config.num_key_value_heads * head_dim_;
@@ -55,11 +55,13 @@ at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
   const at::Tensor v = heads(v_proj_->forward(x));
   if (rows == nullptr) {
     const at::Tensor q = ops::rotary(heads(q_proj_->forward(x)), packed.cos, packed.sin);
-    return ops::attention_linear(q, k, v, packed.spans, o_proj_->weight, o_proj_->bias);
+    return ops::attention_linear(q, k, v, packed.spans, o_proj_->weight, o_proj_->bias,
+                                 mode_);
   }
   const at::Tensor asking = x.value.index_select(0, rows->index);
   const at::Tensor q = ops::rotary(heads(q_proj_->forward(asking)), rows->cos, rows->sin);
-  return ops::attention_linear(q, k, v, rows->spans, o_proj_->weight, o_proj_->bias);
+  return ops::attention_linear(q, k, v, rows->spans, o_proj_->weight, o_proj_->bias,
+                               mode_);
 }
 
 Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {

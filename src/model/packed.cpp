@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "lowmem/ops/device.h"
+
 namespace lowmem::model {
 namespace {
 
@@ -68,13 +70,16 @@ Packed RotaryAngles::pack(const std::vector<Sequence>& sequences,
     for (const auto& branch : sequence.branches) append(branch, sequence.trunk.size());
     const auto tokens = static_cast<int64_t>(ids.size() - start);
     at::Tensor mask = mask_of(sequence, tokens);
-    if (mask.defined()) mask = mask.to(device);
+    if (mask.defined()) mask = ops::to_device(mask, device);
     packed.spans.push_back({tokens, tokens, std::move(mask)});
   }
-  packed.ids = at::tensor(ids, at::kLong).to(device);
+  packed.spans.place_on(device);
+  packed.ids = ops::to_device(at::tensor(ids, at::kLong), device);
+  packed.host_ids = std::move(ids);
   const at::Tensor inverse =
-      at::tensor(at::ArrayRef<float>(inverse_)).unsqueeze(0).to(device);
-  const at::Tensor angles = at::tensor(positions).unsqueeze(1).to(device) * inverse;
+      ops::to_device(at::tensor(at::ArrayRef<float>(inverse_)), device).unsqueeze(0);
+  const at::Tensor angles =
+      ops::to_device(at::tensor(positions), device).unsqueeze(1) * inverse;
   packed.cos = angles.cos();
   packed.sin = angles.sin();
   return packed;
@@ -83,7 +88,7 @@ Packed RotaryAngles::pack(const std::vector<Sequence>& sequences,
 Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
   Rows rows;
   const auto device = packed.ids.device();
-  rows.index = at::tensor(positions, at::kLong).to(device);
+  rows.index = ops::to_device(at::tensor(positions, at::kLong), device);
   rows.cos = packed.cos.index_select(0, rows.index);
   rows.sin = packed.sin.index_select(0, rows.index);
   auto next = positions.begin();
@@ -94,10 +99,12 @@ Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
       own.push_back(*next++ - start);
     const auto count = static_cast<int64_t>(own.size());
     at::Tensor mask;
-    if (count == span.keys) {
+    // The last tokens of a sequence need no mask, where it needs none itself.
+    const bool tail = count > 0 && own.front() == span.keys - count;
+    if (count == span.keys || (tail && !span.mask.defined())) {
       mask = span.mask;
     } else if (count > 0) {
-      const at::Tensor index = at::tensor(own, at::kLong).to(device);
+      const at::Tensor index = ops::to_device(at::tensor(own, at::kLong), device);
       mask = span.mask.defined()
                  ? span.mask.index_select(0, index)
                  : at::arange(span.keys, index.options()).le(index.unsqueeze(1));
@@ -105,6 +112,7 @@ Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
     rows.spans.push_back({count, span.keys, mask});
     start += span.keys;
   }
+  rows.spans.place_on(device);
   return rows;
 }
 

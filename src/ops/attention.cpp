@@ -5,8 +5,11 @@
 
 #include <cmath>
 
+#include "gpu_attention.h"
 #include "linear_gradients.h"
+#include "lowmem/core/error.h"
 #include "lowmem/kernels/attention.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/linear.h"
 
@@ -43,21 +46,45 @@ std::vector<Run> runs_of(const Spans& spans) {
   return runs;
 }
 
+// Who sees whom where queries are the last of the keys.
+at::Tensor tail_mask(int64_t queries, int64_t keys, c10::Device device) {
+  return at::ones({queries, keys}, at::TensorOptions(at::kBool).device(device))
+      .tril(keys - queries);
+}
+
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const Run& run) {
+                  const Run& run, AttentionMode mode) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
-  const bool grouped = q.size(1) != k.size(1);
   std::optional<at::Tensor> mask;
-  if (run.mask.defined()) mask = run.mask;
-  const at::Tensor mixed = at::scaled_dot_product_attention(
-      by_head(q, run.count), by_head(k, run.count), by_head(v, run.count), mask,
-      /*dropout_p=*/0.0, /*is_causal=*/!run.mask.defined(), scale,
-      /*enable_gqa=*/grouped);
+  if (run.mask.defined())
+    mask = run.mask;
+  else if (run.queries != run.keys)
+    mask = tail_mask(run.queries, run.keys, q.device());
+  const at::Tensor queries = by_head(q, run.count);
+  at::Tensor keys = by_head(k, run.count), values = by_head(v, run.count);
+  const int64_t group = q.size(1) / k.size(1);
+  at::Tensor mixed;
+  if (mode == AttentionMode::kMath) {
+    mixed = std::get<0>(at::_scaled_dot_product_attention_math(
+        queries, keys, values, mask, /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(),
+        /*dropout_mask=*/std::nullopt, scale, /*enable_gqa=*/group > 1));
+  } else {
+    // LibTorch's memory-efficient kernel wants a key head for each head.
+    const bool expand = group > 1 && !q.is_cpu();
+    if (expand) {
+      keys = keys.repeat_interleave(group, 1);
+      values = values.repeat_interleave(group, 1);
+    }
+    mixed = at::scaled_dot_product_attention(
+        queries, keys, values, mask, /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(),
+        scale, /*enable_gqa=*/group > 1 && !expand);
+  }
   return mixed.transpose(1, 2).reshape(q.sizes());
 }
 
 at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
-                             const at::Tensor& v, const Spans& spans) {
+                             const at::Tensor& v, const Spans& spans,
+                             AttentionMode mode) {
   const std::vector<Run> runs = runs_of(spans);
   std::vector<int64_t> queries, keys;
   for (const Run& run : runs) {
@@ -72,7 +99,7 @@ at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
   out.reserve(runs.size());
   for (size_t i = 0; i < runs.size(); ++i)
     if (runs[i].queries > 0)
-      out.push_back(attend(q_runs[i], k_runs[i], v_runs[i], runs[i]));
+      out.push_back(attend(q_runs[i], k_runs[i], v_runs[i], runs[i], mode));
   // No query at all: an empty result that still hangs on its inputs, whose gradients are
   // 0.
   if (out.empty()) return q + (k.slice(0, 0, 0).sum() + v.slice(0, 0, 0).sum());
@@ -249,31 +276,58 @@ bool short_enough(const Spans& spans) {
                      [](const Span& span) { return span.keys <= kMostKeys; });
 }
 
-// Without fused kernels, the plain formula is asked for: memory.attention = math.
-bool by_kernel(const at::Tensor& q, const Spans& spans) {
+bool by_kernel(const at::Tensor& q, const Spans& spans, AttentionMode mode) {
   const bool known =
       q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16);
-  return known && short_enough(spans) && at::globalContext().userEnabledFlashSDP();
+  return known && short_enough(spans) && mode != AttentionMode::kMath;
+}
+
+// What is not ours: LibTorch's kernels and the formula.
+at::Tensor others_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const Spans& spans, AttentionMode mode) {
+  if (mode == AttentionMode::kCudnn) return cudnn_attention(q, k, v, spans);
+  if (mode != AttentionMode::kMath && (mode == AttentionMode::kFlash || !q.is_cpu())) {
+    const char* obstacle = flash_obstacle(q, spans);
+    if (obstacle == nullptr) return flash_attention(q, k, v, spans);
+    if (mode == AttentionMode::kFlash)
+      throw Error("memory.attention = flash", obstacle,
+                  "Set memory.attention = auto, which takes another kernel there");
+  }
+  return library_attention(q, k, v, spans, mode);
 }
 
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const Spans& spans) {
-  return by_kernel(q, spans)
+                     const Spans& spans, AttentionMode mode) {
+  return by_kernel(q, spans, mode)
              ? Attention::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans)
-             : library_attention(q, k, v, spans);
+             : others_attention(q, k, v, spans, mode);
 }
 
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, const at::Tensor& weight,
-                            const at::Tensor& bias) {
-  if (!by_kernel(q, spans))
-    return linear(library_attention(q, k, v, spans).flatten(1), weight, bias,
+                            const at::Tensor& bias, AttentionMode mode) {
+  if (!by_kernel(q, spans, mode))
+    return linear(others_attention(q, k, v, spans, mode).flatten(1), weight, bias,
                   q.scalar_type());
   return AttentionLinear::apply(
       q.contiguous(), k.contiguous(), v.contiguous(), weight,
       bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, spans);
+}
+
+void Spans::place_on(c10::Device device) {
+  std::vector<int32_t> queries = {0}, keys = {0};
+  for (const Span& span : *this) {
+    queries.push_back(queries.back() + static_cast<int32_t>(span.queries));
+    keys.push_back(keys.back() + static_cast<int32_t>(span.keys));
+    most_queries = std::max(most_queries, span.queries);
+    most_keys = std::max(most_keys, span.keys);
+    masked = masked || span.mask.defined();
+  }
+  if (device.is_cpu()) return;
+  query_offsets = to_device(at::tensor(queries, at::kInt), device);
+  key_offsets = to_device(at::tensor(keys, at::kInt), device);
 }
 
 }  // namespace lowmem::ops

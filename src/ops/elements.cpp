@@ -11,7 +11,7 @@ namespace lowmem::ops {
 namespace {
 
 DType dtype_of(const at::Tensor& tensor) {
-  TORCH_INTERNAL_ASSERT(tensor.is_cpu() && tensor.is_contiguous());
+  TORCH_INTERNAL_ASSERT(tensor.is_contiguous());
   TORCH_INTERNAL_ASSERT(tensor.scalar_type() == at::kFloat ||
                         tensor.scalar_type() == at::kBFloat16);
   return tensor.scalar_type() == at::kFloat ? DType::kF32 : DType::kBF16;

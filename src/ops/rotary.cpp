@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "lowmem/kernels/rotary.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 
 namespace lowmem::ops {
@@ -22,8 +23,11 @@ at::Tensor turned(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
                                  x.size(2),
                                  inverse};
   const kernels::Array out = array_of(y);
-  parallel(x.size(0), rows_of_grain(x.size(1) * x.size(2)),
-           [&](int64_t begin, int64_t end) { kernels::rotary(args, out, begin, end); });
+  if (on_device(x))
+    kernels::cuda::rotary(args, out, x.size(0), stream_of(x));
+  else
+    parallel(x.size(0), rows_of_grain(x.size(1) * x.size(2)),
+             [&](int64_t begin, int64_t end) { kernels::rotary(args, out, begin, end); });
   return y;
 }
 

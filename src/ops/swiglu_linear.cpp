@@ -4,7 +4,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "linear_gradients.h"
+#include "lowmem/core/units.h"
 #include "lowmem/kernels/swiglu.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 
 namespace lowmem::ops {
@@ -13,7 +15,16 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kSlices = 8;
+// On the CPU always; on a device so many that a slice has some MiB, since small products
+// keep it less busy.
+constexpr int64_t kMostSlices = 8;
+constexpr int64_t kDeviceSlice = 8 * kMiB;
+
+int64_t slices_of(const at::Tensor& gate) {
+  if (!on_device(gate)) return kMostSlices;
+  const auto bytes = static_cast<int64_t>(gate.nbytes());
+  return std::clamp<int64_t>((bytes + kDeviceSlice - 1) / kDeviceSlice, 1, kMostSlices);
+}
 
 // Columns [first, first + columns) of both, for every row.
 kernels::SwigluArgs args_of(at::Tensor& gate, at::Tensor& up, int64_t first,
@@ -25,8 +36,20 @@ void multiply(at::Tensor& gate, at::Tensor& up, at::Tensor& out) {
   const int64_t columns = gate.size(1);
   const kernels::SwigluArgs args = args_of(gate, up, 0, columns);
   const kernels::Array to = array_of(out);
+  if (on_device(gate))
+    return kernels::cuda::swiglu(args, to, columns, gate.size(0), stream_of(gate));
   parallel(gate.size(0), rows_of_grain(columns), [&](int64_t begin, int64_t end) {
     kernels::swiglu(args, to, columns, begin, end);
+  });
+}
+
+// kernels::swiglu_backward() over `dy` [rows, columns].
+void put_gradients(const kernels::SwigluArgs& args, at::Tensor& dy) {
+  const kernels::Array array = array_of(dy);
+  if (on_device(dy))
+    return kernels::cuda::swiglu_backward(args, array, dy.size(0), stream_of(dy));
+  parallel(dy.size(0), rows_of_grain(args.columns), [&](int64_t begin, int64_t end) {
+    kernels::swiglu_backward(args, array, begin, end);
   });
 }
 
@@ -49,21 +72,17 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
     const at::Tensor& weight = saved[2];
     const at::Tensor out_gradient = gradients[0].contiguous();
     const at::ScalarType type = gate.scalar_type();
-    const int64_t rows = gate.size(0), inner = gate.size(1);
+    const int64_t inner = gate.size(1), slices = slices_of(gate);
 
     at::Tensor factor = weight.to(type);
     at::Tensor dweight, dbias;
     if (context->needs_input_grad(2))
       dweight = at::empty(weight.sizes(), weight.options().dtype(type));
-    const int64_t slice = (inner + kSlices - 1) / kSlices;
+    const int64_t slice = (inner + slices - 1) / slices;
     for (int64_t first = 0; first < inner; first += slice) {
       const int64_t columns = std::min(slice, inner - first);
       at::Tensor y = at::mm(out_gradient, factor.narrow(1, first, columns));
-      const kernels::SwigluArgs args = args_of(gate, up, first, columns);
-      const kernels::Array dy = array_of(y);
-      parallel(rows, rows_of_grain(columns), [&](int64_t begin, int64_t end) {
-        kernels::swiglu_backward(args, dy, begin, end);
-      });
+      put_gradients(args_of(gate, up, first, columns), y);
       if (dweight.defined()) {
         at::Tensor part = dweight.narrow(1, first, columns);
         at::mm_out(part, out_gradient.t(), y);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "optimizers.h"
 
@@ -63,14 +64,8 @@ class Adafactor final : public Optimizer {
   UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
                      const StepInfo& step) override {
     const bool matrix = slot.param.dim() == 2;
-    kernels::AdafactorArgs args{
-        .weights = weights_of(slot, step),
-        .gradient = ops::const_array_of(grad),
-        .rows = matrix ? slot.param.size(0) : 1,
-        .columns = matrix ? slot.param.size(1) : slot.param.numel(),
-        .scale = step.grad_scale,
-        .eps = static_cast<float>(*config_.eps),
-    };
+    kernels::AdafactorArgs args = args_of(slot, grad, weights_of(slot, step));
+    args.scale = step.grad_scale;
     const int64_t grain = std::max<int64_t>(1, ops::kGrain / args.columns);
 
     const Statistics statistics(args);
@@ -99,6 +94,63 @@ class Adafactor final : public Optimizer {
           return kernels::adafactor_write(args, factor, begin, end);
         });
     return result;
+  }
+
+  // Seven launches or eight, with nothing between them but the device.
+  void apply_on_device(ParamSlot& slot, const at::Tensor& grad,
+                       const DeviceUpdate& update) override {
+    const bool matrix = slot.param.dim() == 2;
+    kernels::AdafactorArgs args = args_of(slot, grad, weights_of(slot, {}));
+    const auto doubles = grad.options().dtype(at::kDouble);
+    const auto floats = grad.options().dtype(at::kFloat);
+    at::Tensor rows = at::empty({2, args.rows}, doubles);  // of g^2, then u^2; of p^2
+    at::Tensor columns = at::empty({args.columns}, floats);
+    at::Tensor roots = at::empty({args.rows + args.columns}, floats);
+    at::Tensor workspace =
+        at::empty({kernels::cuda::adafactor_workspace(args.rows, args.columns)},
+                  grad.options().dtype(at::kByte));
+    at::Tensor weight_norm = at::empty({1}, doubles), factor = at::empty({1}, floats);
+    at::Tensor squared_norm = update.squared_norm;
+
+    double* row_sums = doubles_of(rows);
+    double* weight_sums = row_sums + args.rows;
+    // Those of columns first: 16 bytes are read at a time.
+    float* column_root = ops::floats_of(roots);
+    float* row_root = matrix ? column_root + args.columns : nullptr;
+    args.row_root = row_root;
+    args.column_root = column_root;
+    const kernels::cuda::AdafactorAverages averages{
+        .rate = 1 - *config_.beta2,
+        .row = matrix ? ops::floats_of(state(slot, "row", {args.rows})) : nullptr,
+        .column =
+            ops::floats_of(state(slot, matrix ? "col" : "exp_avg_sq", {args.columns})),
+        .row_root = row_root,
+        .column_root = column_root,
+        .squared_norm = update.measured ? nullptr : doubles_of(squared_norm),
+        .squared_weight_norm = doubles_of(weight_norm)};
+    const kernels::Pending pending = pending_of(update);
+    const kernels::Stream stream = ops::stream_of(grad);
+    kernels::cuda::adafactor_statistics(args, pending, row_sums, weight_sums,
+                                        ops::floats_of(columns),
+                                        workspace.mutable_data_ptr(), stream);
+    kernels::cuda::adafactor_averages(args, averages, row_sums, weight_sums,
+                                      ops::floats_of(columns), pending, stream);
+    kernels::cuda::adafactor_update_norm(args, pending, row_sums, stream);
+    kernels::cuda::adafactor_factor(args.rows, row_sums, doubles_of(weight_norm), 0,
+                                    pending, ops::floats_of(factor), stream);
+    kernels::cuda::adafactor_write(args, ops::floats_of(factor), pending,
+                                   report_of(update), stream);
+  }
+
+  // All but the gradient's scale and the roots.
+  kernels::AdafactorArgs args_of(const ParamSlot& slot, const at::Tensor& grad,
+                                 const kernels::ParamView& weights) const {
+    const bool matrix = slot.param.dim() == 2;
+    return {.weights = weights,
+            .gradient = ops::const_array_of(grad),
+            .rows = matrix ? slot.param.size(0) : 1,
+            .columns = matrix ? slot.param.size(1) : slot.param.numel(),
+            .eps = static_cast<float>(*config_.eps)};
   }
 
   // Moves R and C, or V, towards this gradient's.

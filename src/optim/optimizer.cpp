@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "lowmem/core/error.h"
+#include "lowmem/kernels/norm.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "optimizers.h"
 
@@ -37,6 +40,44 @@ UpdateResult Optimizer::update(ParamSlot& slot, const at::Tensor& grad,
   // fail.
   slot.param.unsafeGetTensorImpl()->bump_version();
   return result;
+}
+
+void Optimizer::update_on_device(ParamSlot& slot, const at::Tensor& grad,
+                                 const DeviceUpdate& update) {
+  const at::NoGradGuard no_grad;
+  apply_on_device(slot, grad.contiguous(), update);
+  slot.param.unsafeGetTensorImpl()->bump_version();
+}
+
+void Optimizer::apply_on_device(ParamSlot&, const at::Tensor&, const DeviceUpdate&) {
+  throw Error("optimizer.name = " + std::string(word_of(config_.name)),
+              "has no kernel for GPUs", "Choose another, or set memory.device = cpu");
+}
+
+kernels::StepNumbers Optimizer::step_numbers(const StepInfo& step) const {
+  kernels::StepNumbers numbers;
+  numbers.lr = step.lr;
+  numbers.step = static_cast<uint32_t>(step.step);
+  return numbers;
+}
+
+kernels::Pending pending_of(const DeviceUpdate& update) {
+  return {update.scale.const_data_ptr<float>(),
+          update.squared_norm.const_data_ptr<double>(),
+          static_cast<const kernels::StepNumbers*>(update.step_numbers.const_data_ptr())};
+}
+
+kernels::RoundingReport* report_of(const DeviceUpdate& update) {
+  at::Tensor rounding = update.rounding;
+  return static_cast<kernels::RoundingReport*>(rounding.mutable_data_ptr());
+}
+
+void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
+  at::Tensor sum = squared_norm;
+  at::Tensor workspace = at::empty({kernels::cuda::kSquaredNormWorkspace}, sum.options());
+  kernels::cuda::squared_norm(ops::const_array_of(grad), grad.numel(),
+                              sum.mutable_data_ptr<double>(),
+                              workspace.mutable_data_ptr<double>(), ops::stream_of(grad));
 }
 
 at::Tensor& Optimizer::state(ParamSlot& slot, const std::string& name,

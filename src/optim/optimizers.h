@@ -7,6 +7,10 @@
 
 namespace lowmem::optim {
 
+// What kernels read and write of an update on a device.
+kernels::Pending pending_of(const DeviceUpdate& update);
+kernels::RoundingReport* report_of(const DeviceUpdate& update);
+
 // One a file: adam.cpp (adam and adamw), adafactor.cpp, sgd.cpp.
 std::unique_ptr<Optimizer> make_adam(const OptimizerConfig& config, uint64_t seed);
 std::unique_ptr<Optimizer> make_adafactor(const OptimizerConfig& config, uint64_t seed);

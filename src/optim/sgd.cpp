@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "optimizers.h"
 
@@ -21,21 +22,33 @@ class Sgd final : public Optimizer {
                      const StepInfo& step) override {
     UpdateResult result{ops::squared_norm(grad), {}};
     if (!result.finite()) return result;
-    kernels::SgdArgs args{
-        .weights = weights_of(slot, step),
-        .gradient = ops::const_array_of(grad),
-        .buffer = config_.momentum == 0 ? nullptr
-                                        : ops::floats_of(state(slot, "momentum_buffer",
-                                                               slot.param.sizes())),
-        .scale = step.grad_scale,
-        .lr = static_cast<float>(step.lr),
-        .momentum = static_cast<float>(config_.momentum),
-        .weight_decay = static_cast<float>(*config_.weight_decay),
-    };
+    kernels::SgdArgs args = args_of(slot, grad, weights_of(slot, step));
+    args.scale = step.grad_scale;
+    args.lr = static_cast<float>(step.lr);
     result.rounding = ops::parallel_update(
         slot.param.numel(), ops::kGrain,
         [&](int64_t begin, int64_t end) { return kernels::sgd(args, begin, end); });
     return result;
+  }
+
+  void apply_on_device(ParamSlot& slot, const at::Tensor& grad,
+                       const DeviceUpdate& update) override {
+    if (!update.measured) measure_on_device(grad, update.squared_norm);
+    kernels::cuda::sgd(args_of(slot, grad, weights_of(slot, {})), grad.numel(),
+                       pending_of(update), report_of(update), ops::stream_of(grad));
+  }
+
+  // All but what changes from step to step.
+  kernels::SgdArgs args_of(ParamSlot& slot, const at::Tensor& grad,
+                           const kernels::ParamView& weights) const {
+    float* buffer = nullptr;
+    if (config_.momentum != 0)
+      buffer = ops::floats_of(state(slot, "momentum_buffer", slot.param.sizes()));
+    return {.weights = weights,
+            .gradient = ops::const_array_of(grad),
+            .buffer = buffer,
+            .momentum = static_cast<float>(config_.momentum),
+            .weight_decay = static_cast<float>(*config_.weight_decay)};
   }
 };
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "lowmem/ops/device.h"
+
 namespace lowmem::train {
 namespace {
 
@@ -26,7 +28,7 @@ engine::MicroBatch pack(const model::Llama& model,
   engine::MicroBatch part;
   part.packed = model.pack(sequences);
   part.rows = model::select_rows(part.packed, labelled);
-  part.labels = at::tensor(labels, at::kLong).to(model.device());
+  part.labels = ops::to_device(at::tensor(labels, at::kLong), model.device());
   return part;
 }
 

@@ -47,7 +47,7 @@ ordered_json Results::to_json() const {
       {"final_loss", final_loss ? ordered_json(*final_loss) : ordered_json()},
       {"peak_bytes", peaks()},
       {"peak_rss_bytes", engine::memory_meter::peak_resident_bytes()},
-      {"device_used_bytes", 0},  // of a GPU; runs are on the CPU
+      {"device_used_bytes", engine::memory_meter::device_used_bytes()},
       {"examples_per_second", static_cast<double>(examples) / in_steps},
       {"tokens_per_second", static_cast<double>(tokens) / in_steps},
       {"seconds", seconds},

@@ -7,7 +7,9 @@
 #include "lowmem/core/units.h"
 #include "lowmem/data/hellaswag.h"
 #include "lowmem/engine/memory_meter.h"
+#include "lowmem/kernels/device_memory.h"
 #include "lowmem/model/hf_weights.h"
+#include "lowmem/ops/cuda.h"
 #include "lowmem/train/collate.h"
 
 namespace lowmem::train {
@@ -15,13 +17,6 @@ namespace {
 
 at::ScalarType scalar_type(DType dtype) {
   return dtype == DType::kF32 ? at::kFloat : at::kBFloat16;
-}
-
-c10::Device device_of(const MemoryConfig& memory) {
-  if (memory.device == DeviceMode::kCuda)
-    throw Error("memory.device = cuda", "is not available: training runs on the CPU",
-                "Set memory.device = cpu, or leave it at auto");
-  return c10::kCPU;
 }
 
 // Ids beyond the embedding table would read past its end.
@@ -67,27 +62,37 @@ std::vector<Example> load_examples(const RunConfig& config,
   return examples;
 }
 
-// LibTorch picks among its fused attention kernels unless they are switched off.
-void choose_attention(AttentionMode mode) {
-  const bool fused = mode == AttentionMode::kAuto;
-  at::globalContext().setSDPUseFlash(fused);
-  at::globalContext().setSDPUseMemEfficient(fused);
-  at::globalContext().setSDPUseCuDNN(fused);
-}
-
 }  // namespace
+
+c10::Device open_device(const MemoryConfig& memory) {
+  const bool gpu = memory.device == DeviceMode::kCuda ||
+                   (memory.device == DeviceMode::kAuto && ops::has_gpu());
+  if (!gpu) {
+    if (memory.attention == AttentionMode::kFlash ||
+        memory.attention == AttentionMode::kCudnn)
+      throw Error("memory.attention = " + std::string(word_of(memory.attention)),
+                  "is a GPU's, and this run is on the CPU",
+                  "Set memory.attention = auto, or memory.device = cuda");
+    return c10::kCPU;
+  }
+  const c10::Device device = ops::open_gpu();
+  engine::memory_meter::measure(device);
+  const auto [used, total] = kernels::cuda_device_memory(device.index());
+  log::info("on a GPU of " + format_bytes(total) + ", " + format_bytes(total - used) +
+            " of them free");
+  return device;
+}
 
 std::unique_ptr<model::Llama> load_model(const RunConfig& config,
                                          const model::LlamaConfig& shape,
-                                         int64_t vocabulary) {
+                                         int64_t vocabulary, c10::Device device) {
   const engine::PhaseScope phase(engine::Phase::kLoad);
   check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   engine::check_trained(shape, config.model.train);
   auto llama = std::make_unique<model::Llama>(
       shape, model::ModelOptions{scalar_type(config.model.dtype),
-                                 scalar_type(config.model.compute_dtype),
-                                 device_of(config.memory)});
-  choose_attention(config.memory.attention);
+                                 scalar_type(config.model.compute_dtype), device,
+                                 config.memory.attention});
   model::load_weights(*llama, config.model.path);
   log::info("loaded " + config.model.path + ": " +
             format_count(model::parameter_count(shape)) + " parameters");
@@ -96,21 +101,24 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
 
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
                                                const model::LlamaConfig& shape,
-                                               const Tokenizer& tokenizer) {
+                                               const Tokenizer& tokenizer,
+                                               c10::Device device) {
   if (config.eval.data.empty()) return std::nullopt;
+  // Flash attention takes four texts at once, and no masks.
+  const bool share = config.eval.share_query && device.is_cpu();
   return eval::HellaSwag(read_hellaswag(config.eval.data, config.eval.limit), tokenizer,
                          bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
-                         shape.max_position_embeddings, config.eval.share_query);
+                         shape.max_position_embeddings, share);
 }
 
 Session::Texts Session::read_texts(const RunConfig& config,
-                                   const model::LlamaConfig& shape) {
+                                   const model::LlamaConfig& shape, c10::Device device) {
   Texts texts;
   {
     const auto tokenizer = open_tokenizer(config.model.path);
     texts.vocabulary = tokenizer->vocab_size();
     texts.examples = load_examples(config, shape, *tokenizer);
-    texts.evaluation = make_evaluation(config, shape, *tokenizer);
+    texts.evaluation = make_evaluation(config, shape, *tokenizer, device);
   }
   // A tokenizer of 128,000 words takes 200 MiB while it is read.
   engine::memory_meter::return_free_memory();
@@ -119,12 +127,13 @@ Session::Texts Session::read_texts(const RunConfig& config,
 
 Session::Session(const RunConfig& config)
     : config_(config),
+      device_(open_device(config.memory)),
       shape_(model::read_llama_config(config.model.path)),
-      texts_(read_texts(config, shape_)),
+      texts_(read_texts(config, shape_, device_)),
       batches_(static_cast<int64_t>(texts_.examples.size()), config.train.batch_size,
                config.data.shuffle, static_cast<uint64_t>(config.run.seed)),
       schedule_(config.optimizer, total_steps()),
-      model_(load_model(config, shape_, texts_.vocabulary)),
+      model_(load_model(config, shape_, texts_.vocabulary, device_)),
       parameters_(*model_, config.model.train),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
@@ -170,12 +179,12 @@ int64_t Session::evaluation_tokens() const {
   return std::max(a_batch, gradients / a_token);
 }
 
-engine::StepResult Session::step(int64_t step, bool report_rounding) {
+engine::PendingStep Session::begin_step(int64_t step, bool report_rounding) {
   std::vector<const Example*> examples;
   for (const int64_t index : batches_.next())
     examples.push_back(&texts_.examples[static_cast<size_t>(index)]);
-  return step_.run(collate(*model_, examples, config_.train.micro_batch_size),
-                   {step, schedule_.at(step), 1, report_rounding});
+  return step_.begin(collate(*model_, examples, config_.train.micro_batch_size),
+                     {step, schedule_.at(step), 1, report_rounding});
 }
 
 }  // namespace lowmem::train

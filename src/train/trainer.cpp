@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
@@ -39,23 +40,29 @@ class Trainer {
     sinks_.push_back(metrics::log_sink(total_steps_));
   }
 
+  // A GPU works on one step while the next is put on its stream, and only then is the
+  // first one's result looked at. What is to be logged is waited for.
   Results run() {
     const RunConfig& config = session_.config();
     if (session_.evaluation()) results_.before = evaluate();
     while (step_ < total_steps_) {
-      const Clock clock;
-      const bool logged =
-          (step_ + 1) % config.train.log_every == 0 || step_ + 1 == total_steps_;
-      const engine::StepResult result = session_.step(step_, /*report_rounding=*/logged);
-      answer_nonfinite(result);
-      if (result.finite_loss()) window_.add(result, clock.seconds());
-      ++step_;
+      const int64_t next = step_ + (under_way_ ? 2 : 1);
+      const bool logged = next % config.train.log_every == 0 || next == total_steps_;
+      if (!under_way_) lap_ = Clock();
+      engine::PendingStep begun =
+          session_.begin_step(next - 1, /*report_rounding=*/logged);
+      if (under_way_) finish(*std::exchange(under_way_, std::nullopt));
+      if (!logged && !evaluation_due(next) && !session_.device().is_cpu()) {
+        under_way_ = std::move(begun);
+        continue;
+      }
+      finish(std::move(begun));
       if (logged) report();
-      if (evaluation_due() && step_ < total_steps_) record_epoch(evaluate());
+      if (evaluation_due(step_) && step_ < total_steps_) record_epoch(evaluate());
     }
     if (session_.evaluation() && total_steps_ > 0) {
       results_.after = evaluate();
-      if (evaluation_due()) record_epoch(*results_.after);
+      if (evaluation_due(step_)) record_epoch(*results_.after);
     }
     save();
     return results_;
@@ -66,12 +73,20 @@ class Trainer {
     return static_cast<double>(step_) / static_cast<double>(session_.steps_per_epoch());
   }
 
-  bool evaluation_due() const {
+  void finish(engine::PendingStep step) {
+    const engine::StepResult result = step.wait();
+    answer_nonfinite(result);
+    if (result.finite_loss()) window_.add(result, lap_.seconds());
+    lap_ = Clock();
+    ++step_;
+  }
+
+  bool evaluation_due(int64_t step) const {
     const Interval& every = session_.config().eval.every;
     if (!session_.evaluation() || every.unit == Interval::Unit::kNever) return false;
     const int64_t steps =
         every.unit == Interval::Unit::kEpoch ? session_.steps_per_epoch() : every.steps;
-    return step_ % steps == 0;
+    return step % steps == 0;
   }
 
   // Nothing that is not finite has been written to a parameter.
@@ -154,7 +169,9 @@ class Trainer {
   RunFolder folder_;  // first: it refuses before anything is loaded
   Session session_;
   int64_t total_steps_;
-  int64_t step_ = 0;
+  int64_t step_ = 0;  // finished
+  std::optional<engine::PendingStep> under_way_;
+  Clock lap_;  // since the last one was
   int64_t nonfinite_in_a_row_ = 0;
   Window window_;
   Results results_;

@@ -1,19 +1,18 @@
 // Adafactor's passes on the device against the CPU's.
-#include "lowmem/kernels/adafactor.h"
+#include "emulation/adafactor.h"
 
+#include <cfloat>
 #include <cmath>
 #include <limits>
-
-#include "emulation/optimizers.h"
 
 namespace lowmem::kernels {
 namespace {
 
 using test::Numbers, test::Parameter;
 
-struct Shape {
-  int64_t rows, columns, shift;
-};
+using Problem = test::AdafactorProblem;
+using Shape = Problem::Shape;
+
 constexpr Shape kShapes[] = {{1, 1, 0},    {4, 1, 0},    {1, 5, 3},    {5, 8, 0},
                              {9, 16, 3},   {70, 24, 0},  {7, 37, 0},   {2, 513, 3},
                              {3, 2048, 0}, {2, 4107, 0}, {1, 4096, 3}, {300, 9, 0}};
@@ -30,73 +29,6 @@ class EmulatedAdafactorWrite
  protected:
   const DType dtype_ = std::get<0>(GetParam()), gradient_type_ = std::get<2>(GetParam());
   const Rounding rounding_ = std::get<1>(GetParam());
-};
-
-// A parameter with its gradient and averages.
-struct Problem {
-  static constexpr double kRate = 0.25;
-
-  Problem(const Shape& shape, DType dtype, Rounding rounding, DType gradient_type,
-          bool matrix)
-      : rows(shape.rows),
-        columns(shape.columns),
-        parameter(rows * columns, dtype, shape.shift, rounding),
-        gradient(rows * columns, gradient_type, shape.shift, 2),
-        row(rows, DType::kF32, 0, 3, 0.5f, 2),
-        column(columns, DType::kF32, 0, 4, 0.5f, 2),
-        row_root(rows, DType::kF32, 0, 5, 0.5f, 2),
-        column_root(columns, DType::kF32, shape.shift, 6, 0.5f, 2),
-        row_sums(static_cast<size_t>(rows), -1),
-        weight_sums(static_cast<size_t>(rows), -1),
-        column_sums(columns, DType::kF32),
-        args{.weights = parameter.weights,
-             .gradient = gradient.read_only(),
-             .rows = rows,
-             .columns = columns,
-             .scale = 0.7f,
-             .eps = 0,
-             .row_root = matrix ? row_root.as<float>() : nullptr,
-             .column_root = column_root.as<float>()},
-        averages{.rate = kRate,
-                 .row = matrix ? row.as<float>() : nullptr,
-                 .column = column.as<float>(),
-                 .row_root = matrix ? row_root.as<float>() : nullptr,
-                 .column_root = column_root.as<float>(),
-                 .squared_norm = &squared_norm,
-                 .squared_weight_norm = &squared_weight_norm} {}
-  Problem(const Problem&) = delete;
-  Problem& operator=(const Problem&) = delete;
-
-  void take_statistics() {
-    const int64_t bytes = emulated::adafactor_workspace(rows, columns);
-    Numbers workspace(bytes / 4, DType::kF32);
-    emulated::adafactor_statistics(args, {}, row_sums.data(), weight_sums.data(),
-                                   column_sums.as<float>(), workspace.as<void>(),
-                                   nullptr);
-    workspace.bytes();
-  }
-  void make_up_statistics() {
-    Random random(7);
-    for (double& x : row_sums) x = random.uniform();
-    for (double& x : weight_sums) x = random.uniform();
-    for (int64_t i = 0; i < columns; ++i) column_sums.set(i, random.uniform());
-  }
-  void move_averages() {
-    emulated::adafactor_averages(args, averages, row_sums.data(), weight_sums.data(),
-                                 column_sums.as<float>(), nullptr);
-  }
-  std::string averaged() const {
-    return row.bytes() + column.bytes() + row_root.bytes() + column_root.bytes();
-  }
-
-  int64_t rows, columns;
-  Parameter parameter;
-  Numbers gradient, row, column, row_root, column_root;
-  std::vector<double> row_sums, weight_sums;
-  Numbers column_sums;
-  double squared_norm = -1, squared_weight_norm = -1;
-  AdafactorArgs args;
-  emulated::AdafactorAverages averages;
 };
 
 std::string bytes_of(const std::vector<double>& numbers) {
@@ -202,6 +134,44 @@ TEST_P(EmulatedAdafactor, AveragesStayWhereTheGradientIsNotFinite) {
   }
 }
 
+TEST_P(EmulatedAdafactor, SquaredNormIsAddedToWhatDecides) {
+  for (const bool matrix : {true, false})
+    for (const double start : {7.0, std::numeric_limits<double>::quiet_NaN(),
+                               double{FLT_MAX} - 4e37, double{FLT_MAX} - 1e36}) {
+      SCOPED_TRACE(start);
+      Problem problem({1, 40, 0}, dtype_, rounding_, gradient_type_, matrix);
+      problem.make_up_statistics();
+      problem.row_sums[0] = start < 1e30 ? 5 : 2e37;
+      const std::string before = problem.averaged();
+      problem.squared_norm = start;
+      problem.squared_weight_norm = -1;
+      // Without a barrier the last warp would decide before the first thread adds.
+      const emulation::WithSettings order({.backwards = true});
+      problem.move_averages();
+      EXPECT_EQ(test::bytes_of(problem.squared_norm),
+                test::bytes_of(start + problem.row_sums[0]));
+      EXPECT_EQ(problem.averaged() != before,
+                start + problem.row_sums[0] <= double{FLT_MAX});
+      EXPECT_EQ(problem.squared_weight_norm, problem.weight_sums[0]);
+    }
+}
+
+TEST_P(EmulatedAdafactor, SquaredNormOfAllGradientsDecidesInPlaceOfItsOwn) {
+  for (const bool matrix : {true, false})
+    for (const double all : {3.0, 1e39, std::numeric_limits<double>::quiet_NaN()})
+      for (const bool wanted : {false, true}) {
+        SCOPED_TRACE(all);
+        Problem problem({matrix ? 3 : 1, 40, 0}, dtype_, rounding_, gradient_type_,
+                        matrix);
+        problem.make_up_statistics();
+        const std::string before = problem.averaged();
+        if (!wanted) problem.averages.squared_norm = nullptr;
+        problem.move_averages({.squared_norm = &all});
+        EXPECT_EQ(problem.averaged() != before, all == 3);
+        EXPECT_EQ(problem.squared_norm > 0, wanted);
+      }
+}
+
 TEST_P(EmulatedAdafactor, RowsOfNothingHaveNoRoot) {
   Problem problem({3, 8, 0}, dtype_, rounding_, gradient_type_, true);
   problem.averages.rate = 1;
@@ -227,13 +197,19 @@ TEST_P(EmulatedAdafactor, UpdateNormIsThatOfTheCpu) {
 }
 
 TEST_P(EmulatedAdafactor, FactorIsThatOfItsFormula) {
-  for (const int64_t rows : {1, 31, 1000}) {
+  for (const int64_t rows : {1, 31, 1000, 2049}) {
     std::vector<double> sums(static_cast<size_t>(rows), 0.25);
     const double squared = 9;
     float factor = 0;
-    emulated::adafactor_factor(rows, sums.data(), &squared, 0.125, &factor, nullptr);
-    EXPECT_FLOAT_EQ(factor, static_cast<float>(
-                                0.125 * 3 / std::sqrt(0.25 * static_cast<double>(rows))));
+    const auto want = [&](double lr) {
+      return static_cast<float>(lr * 3 / std::sqrt(0.25 * static_cast<double>(rows)));
+    };
+    emulated::adafactor_factor(rows, sums.data(), &squared, 0.125, {}, &factor, nullptr);
+    EXPECT_FLOAT_EQ(factor, want(0.125));
+    const StepNumbers step{.lr = 0.3};
+    emulated::adafactor_factor(rows, sums.data(), &squared, 0.125, {.step = &step},
+                               &factor, nullptr);
+    EXPECT_FLOAT_EQ(factor, want(0.3));
   }
 }
 
@@ -256,14 +232,27 @@ TEST_P(EmulatedAdafactorWrite, WeightsHaveTheBitsOfTheCpu) {
     }
 }
 
-TEST_P(EmulatedAdafactorWrite, NothingIsWrittenWhereTheGradientIsNotFinite) {
-  Problem problem({3, 40, 0}, dtype_, rounding_, gradient_type_, true);
-  const std::string before = problem.parameter.bytes();
-  const double norm = std::numeric_limits<double>::quiet_NaN();
-  const float factor = 0.01f;
-  emulated::adafactor_write(problem.args, &factor, {.squared_norm = &norm}, nullptr,
-                            nullptr);
-  EXPECT_TRUE(problem.parameter.bytes() == before);
+TEST_P(EmulatedAdafactorWrite, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) {
+  for (const double norm : {std::numeric_limits<double>::quiet_NaN(), 1e39}) {
+    Problem problem({3, 40, 0}, dtype_, rounding_, gradient_type_, true);
+    const std::string before = problem.parameter.bytes();
+    const float factor = 0.01f;
+    emulated::adafactor_write(problem.args, &factor, {.squared_norm = &norm}, nullptr,
+                              nullptr);
+    EXPECT_TRUE(problem.parameter.bytes() == before);
+  }
+}
+
+TEST_P(EmulatedAdafactorWrite, UpdateWhoseSquaredNormStartsAtNanWritesNothing) {
+  for (const bool matrix : {true, false})
+    for (const bool lost : {false, true}) {
+      Problem problem({matrix ? 3 : 1, 40, 0}, dtype_, rounding_, gradient_type_, matrix);
+      const std::string before = problem.parameter.bytes() + problem.averaged();
+      if (lost) problem.squared_norm = std::numeric_limits<double>::quiet_NaN();
+      problem.update({.squared_norm = &problem.squared_norm}, 0.1);
+      EXPECT_EQ(problem.parameter.bytes() + problem.averaged() == before, lost);
+      EXPECT_EQ(std::isnan(problem.squared_norm), lost);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, EmulatedAdafactor,

@@ -1,6 +1,5 @@
 // The threads of an emulated GPU: fibers, all of them on one thread of the host.
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "emulation/context.h"
 #include "emulation/cuda.h"
 #include "emulation/guarded.h"
 #include "emulation/sanitizer.h"
@@ -27,7 +27,7 @@ struct Fiber {
   uint32_t mask = 0;       // of the lanes that it waits for
   uint64_t given = 0;      // to the other lanes
   uint64_t values[kWarp];  // what they gave
-  ucontext_t context;
+  Context context;
   void* stack = nullptr;
   void* fake_stack = nullptr;  // the sanitizer's
 };
@@ -58,7 +58,8 @@ std::string place_of(const Place& place) {
 }
 bool same(const Place& a, const Place& b) {
   return a.line() == b.line() && a.column() == b.column() &&
-         std::strcmp(a.file_name(), b.file_name()) == 0;
+         (a.file_name() == b.file_name() ||
+          std::strcmp(a.file_name(), b.file_name()) == 0);
 }
 
 // A block while it runs.
@@ -93,7 +94,7 @@ class Block {
   std::vector<std::unique_ptr<SharedArray>> shared_;
   Fiber* current_ = nullptr;
   std::exception_ptr failure_;
-  ucontext_t host_;
+  Context host_;
   void* host_fake_stack_ = nullptr;
   const void* host_stack_ = nullptr;
   size_t host_stack_bytes_ = 0;
@@ -106,11 +107,7 @@ void Block::start(Fiber& fiber, unsigned index) {
   fiber.state = Fiber::State::kReady;
   // A fiber that was given up leaves the marks of its frames.
   sanitizer::allow(fiber.stack, kStackBytes);
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack;
-  fiber.context.uc_stack.ss_size = kStackBytes;
-  fiber.context.uc_link = nullptr;
-  makecontext(&fiber.context, &Block::enter_thread, 0);
+  prepare(fiber.context, fiber.stack, kStackBytes, &Block::enter_thread);
 }
 
 void Block::enter_thread() {
@@ -128,7 +125,7 @@ void Block::resume(Fiber& fiber) {
   current_ = &fiber;
   threadIdx = fiber.index;
   sanitizer::about_to_switch(&host_fake_stack_, fiber.stack, kStackBytes);
-  swapcontext(&host_, &fiber.context);
+  switch_context(host_, fiber.context);
   sanitizer::arrived(host_fake_stack_, nullptr, nullptr);
   if (failure_ != nullptr) std::rethrow_exception(failure_);
 }
@@ -138,7 +135,7 @@ void Block::leave(bool for_good) {
   if (for_good) own.state = Fiber::State::kEnded;
   sanitizer::about_to_switch(for_good ? nullptr : &own.fake_stack, host_stack_,
                              host_stack_bytes_);
-  swapcontext(&own.context, &host_);
+  switch_context(own.context, host_);
   sanitizer::arrived(own.fake_stack, nullptr, nullptr);
 }
 

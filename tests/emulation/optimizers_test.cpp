@@ -1,10 +1,11 @@
 // SGD and Adam on the device: the CPU's weights, states and reports, bit for bit.
 #include "emulation/optimizers.h"
 
+#include <cfloat>
+#include <cmath>
 #include <limits>
 
-#include "lowmem/kernels/adam.h"
-#include "lowmem/kernels/sgd.h"
+#include "support/optimizer_args.h"
 
 namespace lowmem::kernels {
 namespace {
@@ -44,13 +45,8 @@ TEST_P(EmulatedUpdate, SgdGivesTheBitsOfTheCpu) {
     expect_same(DType::kF32, [&](Parameter& parameter, const ConstArray& gradient,
                                  std::vector<Numbers>& states, RoundingReport* report,
                                  bool on_device) {
-      const SgdArgs args{.weights = parameter.weights,
-                         .gradient = gradient,
-                         .buffer = momentum ? states[0].as<float>() : nullptr,
-                         .scale = 0.7f,
-                         .lr = 0.01f,
-                         .momentum = 0.9f,
-                         .weight_decay = 0.1f};
+      const SgdArgs args = test::sgd_args(parameter.weights, gradient,
+                                          momentum ? states[0].as<float>() : nullptr);
       if (on_device)
         emulated::sgd(args, parameter.count(), {}, report, nullptr);
       else
@@ -58,30 +54,13 @@ TEST_P(EmulatedUpdate, SgdGivesTheBitsOfTheCpu) {
     });
 }
 
-AdamArgs adam_args(Parameter& parameter, const ConstArray& gradient,
-                   std::vector<Numbers>& states) {
-  const DType state = states[0].array().dtype;
-  return {.weights = parameter.weights,
-          .gradient = gradient,
-          .mean = {states[0].array().data, state, {1, 2, 3}},
-          .mean_square = {states[1].array().data, state, {1, 2, 4}},
-          .scale = 0.7f,
-          .mean_rate = 0.1f,
-          .beta2 = 0.99f,
-          .square_rate = 0.01f,
-          .eps = 1e-8f,
-          .step_size = 0.02f,
-          .root = 0.3f,
-          .coupled_decay = 0.1f,
-          .decoupled_keep = 0.999f};
-}
-
 TEST_P(EmulatedUpdate, AdamGivesTheBitsOfTheCpu) {
   for (const DType state : test::kTypes)
     expect_same(
         state, [&](Parameter& parameter, const ConstArray& gradient,
                    std::vector<Numbers>& states, RoundingReport* report, bool on_device) {
-          const AdamArgs args = adam_args(parameter, gradient, states);
+          const AdamArgs args = test::adam_args(parameter.weights, gradient,
+                                                states[0].array(), states[1].array());
           if (on_device)
             emulated::adam(args, parameter.count(), {}, report, nullptr);
           else
@@ -105,12 +84,15 @@ TEST_P(EmulatedUpdate, ScaleOnTheDeviceMultipliesThatOfTheArguments) {
   EXPECT_TRUE(got.bytes() == want.bytes());
 }
 
-TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheGradientIsNotFinite) {
+TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) {
   const auto [dtype, rounding, gradient_type] = GetParam();
   constexpr int64_t kCount = 100;
   const Numbers gradient(kCount, gradient_type, 0, 3);
-  for (const double norm : {1.0, std::numeric_limits<double>::infinity(),
+  for (const double norm : {1.0, double{FLT_MAX}, std::nextafter(double{FLT_MAX}, 1e39),
+                            1e300, std::numeric_limits<double>::infinity(),
                             std::numeric_limits<double>::quiet_NaN()}) {
+    SCOPED_TRACE(norm);
+    const bool allowed = norm <= FLT_MAX;
     Parameter parameter(kCount, dtype, 0, rounding);
     std::vector<Numbers> states;
     for (const uint64_t seed : {4, 5})
@@ -121,16 +103,14 @@ TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheGradientIsNotFinite) {
     const std::string before = bytes();
     RoundingReport report;
     const Pending pending{.squared_norm = &norm};
-    emulated::sgd({.weights = parameter.weights,
-                   .gradient = gradient.read_only(),
-                   .buffer = states[0].as<float>(),
-                   .lr = 0.1f,
-                   .momentum = 0.5f},
-                  kCount, pending, &report, nullptr);
-    emulated::adam(adam_args(parameter, gradient.read_only(), states), kCount, pending,
-                   &report, nullptr);
-    EXPECT_EQ(bytes() == before, norm != 1);
-    EXPECT_EQ(report.updates == 0, norm != 1 || dtype == DType::kF32);
+    emulated::sgd(
+        test::sgd_args(parameter.weights, gradient.read_only(), states[0].as<float>()),
+        kCount, pending, &report, nullptr);
+    emulated::adam(test::adam_args(parameter.weights, gradient.read_only(),
+                                   states[0].array(), states[1].array()),
+                   kCount, pending, &report, nullptr);
+    EXPECT_EQ(bytes() == before, !allowed);
+    EXPECT_EQ(report.updates == 0, !allowed || dtype == DType::kF32);
   }
 }
 

@@ -114,7 +114,7 @@ TEST(Nonfinite, AGradientThatIsNotFiniteIsNamedAndItsParameterLeftAlone) {
     gradients->begin({}, 1);
     for (optim::ParamSlot& slot : parameters.slots())
       gradients->receive(slot, at::ones_like(slot.param));
-    const GradientReport report = gradients->end();
+    const GradientReport report = gradients->end()->wait();
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.self_attn.o_proj.weight"));
     EXPECT_DOUBLE_EQ(report.norm,
                      2 * std::sqrt(static_cast<double>(parameters.slots().size() - 1)));
@@ -140,7 +140,7 @@ TEST(Nonfinite, ClippingWithANormThatIsNotFiniteUpdatesNothing) {
     if (gradients->measures_first()) {
       EXPECT_FALSE(gradients->end_measuring());
     }
-    const GradientReport report = gradients->end();
+    const GradientReport report = gradients->end()->wait();
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.mlp.up_proj.weight"));
     EXPECT_TRUE(std::isfinite(report.norm));
     EXPECT_THAT(optimizer.seen, IsEmpty());

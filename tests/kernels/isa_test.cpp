@@ -4,13 +4,12 @@
 
 #include "kernels/support.h"
 #include "lowmem/kernels/adafactor.h"
-#include "lowmem/kernels/adam.h"
 #include "lowmem/kernels/cross_entropy.h"
 #include "lowmem/kernels/norm.h"
 #include "lowmem/kernels/rms_norm.h"
 #include "lowmem/kernels/rotary.h"
-#include "lowmem/kernels/sgd.h"
 #include "lowmem/kernels/swiglu.h"
+#include "support/optimizer_args.h"
 
 namespace lowmem::kernels {
 namespace {
@@ -68,49 +67,33 @@ class Update : public testing::TestWithParam<std::tuple<DType, Rounding, DType>>
 TEST_P(Update, SgdGivesTheSameBits) {
   for (const int64_t count : lengths())
     for (const bool momentum : {false, true})
-      expect_same(
-          count, DType::kF32,
-          [&](const ParamView& weights, const ConstArray& gradient,
-              std::vector<Numbers>& states, const Cut& cut) {
-            const SgdArgs args{.weights = weights,
-                               .gradient = gradient,
-                               .buffer = momentum ? states[0].as<float>() : nullptr,
-                               .scale = 0.7f,
-                               .lr = 0.01f,
-                               .momentum = 0.9f,
-                               .weight_decay = 0.1f};
-            RoundingReport report;
-            cut(count,
-                [&](int64_t begin, int64_t end) { report += sgd(args, begin, end); });
-            return report;
-          });
+      expect_same(count, DType::kF32,
+                  [&](const ParamView& weights, const ConstArray& gradient,
+                      std::vector<Numbers>& states, const Cut& cut) {
+                    const SgdArgs args = test::sgd_args(
+                        weights, gradient, momentum ? states[0].as<float>() : nullptr);
+                    RoundingReport report;
+                    cut(count, [&](int64_t begin, int64_t end) {
+                      report += sgd(args, begin, end);
+                    });
+                    return report;
+                  });
 }
 
 TEST_P(Update, AdamGivesTheSameBits) {
   for (const int64_t count : lengths())
     for (const DType state : kTypes)
-      expect_same(
-          count, state,
-          [&](const ParamView& weights, const ConstArray& gradient,
-              std::vector<Numbers>& states, const Cut& cut) {
-            const AdamArgs args{.weights = weights,
-                                .gradient = gradient,
-                                .mean = {states[0].array().data, state, {1, 2, 3}},
-                                .mean_square = {states[1].array().data, state, {1, 2, 4}},
-                                .scale = 0.7f,
-                                .mean_rate = 0.1f,
-                                .beta2 = 0.99f,
-                                .square_rate = 0.01f,
-                                .eps = 1e-8f,
-                                .step_size = 0.02f,
-                                .root = 0.3f,
-                                .coupled_decay = 0.1f,
-                                .decoupled_keep = 0.999f};
-            RoundingReport report;
-            cut(count,
-                [&](int64_t begin, int64_t end) { report += adam(args, begin, end); });
-            return report;
-          });
+      expect_same(count, state,
+                  [&](const ParamView& weights, const ConstArray& gradient,
+                      std::vector<Numbers>& states, const Cut& cut) {
+                    const AdamArgs args = test::adam_args(
+                        weights, gradient, states[0].array(), states[1].array());
+                    RoundingReport report;
+                    cut(count, [&](int64_t begin, int64_t end) {
+                      report += adam(args, begin, end);
+                    });
+                    return report;
+                  });
 }
 
 TEST_P(Update, AdafactorGivesTheSameBits) {

@@ -2,13 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 namespace lowmem::test {
 
-// Small files committed beside the tests.
+// Small files committed beside the tests, or where LOWMEM_FIXTURES_DIR says they are.
 inline std::filesystem::path fixture(const std::string& name) {
-  return std::filesystem::path(LOWMEM_FIXTURES) / name;
+  const char* elsewhere = std::getenv("LOWMEM_FIXTURES_DIR");
+  return std::filesystem::path(elsewhere != nullptr ? elsewhere : LOWMEM_FIXTURES) / name;
 }
 
 // Real models and data that a clone may lack.

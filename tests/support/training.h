@@ -30,7 +30,7 @@ inline engine::MicroBatch micro_batch(const model::Llama& llama,
   engine::MicroBatch part;
   part.packed = pack(llama, ids);
   part.rows = model::select_rows(part.packed, labelled);
-  part.labels = at::tensor(labels, at::kLong);
+  part.labels = at::tensor(labels, at::kLong).to(llama.device());
   return part;
 }
 

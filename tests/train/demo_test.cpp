@@ -54,7 +54,7 @@ class Demo : public testing::Test {
   static double accuracy_after(const RunConfig& config, int64_t steps) {
     Session session(config);
     for (int64_t step = 0; step < steps; ++step)
-      session.step(step, /*report_rounding=*/false);
+      session.begin_step(step, /*report_rounding=*/false).wait();
     return session.evaluate().accuracy.acc;
   }
 };

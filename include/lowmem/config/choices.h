@@ -104,9 +104,12 @@ constexpr std::span<const Choice<GradientsMode>> choices(GradientsMode) {
 }
 
 // memory.attention
-enum class AttentionMode { kAuto, kMath };
+enum class AttentionMode { kAuto, kFlash, kCudnn, kMath };
 inline constexpr Choice<AttentionMode> kAttentionModes[] = {
-    {"auto", AttentionMode::kAuto}, {"math", AttentionMode::kMath}};
+    {"auto", AttentionMode::kAuto},
+    {"flash", AttentionMode::kFlash},
+    {"cudnn", AttentionMode::kCudnn},
+    {"math", AttentionMode::kMath}};
 constexpr std::span<const Choice<AttentionMode>> choices(AttentionMode) {
   return kAttentionModes;
 }
@@ -116,6 +119,13 @@ enum class DeviceMode { kAuto, kCpu, kCuda };
 inline constexpr Choice<DeviceMode> kDeviceModes[] = {
     {"auto", DeviceMode::kAuto}, {"cpu", DeviceMode::kCpu}, {"cuda", DeviceMode::kCuda}};
 constexpr std::span<const Choice<DeviceMode>> choices(DeviceMode) { return kDeviceModes; }
+
+// memory.cuda_graphs
+enum class GraphsMode { kAuto, kTrue, kFalse };
+inline constexpr Choice<GraphsMode> kGraphsModes[] = {{"auto", GraphsMode::kAuto},
+                                                      {"true", GraphsMode::kTrue},
+                                                      {"false", GraphsMode::kFalse}};
+constexpr std::span<const Choice<GraphsMode>> choices(GraphsMode) { return kGraphsModes; }
 
 // eval.bos
 enum class BosMode { kTokenizer, kTrue, kFalse };

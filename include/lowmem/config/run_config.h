@@ -155,6 +155,7 @@ struct MemoryConfig {
   bool linear_cross_entropy = true;
   AttentionMode attention = AttentionMode::kAuto;
   DeviceMode device = DeviceMode::kAuto;
+  GraphsMode cuda_graphs = GraphsMode::kAuto;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -165,8 +166,10 @@ struct MemoryConfig {
           "sum them over the batch, or update at once and free each");
     field("linear_cross_entropy", linear_cross_entropy,
           "loss without the whole [tokens, vocabulary] logits");
-    field("attention", attention, "kernel of the attention; math is the plain formula");
-    field("device", device, "where to compute; this release has the cpu only");
+    field("attention", attention, "kernel of the attention; flash and cudnn are a GPU's");
+    field("device", device, "where to compute; auto: a GPU where there is one");
+    field("cuda_graphs", cuda_graphs,
+          "replay a block's launches on a GPU; auto: for small batches");
   }
   bool operator==(const MemoryConfig&) const = default;
 };
@@ -185,7 +188,7 @@ struct EvalConfig {
     field("every", every, "when to evaluate during training, beside before and after");
     field("batch_size", batch_size, "rows evaluated at once, of four endings each");
     field("share_query", share_query,
-          "run a row's query once for its four endings; same but for rounding");
+          "run a row's query once for its four endings; on the CPU");
     field("bos", bos, "begin each row with BOS; tokenizer: as the model's own does");
     field("limit", limit, "rows to evaluate, the first ones (0: all)");
   }

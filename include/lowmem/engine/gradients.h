@@ -4,22 +4,14 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "lowmem/config/run_config.h"
+#include "lowmem/engine/gradient_book.h"
 #include "lowmem/optim/optimizer.h"
 
 namespace lowmem::engine {
-
-// What a step's gradients came to.
-struct GradientReport {
-  double norm = 0;  // of all finite gradients together, before clipping
-  kernels::RoundingReport rounding;
-  // Parameters whose gradient is not finite, and which were left as they are.
-  std::vector<std::string> nonfinite;
-};
 
 // The policy for gradients: what happens to one the moment it exists. A parameter's share
 // of each micro-batch is added up first, in fp32 where there are several, in the order of
@@ -27,7 +19,7 @@ struct GradientReport {
 class Gradients {
  public:
   Gradients(optim::Optimizer& optimizer, double clip_norm)
-      : clip_norm_(clip_norm), optimizer_(optimizer) {}
+      : optimizer_(optimizer), clip_norm_(clip_norm), book_(host_book(optimizer)) {}
   virtual ~Gradients() = default;
 
   // Whether a parameter's gradient should be complete before the next block's begins: the
@@ -37,18 +29,24 @@ class Gradients {
   // updates.
   virtual bool measures_first() const { return false; }
 
+  // Before the first step: the parameters whose gradients will come, which may be on a
+  // device.
+  void open(const Parameters& parameters);
+
   void begin(const optim::StepInfo& step, int64_t micro_batches);
+  // The step's losses so far, [] double: where they are not finite, nothing is updated.
+  void guard(const at::Tensor& loss) { book_->guard(loss); }
   // One micro-batch's gradient, of the parameter's shape and type. Takes it over.
   void receive(optim::ParamSlot& slot, at::Tensor gradient);
   // The whole batch's gradient, of the parameter's shape, in its type or fp32. Takes it
   // over.
   void receive_whole(optim::ParamSlot& slot, at::Tensor gradient);
-  // Ends a pass that measured: the next one updates. False if the norm is not finite; the
-  // step is then over, with nothing updated.
+  // Ends a pass that measured: the next one updates. False if the norm is known not to be
+  // finite; the step is then over, with nothing updated.
   bool end_measuring();
-  // Ends the step: every trained parameter has been updated once when this returns,
-  // unless its gradient is not finite.
-  GradientReport end();
+  // Ends the step: every trained parameter has been updated once when this returns, or
+  // when the device gets there, unless its gradient is not finite.
+  std::unique_ptr<PendingReport> end();
   // Ends the step with nothing updated beyond what already is.
   void discard();
 
@@ -58,13 +56,10 @@ class Gradients {
   virtual void finish() = 0;
   virtual void drop() = 0;
 
-  void measure(const optim::ParamSlot& slot, const at::Tensor& gradient);
-  // Scales what follows so that the measured norm is at most clip_norm, as
-  // torch.nn.utils.clip_grad_norm_ does. False if the norm is not finite.
-  bool clip();
-  void update(optim::ParamSlot& slot, const at::Tensor& gradient);
+  GradientBook& book() { return *book_; }
+  bool clips() const { return clip_norm_ > 0; }
+  bool clip() { return book_->clip(clip_norm_); }
 
-  double clip_norm_;
   bool measuring_ = false;
 
  private:
@@ -74,9 +69,8 @@ class Gradients {
   };
 
   optim::Optimizer& optimizer_;
-  optim::StepInfo step_;
-  GradientReport report_;
-  double squared_norm_ = 0;
+  double clip_norm_;
+  std::unique_ptr<GradientBook> book_;
   int64_t micro_batches_ = 1;
   std::unordered_map<optim::ParamSlot*, Share> shares_;
 };

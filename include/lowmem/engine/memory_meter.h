@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <array>
 #include <cstdint>
 
@@ -11,14 +13,17 @@ constexpr size_t kPhases = 6;
 // "load", "forward", ...: the keys of results.json.
 const char* phase_name(Phase phase);
 
-// Counts the bytes of tensors on the CPU exactly, as they are asked for, through
-// LibTorch's allocator. Process-wide. Thread-safe; each allocation costs two atomic
-// additions.
+// Counts the bytes of tensors: on the CPU exactly, as they are asked for, through
+// LibTorch's allocator; on a GPU as its caching allocator counts them, in multiples of
+// 512. Process-wide. Thread-safe; each allocation costs two atomic additions.
 namespace memory_meter {
 
 // Makes LibTorch allocate through the counter. Call before the first tensor; further
 // calls do nothing.
 void install();
+
+// Counts that device's tensors from here on, with what peaks there were forgotten.
+void measure(c10::Device device);
 
 int64_t current_bytes();
 // Highest current_bytes() ever.
@@ -33,6 +38,11 @@ void reset_peaks();
 // Gives memory that nothing uses back to the system: after something large that does not
 // come again.
 void return_free_memory();
+
+// What is in use of the measured GPU by its driver's account, contexts and caches
+// included, as nvidia-smi shows it; 0 on the CPU. The highest that this has returned: the
+// allocator's cache only grows, so asking now and then is enough.
+int64_t device_used_bytes();
 
 // The process's resident size now, and the highest so far, as the system counts them.
 int64_t resident_bytes();

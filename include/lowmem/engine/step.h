@@ -14,6 +14,7 @@
 #include "lowmem/engine/weights.h"
 #include "lowmem/loss/linear_cross_entropy.h"
 #include "lowmem/model/llama.h"
+#include "lowmem/ops/device.h"
 
 namespace lowmem::engine {
 
@@ -25,11 +26,29 @@ struct MicroBatch {
 };
 
 struct StepResult {
-  double loss_sum = 0;  // negative log-likelihood over the labelled tokens
   int64_t sequences = 0, tokens = 0, labelled = 0;
+  double loss_sum = 0;  // negative log-likelihood over the labelled tokens
   GradientReport gradients;
   // Where the loss is not finite, the step has changed nothing.
   bool finite_loss() const { return std::isfinite(loss_sum); }
+};
+
+// A step that a device may still be at work on.
+class PendingStep {
+ public:
+  PendingStep(StepResult counts, const at::Tensor& loss_sum,
+              std::unique_ptr<PendingReport> gradients)
+      : result_(std::move(counts)),
+        loss_sum_(loss_sum),
+        gradients_(std::move(gradients)) {}
+
+  // What it came to. Waits for the step, and for nothing that was begun after it.
+  StepResult wait();
+
+ private:
+  StepResult result_;
+  ops::HostCopy loss_sum_;
+  std::unique_ptr<PendingReport> gradients_;
 };
 
 // One training step, block by block, with a policy for each thing memory is spent on:
@@ -48,7 +67,11 @@ class Step {
        Weights& weights, Gradients& gradients, loss::LossOptions loss);
   ~Step();  // takes the hooks off
 
-  StepResult run(std::span<const MicroBatch> batch, const optim::StepInfo& info);
+  // On the CPU the step is over when this returns.
+  PendingStep begin(std::span<const MicroBatch> batch, const optim::StepInfo& info);
+  StepResult run(std::span<const MicroBatch> batch, const optim::StepInfo& info) {
+    return begin(batch, info).wait();
+  }
 
  private:
   struct Walk;  // some micro-batches on their way through the blocks
@@ -57,7 +80,7 @@ class Step {
     at::Tensor hidden, labels, log_sum_exp;
   };
 
-  double pass(std::span<const MicroBatch> batch);
+  at::Tensor pass(std::span<const MicroBatch> batch);
   void forward(Walk& walk);
   void head(Walk& walk);
   void backward(Walk& walk);

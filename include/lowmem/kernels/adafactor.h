@@ -70,15 +70,20 @@ struct AdafactorAverages {
   float* column = nullptr;  // C, or V, [columns]
   float* row_root = nullptr;
   float* column_root = nullptr;
-  double* squared_norm = nullptr;         // [1] of the scaled gradient
+  // [1]: the squared norm of the scaled gradient is added to it. Null: not wanted.
+  double* squared_norm = nullptr;
   double* squared_weight_norm = nullptr;  // [1]
 };
 
-// Sums up the statistics, moves R and C, or V, towards them and takes the roots. Where
-// the squared norm is not finite, the averages stay as they were.
+// Sums up the statistics, moves R and C, or V, towards them and takes the roots.
+//
+// The averages move if pending.squared_norm lets an update write. That may be
+// averages.squared_norm itself: the addition comes first and decides, so the caller
+// starts it at 0, or at NaN to have nothing written at all. Or it is another number, such
+// as the squared norm of all gradients, measured before.
 void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& averages,
                         const double* row_sums, const double* weight_sums,
-                        const float* column_sums, Stream stream);
+                        const float* column_sums, const Pending& pending, Stream stream);
 
 // u^2 summed over each row into sums [rows].
 void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
@@ -86,7 +91,7 @@ void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
 
 // *factor = lr sqrt(*squared_weight_norm) / (sqrt(the sum of `sums` [rows]) + 1e-20).
 void adafactor_factor(int64_t rows, const double* sums, const double* squared_weight_norm,
-                      double lr, float* factor, Stream stream);
+                      double lr, const Pending& pending, float* factor, Stream stream);
 
 // p -= *factor * u. What rounding would lose is added to *report, if that is given.
 void adafactor_write(const AdafactorArgs& args, const float* factor,

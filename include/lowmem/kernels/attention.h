@@ -15,8 +15,8 @@ struct AttentionArgs {
   ConstArray k, v;  // [keys, kv_heads, head_dim]
   int64_t queries = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0;
   float scale = 1;
-  // [queries, keys], true where a query sees a key; null: as many queries as keys, each
-  // of which sees its own key and those before it.
+  // [queries, keys], true where a query sees a key; null: the queries belong to the last
+  // of the keys, and each sees its own key and those before it.
   const bool* mask = nullptr;
 };
 

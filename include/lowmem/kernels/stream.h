@@ -16,6 +16,8 @@
 // 16 bytes are read and written at a time where addresses allow it. Misaligned arrays are
 // served too, several times slower.
 
+#include <cstdint>
+
 // The namespace of device kernels. Tests compile the same files once more, for the CPU,
 // into `emulated`.
 #ifndef LOWMEM_DEVICE
@@ -27,11 +29,26 @@ namespace lowmem::kernels {
 // A cudaStream_t; null is the default stream.
 using Stream = void*;
 
-// Numbers that an update needs and that are still being computed on the device when it is
-// launched. Null pointers stand for nothing to wait for.
+// What changes from step to step, in device memory, so that a launch recorded in a CUDA
+// graph reads the numbers of the step it is replayed in.
+struct StepNumbers {
+  double lr = 0;
+  uint32_t step = 0;                                  // of the noise
+  float step_size = 0, root = 1, decoupled_keep = 1;  // adam's
+};
+
+// Numbers of an update that are on the device, where they may still be computed when it
+// is launched.
 struct Pending {
-  const float* scale = nullptr;          // of the gradient, times the arguments' scale
-  const double* squared_norm = nullptr;  // where it is not finite, nothing is written
+  // Times the arguments' scale of the gradient. Null: that alone.
+  const float* scale = nullptr;
+  // Of the gradient: nothing is written unless it is within fp32's range, at most
+  // FLT_MAX, which NaN is not. The CPU's rule: UpdateResult::is_finite. Null: always
+  // written.
+  const double* squared_norm = nullptr;
+  // In place of the arguments' own numbers: `step` of all noise, sgd's and adafactor's
+  // lr, what adam has of it. Null: those of the arguments.
+  const StepNumbers* step = nullptr;
 };
 
 }  // namespace lowmem::kernels

@@ -21,7 +21,7 @@ struct LossRequest {
 };
 
 struct Loss {
-  double sum = 0;              // of the M negative log-likelihoods
+  at::Tensor sum;              // double, of the M negative log-likelihoods
   at::Tensor log_sum_exp;      // [M] fp32, of each row's logits
   at::Tensor hidden_gradient;  // [M, D] in the compute type, or undefined
 };

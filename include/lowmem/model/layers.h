@@ -21,6 +21,7 @@ struct ModelOptions {
   at::ScalarType weights = at::kFloat;
   at::ScalarType compute = at::kFloat;
   c10::Device device = c10::kCPU;
+  AttentionMode attention = AttentionMode::kAuto;
 
   // The type of the residual stream: the wider of the two.
   at::ScalarType stream() const { return weights == at::kFloat ? at::kFloat : compute; }
@@ -62,6 +63,7 @@ class Attention : public torch::nn::Module {
 
  private:
   int64_t head_dim_;
+  AttentionMode mode_;
   std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, o_proj_;
 };
 

@@ -13,11 +13,12 @@ namespace lowmem::model {
 
 // Sequences laid end to end, never padded. N tokens in all, B sequences.
 struct Packed {
-  at::Tensor ids;       // [N] int64, on the model's device
-  ops::Spans spans;     // each sequence's tokens, and what they may attend to
-  at::Tensor cos, sin;  // [N, head_dim / 2] fp32: rotary angles of each token
+  at::Tensor ids;                 // [N] int64, on the model's device
+  std::vector<int64_t> host_ids;  // the same, where nothing has to wait for them
+  ops::Spans spans;               // each sequence's tokens, and what they may attend to
+  at::Tensor cos, sin;            // [N, head_dim / 2] fp32: rotary angles of each token
 
-  int64_t tokens() const { return ids.size(0); }
+  int64_t tokens() const { return static_cast<int64_t>(host_ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(spans.size()); }
 };
 

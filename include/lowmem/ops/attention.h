@@ -1,9 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
+#include <memory>
 #include <vector>
+
+#include "lowmem/config/choices.h"
 
 namespace lowmem::ops {
 
@@ -11,11 +15,27 @@ namespace lowmem::ops {
 struct Span {
   int64_t queries = 0;
   int64_t keys = 0;
-  // [queries, keys] bool, true where a query sees a key; undefined: as many queries as
-  // keys, each of which sees its own key and those before it.
+  // [queries, keys] bool, true where a query sees a key; undefined: the queries belong to
+  // the last of the keys, and each sees its own key and those before it.
   at::Tensor mask;
 };
-using Spans = std::vector<Span>;
+
+struct PaddedSpans;
+
+// Sequences laid end to end, and where each begins.
+struct Spans : std::vector<Span> {
+  using std::vector<Span>::vector;
+
+  // Fills in what kernels of a device read. Once, after the last span.
+  void place_on(c10::Device device);
+
+  at::Tensor query_offsets, key_offsets;  // [size + 1] int32 on a device, else undefined
+  int64_t most_queries = 0, most_keys = 0;  // of one sequence
+  bool masked = false;                      // whether any has a mask
+
+  // What cuDNN's attention has worked out of them.
+  mutable std::shared_ptr<const PaddedSpans> padded;
+};
 
 // Attention over sequences laid end to end; a token sees its own sequence only.
 //
@@ -23,15 +43,21 @@ using Spans = std::vector<Span>;
 //   ->  [queries, heads, head_dim]
 //
 // Heads share keys in groups of heads / kv_heads (Ainslie et al. 2023, "GQA"). Scaled by
-// 1 / sqrt(head_dim). Runs of sequences of one length, without masks, go through one
-// call.
+// 1 / sqrt(head_dim).
+//
+// `mode` is memory.attention. On the CPU: our kernel up to 512 keys, LibTorch's beyond,
+// or the plain formula. On a GPU: flash attention over all sequences at once (bf16, no
+// masks), cuDNN's over sequences of about one length, LibTorch's memory-efficient kernel
+// a sequence where `auto` cannot take flash, and the formula only where it is asked for.
+// Throws Error where the chosen one cannot do it.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const Spans& spans);
+                     const Spans& spans, AttentionMode mode = AttentionMode::kAuto);
 
 // linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. The heads'
 // outputs are made again for the backward pass instead of kept.
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, const at::Tensor& weight,
-                            const at::Tensor& bias);
+                            const at::Tensor& bias,
+                            AttentionMode mode = AttentionMode::kAuto);
 
 }  // namespace lowmem::ops

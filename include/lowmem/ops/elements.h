@@ -11,8 +11,7 @@
 
 namespace lowmem::ops {
 
-// Tensors as kernels see them. Contiguous fp32 or bf16 on the CPU; anything else is a
-// bug.
+// Tensors as kernels see them. Contiguous fp32 or bf16; anything else is a bug.
 kernels::ParamView weights_of(at::Tensor& tensor);
 kernels::Array array_of(at::Tensor& tensor);
 kernels::ConstArray const_array_of(const at::Tensor& tensor);
@@ -30,7 +29,8 @@ inline int64_t rows_of_grain(int64_t columns) {
   return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, columns));
 }
 
-// Sum of squares of all elements, in double, the same for any number of threads.
+// Sum of squares of all elements, in double, the same for any number of threads. On the
+// CPU.
 double squared_norm(const at::Tensor& tensor);
 
 }  // namespace lowmem::ops

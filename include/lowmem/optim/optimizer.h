@@ -11,6 +11,7 @@
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::optim {
 
@@ -45,6 +46,18 @@ struct UpdateResult {
   }
 };
 
+// The numbers of an update on a device, all of them in its memory: the host waits for
+// none, and a launch that is replayed reads those of its own step.
+struct DeviceUpdate {
+  // [1] double. Unless `measured`, the gradient's squares are added to it first. Where it
+  // is then beyond fp32's range, as after a loss that is not finite, nothing is written.
+  at::Tensor squared_norm;
+  bool measured = false;    // whether it is that of all gradients already
+  at::Tensor scale;         // [1] fp32, of the gradient
+  at::Tensor rounding;      // [2] int64, a kernels::RoundingReport that is added to
+  at::Tensor step_numbers;  // the bytes of a kernels::StepNumbers
+};
+
 // One parameter's update rule. `memory.gradients = accumulate` calls it in a loop at the
 // end of a step, `update` inside backward. Neither can offer the other parameters, so an
 // optimizer touches its slot and nothing else.
@@ -56,6 +69,12 @@ class Optimizer {
   // `grad` has the parameter's shape and its type, or fp32. Runs without a graph. Looks
   // at the whole gradient before it writes to the parameter or its state.
   UpdateResult update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step);
+  // The same on a device, put on its stream. Does not count ParamSlot::updates, which
+  // stand for the steps of the run there.
+  void update_on_device(ParamSlot& slot, const at::Tensor& grad,
+                        const DeviceUpdate& update);
+  // What update_on_device() reads of a step.
+  virtual kernels::StepNumbers step_numbers(const StepInfo& step) const;
   // Bytes that update() will keep for this parameter beside it.
   virtual int64_t state_bytes(const at::Tensor& param) const = 0;
 
@@ -64,6 +83,10 @@ class Optimizer {
   // early, with nothing written, if the gradient is not finite.
   virtual UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
                              const StepInfo& step) = 0;
+
+  // A rule without a device kernel leaves it at this, which throws Error.
+  virtual void apply_on_device(ParamSlot& slot, const at::Tensor& grad,
+                               const DeviceUpdate& update);
 
   // The slot's tensor of that name, zeros the first time.
   static at::Tensor& state(ParamSlot& slot, const std::string& name,
@@ -76,6 +99,9 @@ class Optimizer {
   OptimizerConfig config_;  // nothing is `auto`
   uint64_t seed_;
 };
+
+// Adds the squares of a contiguous gradient to squared_norm [1] double, on their device.
+void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm);
 
 // The optimizer that the configuration names, its `auto` values resolved. `seed` is that
 // of the rounding noise.

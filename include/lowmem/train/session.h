@@ -14,17 +14,22 @@
 
 namespace lowmem::train {
 
+// Where the run computes: a GPU, opened and measured from here on, or the CPU. Before any
+// tensor is made. Throws Error where the configuration asks for what is not there.
+c10::Device open_device(const MemoryConfig& memory);
+
 // The model that the configuration names, of the given shape, with its weights. Throws
 // Error naming what is wrong, also where the tokenizer, of `vocabulary` ids, has more
 // than the model.
 std::unique_ptr<model::Llama> load_model(const RunConfig& config,
                                          const model::LlamaConfig& shape,
-                                         int64_t vocabulary);
+                                         int64_t vocabulary, c10::Device device);
 
 // The evaluation that the configuration asks for; nullopt where eval.data is empty.
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
                                                const model::LlamaConfig& shape,
-                                               const Tokenizer& tokenizer);
+                                               const Tokenizer& tokenizer,
+                                               c10::Device device);
 
 // Of evaluations: in slices of the vocabulary whatever memory.linear_cross_entropy says,
 // since whole logits of four endings could outweigh training.
@@ -44,8 +49,10 @@ class Session {
   int64_t total_steps() const;
   int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   // Trains on the next batch; `step` counts updates from 0. With `report_rounding`, the
-  // result says what rounding to nearest would have lost.
-  engine::StepResult step(int64_t step, bool report_rounding);
+  // result says what rounding to nearest would have lost. A GPU is still at work when it
+  // returns.
+  engine::PendingStep begin_step(int64_t step, bool report_rounding);
+  c10::Device device() const { return device_; }
   double lr(int64_t step) const { return schedule_.at(step); }
 
  private:
@@ -55,9 +62,11 @@ class Session {
     std::vector<Example> examples;
     std::optional<eval::HellaSwag> evaluation;
   };
-  static Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape);
+  static Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape,
+                          c10::Device device);
 
   RunConfig config_;
+  c10::Device device_;
   model::LlamaConfig shape_;
   Texts texts_;
   Batches batches_;

@@ -1,0 +1,196 @@
+#include "lowmem/engine/gradient_book.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "lowmem/ops/device.h"
+#include "lowmem/ops/elements.h"
+
+namespace lowmem::engine {
+namespace {
+
+// torch's: the norm may be 0.
+constexpr double kClipEps = 1e-6;
+
+class Known final : public PendingReport {
+ public:
+  explicit Known(GradientReport report) : report_(std::move(report)) {}
+  GradientReport wait() override { return report_; }
+
+ private:
+  GradientReport report_;
+};
+
+class HostBook final : public GradientBook {
+ public:
+  explicit HostBook(optim::Optimizer& optimizer) : optimizer_(optimizer) {}
+
+  void begin(const optim::StepInfo& step) override {
+    step_ = step;
+    report_ = {};
+    squared_norm_ = 0;
+    clipped_ = false;
+  }
+  void guard(const at::Tensor&) override {}
+
+  void measure(const optim::ParamSlot& slot, const at::Tensor& gradient) override {
+    add(slot, ops::squared_norm(gradient.contiguous()));
+  }
+
+  bool clip(double clip_norm) override {
+    if (!report_.nonfinite.empty()) return false;
+    const double norm = std::sqrt(squared_norm_);
+    step_.grad_scale = static_cast<float>(std::min(1.0, clip_norm / (norm + kClipEps)));
+    clipped_ = true;
+    return true;
+  }
+
+  void update(optim::ParamSlot& slot, const at::Tensor& gradient) override {
+    const optim::UpdateResult result = optimizer_.update(slot, gradient, step_);
+    if (!clipped_ || !result.finite()) add(slot, result.squared_norm);
+    report_.rounding += result.rounding;
+  }
+
+  std::unique_ptr<PendingReport> report() override {
+    report_.norm = std::sqrt(squared_norm_);
+    return std::make_unique<Known>(std::move(report_));
+  }
+
+ private:
+  void add(const optim::ParamSlot& slot, double squares) {
+    if (optim::UpdateResult::is_finite(squares))
+      squared_norm_ += squares;
+    else
+      report_.nonfinite.push_back(slot.name);
+  }
+
+  optim::Optimizer& optimizer_;
+  optim::StepInfo step_;
+  GradientReport report_;
+  double squared_norm_ = 0;
+  bool clipped_ = false;
+};
+
+// The numbers of a step in the order in which a report names them.
+class Arriving final : public PendingReport {
+ public:
+  Arriving(const at::Tensor& squares, const at::Tensor& rounding,
+           const std::vector<std::string>& names)
+      : squares_(squares), rounding_(rounding), names_(names) {}
+
+  GradientReport wait() override {
+    GradientReport report;
+    const double* squares = squares_.wait().const_data_ptr<double>();
+    const int64_t* rounding = rounding_.wait().const_data_ptr<int64_t>();
+    double sum = 0;
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (optim::UpdateResult::is_finite(squares[i]))
+        sum += squares[i];
+      else
+        report.nonfinite.push_back(names_[i]);
+    }
+    report.norm = std::sqrt(sum);
+    report.rounding = {rounding[0], rounding[1]};
+    return report;
+  }
+
+ private:
+  ops::HostCopy squares_, rounding_;
+  const std::vector<std::string>& names_;
+};
+
+// All numbers stay at one address, where replayed launches find them.
+class DeviceBook final : public GradientBook {
+ public:
+  DeviceBook(optim::Optimizer& optimizer, const Parameters& parameters)
+      : optimizer_(optimizer) {
+    for (const optim::ParamSlot& slot : parameters.slots()) {
+      place_[&slot] = static_cast<int64_t>(names_.size());
+      names_.push_back(slot.name);
+    }
+    const auto device = at::TensorOptions(parameters.slots().front().param.device());
+    const auto count = static_cast<int64_t>(names_.size());
+    squares_ = at::zeros({count}, device.dtype(at::kDouble));
+    whole_ = at::zeros({1}, device.dtype(at::kDouble));
+    scale_ = at::ones({1}, device.dtype(at::kFloat));
+    rounding_ = at::zeros({2}, device.dtype(at::kLong));
+    step_numbers_ = at::zeros({static_cast<int64_t>(sizeof(kernels::StepNumbers))},
+                              device.dtype(at::kByte));
+  }
+
+  void begin(const optim::StepInfo& step) override {
+    const kernels::StepNumbers numbers = optimizer_.step_numbers(step);
+    at::Tensor host = at::empty({static_cast<int64_t>(sizeof numbers)}, at::kByte);
+    std::memcpy(host.mutable_data_ptr(), &numbers, sizeof numbers);
+    ops::copy_to_device(host, step_numbers_);
+    squares_.zero_();
+    whole_.zero_();
+    rounding_.zero_();
+    scale_.fill_(1);
+    clipped_ = false;
+  }
+
+  void guard(const at::Tensor& loss) override {
+    const at::Tensor nothing = loss - loss;  // 0, or NaN
+    squares_.add_(nothing);
+    whole_.add_(nothing);
+  }
+
+  void measure(const optim::ParamSlot& slot, const at::Tensor& gradient) override {
+    optim::measure_on_device(gradient.contiguous(), squares_of(slot));
+  }
+
+  bool clip(double clip_norm) override {
+    // A parameter beyond fp32's range stops all of them, as on the CPU.
+    const double most = std::numeric_limits<float>::max();
+    const at::Tensor known =
+        at::where(squares_ <= most, squares_, std::numeric_limits<double>::quiet_NaN());
+    whole_.copy_(known.sum(0, /*keepdim=*/true));
+    scale_.copy_((clip_norm / (whole_.sqrt() + kClipEps)).clamp_max_(1));
+    // fp32's range is asked for of each, not of their sum.
+    whole_.clamp_max_(most);
+    clipped_ = true;
+    return true;
+  }
+
+  void update(optim::ParamSlot& slot, const at::Tensor& gradient) override {
+    optimizer_.update_on_device(slot, gradient,
+                                {clipped_ ? whole_ : squares_of(slot), clipped_, scale_,
+                                 rounding_, step_numbers_});
+  }
+
+  std::unique_ptr<PendingReport> report() override {
+    return std::make_unique<Arriving>(squares_, rounding_, names_);
+  }
+
+ private:
+  at::Tensor squares_of(const optim::ParamSlot& slot) const {
+    return squares_.narrow(0, place_.at(&slot), 1);
+  }
+
+  optim::Optimizer& optimizer_;
+  std::vector<std::string> names_;
+  std::unordered_map<const optim::ParamSlot*, int64_t> place_;
+  at::Tensor squares_;       // [parameters] double
+  at::Tensor whole_;         // [1] double, their sum, where they are clipped
+  at::Tensor scale_;         // [1] fp32
+  at::Tensor rounding_;      // [2] int64
+  at::Tensor step_numbers_;  // bytes
+  bool clipped_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer) {
+  return std::make_unique<HostBook>(optimizer);
+}
+
+std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
+                                          const Parameters& parameters) {
+  return std::make_unique<DeviceBook>(optimizer, parameters);
+}
+
+}  // namespace lowmem::engine

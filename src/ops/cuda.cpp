@@ -1,0 +1,97 @@
+#include "lowmem/ops/cuda.h"
+
+#include <ATen/Context.h>
+#include <c10/core/AutogradState.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "lowmem/core/error.h"
+#include "lowmem/kernels/device_memory.h"
+
+namespace lowmem::ops {
+namespace {
+
+// libtorch_cuda.so lies beside libtorch_cpu.so, which this program is linked to.
+std::string cuda_library() {
+  Dl_info library{};
+  dladdr(reinterpret_cast<void*>(&at::globalContext), &library);
+  return std::filesystem::path(library.dli_fname).parent_path() / "libtorch_cuda.so";
+}
+
+void set_unless_given(const char* name, const char* value) {
+  setenv(name, value, /*overwrite=*/0);
+}
+
+void load_libtorch_cuda() {
+  // Segments that grow do not split memory into pieces that fit nothing.
+  if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr)
+    set_unless_given("PYTORCH_ALLOC_CONF", "expandable_segments:True");
+  set_unless_given("CUBLAS_WORKSPACE_CONFIG", ":4096:2:16:8");
+  const std::string path = cuda_library();
+  if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    const char* reason = dlerror();
+    throw Error(path, std::string("cannot be loaded (") + (reason ? reason : "") + ")",
+                "Install LibTorch with CUDA (scripts/setup.sh --cuda), or set "
+                "memory.device = cpu");
+  }
+}
+
+const char* obstacle() {
+  if (!kernels::built_with_cuda())
+    return "is not available: this program has no code for GPUs";
+  if (kernels::cuda_device_count() == 0)
+    return "is not available: no GPU with a driver was found";
+  return nullptr;
+}
+
+}  // namespace
+
+bool has_gpu() { return obstacle() == nullptr; }
+
+c10::Device open_gpu() {
+  if (const char* what = obstacle())
+    throw Error("memory.device = cuda", what,
+                "Check nvidia-smi, or set memory.device = cpu, or leave it at auto");
+  static const c10::Device device = [] {
+    load_libtorch_cuda();
+    at::globalContext().lazyInitDevice(c10::kCUDA);
+    const c10::Device first(c10::kCUDA, 0);
+    const c10::impl::VirtualGuardImpl guard(c10::kCUDA);
+    guard.setDevice(first);
+    // A stream of its own, since the default one cannot be recorded into graphs.
+    guard.exchangeStream(guard.getStreamFromGlobalPool(first));
+    c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+    at::Context& context = at::globalContext();
+    // The formula never silently; cuDNN only where it is asked for, by another way.
+    context.setSDPUseMath(false);
+    context.setSDPUseCuDNN(false);
+    context.setSDPUseOverrideable(false);
+    // Sums of products in fp32 to the end.
+    context.setAllowBF16ReductionCuBLAS(false);
+    return first;
+  }();
+  return device;
+}
+
+GpuMemory gpu_memory(c10::Device device) {
+  const auto stats =
+      c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  const auto& bytes = stats.allocated_bytes[static_cast<size_t>(
+      c10::CachingAllocator::StatType::AGGREGATE)];
+  return {bytes.current, bytes.peak};
+}
+
+void reset_gpu_peak(c10::Device device) {
+  c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+}
+
+void return_free_gpu_memory(c10::Device device) {
+  c10::getDeviceAllocator(device.type())->emptyCache();
+}
+
+}  // namespace lowmem::ops

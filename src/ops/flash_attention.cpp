@@ -1,0 +1,87 @@
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cmath>
+
+#include "gpu_attention.h"
+
+namespace lowmem::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Asks LibTorch for one order of sums, which is a setting of the whole process, but not
+// for the filling of new memory that comes with it.
+class Deterministic {
+ public:
+  Deterministic()
+      : algorithms_(at::globalContext().deterministicAlgorithms()),
+        warns_(at::globalContext().deterministicAlgorithmsWarnOnly()),
+        fills_(at::globalContext().deterministicFillUninitializedMemory()) {
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+    at::globalContext().setDeterministicFillUninitializedMemory(false);
+  }
+  ~Deterministic() {
+    at::globalContext().setDeterministicAlgorithms(algorithms_, warns_);
+    at::globalContext().setDeterministicFillUninitializedMemory(fills_);
+  }
+  Deterministic(const Deterministic&) = delete;
+  Deterministic& operator=(const Deterministic&) = delete;
+
+ private:
+  bool algorithms_, warns_, fills_;
+};
+
+double scale_of(const at::Tensor& q) {
+  return 1.0 / std::sqrt(static_cast<double>(q.size(2)));
+}
+
+// LibTorch takes a longest query of one token for decoding, and arranges q otherwise.
+int64_t most(int64_t longest) { return std::max<int64_t>(2, longest); }
+
+class Flash final : public torch::autograd::Function<Flash> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v,
+                            const Spans& spans) {
+    auto [out, log_sum_exp, state, unused, debug] = at::_flash_attention_forward(
+        q, k, v, spans.query_offsets, spans.key_offsets, most(spans.most_queries),
+        most(spans.most_keys), /*dropout_p=*/0.0, /*is_causal=*/true,
+        /*return_debug_mask=*/false, scale_of(q));
+    context->save_for_backward({q, k, v, out, log_sum_exp, spans.query_offsets,
+                                spans.key_offsets, state, unused});
+    context->saved_data["most queries"] = most(spans.most_queries);
+    context->saved_data["most keys"] = most(spans.most_keys);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const Deterministic one_order;
+    auto [dq, dk, dv] = at::_flash_attention_backward(
+        gradients[0].contiguous(), saved[0], saved[1], saved[2], saved[3], saved[4],
+        saved[5], saved[6], context->saved_data["most queries"].toInt(),
+        context->saved_data["most keys"].toInt(), /*dropout_p=*/0.0, /*is_causal=*/true,
+        saved[7], saved[8], scale_of(saved[0]));
+    return {dq, dk, dv, {}};
+  }
+};
+
+}  // namespace
+
+const char* flash_obstacle(const at::Tensor& q, const Spans& spans) {
+  if (!q.is_cuda()) return "needs a GPU";
+  if (q.scalar_type() != at::kBFloat16) return "needs model.compute_dtype = bf16";
+  if (q.size(2) % 8 != 0 || q.size(2) > 256)
+    return "needs heads of a multiple of 8 numbers, at most 256";
+  if (spans.masked) return "cannot share a query among its endings (eval.share_query)";
+  return nullptr;
+}
+
+at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const Spans& spans) {
+  return Flash::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans);
+}
+
+}  // namespace lowmem::ops

@@ -1,0 +1,223 @@
+// Whole training on the device: the CPU's loss curves, and the same bits for every
+// policy.
+#include "support/training.h"
+
+#include <gmock/gmock.h>
+
+#include "device/device.h"
+
+namespace lowmem::engine {
+namespace {
+
+using nlohmann::json;
+using test::Policies, test::State;
+using testing::ElementsAre, testing::IsEmpty;
+
+struct Curve {
+  std::vector<double> losses, norms;
+  State weights;
+  std::vector<StepResult> results;
+};
+
+struct Recipe {
+  std::string model = "llama32_tiny";
+  model::ModelOptions options;
+  std::vector<std::string> train = {"all"};
+  OptimizerConfig optimizer;
+  Policies policies;
+  size_t micro_batch = 8;
+  int64_t steps = 10;
+};
+
+// `spoil` may change the model before the first step.
+Curve run(Recipe recipe, const std::function<void(model::Llama&)>& spoil = {}) {
+  static const json batches = read_json(test::fixture("training/batches.json"));
+  test::Trainer trainer(
+      test::load_model(test::fixture("models/" + recipe.model), recipe.options),
+      recipe.train, recipe.optimizer, recipe.policies);
+  if (spoil) {
+    const at::NoGradGuard no_grad;
+    spoil(*trainer.llama);
+  }
+  Curve found;
+  for (int64_t i = 0; i < recipe.steps; ++i) {
+    const json& batch = batches[static_cast<size_t>(i) % batches.size()];
+    const auto parts = test::micro_batches(*trainer.llama, batch, recipe.micro_batch);
+    found.results.push_back(trainer.step.run(parts, {i, trainer.lr, 1, true}));
+    const StepResult& result = found.results.back();
+    found.losses.push_back(result.loss_sum / static_cast<double>(result.labelled));
+    found.norms.push_back(result.gradients.norm);
+  }
+  found.weights = test::copy_of(*trainer.llama);
+  return found;
+}
+
+Curve run_on_device(Recipe recipe, const std::function<void(model::Llama&)>& spoil = {}) {
+  const test::DeviceScope scope;
+  recipe.options.device = test::device();
+  return run(std::move(recipe), spoil);
+}
+
+OptimizerConfig optimizer(OptimizerKind kind, double lr) {
+  OptimizerConfig config;
+  config.name = kind;
+  config.lr = lr;
+  return config;
+}
+
+class DeviceTraining : public testing::TestWithParam<OptimizerKind> {
+ protected:
+  static Recipe recipe() {
+    Recipe recipe;
+    recipe.optimizer =
+        optimizer(GetParam(), GetParam() == OptimizerKind::kSgd ? 0.1 : 1e-3);
+    if (GetParam() == OptimizerKind::kSgd) recipe.optimizer.momentum = 0.9;
+    return recipe;
+  }
+};
+
+TEST_P(DeviceTraining, FollowsTheCpusCurveInFp32) {
+  const Curve want = run(recipe()), got = run_on_device(recipe());
+  EXPECT_LT(want.losses.back(), want.losses.front());
+  for (size_t i = 0; i < want.losses.size(); ++i) {
+    EXPECT_NEAR(got.losses[i], want.losses[i], 1e-4 * want.losses[i]) << "step " << i;
+    EXPECT_NEAR(got.norms[i], want.norms[i], 1e-3 * want.norms[i]) << "step " << i;
+  }
+}
+
+TEST_P(DeviceTraining, FollowsTheCpusCurveInBf16) {
+  Recipe wanted = recipe();
+  wanted.options = {at::kBFloat16, at::kBFloat16};
+  const Curve want = run(wanted), got = run_on_device(wanted);
+  for (size_t i = 0; i < want.losses.size(); ++i) {
+    EXPECT_NEAR(got.losses[i], want.losses[i], 0.02 * want.losses[i]) << "step " << i;
+    const auto& of_cpu = want.results[i].gradients.rounding;
+    const auto& of_device = got.results[i].gradients.rounding;
+    EXPECT_GT(of_cpu.updates, 0);
+    EXPECT_NEAR(static_cast<double>(of_device.updates),
+                static_cast<double>(of_cpu.updates),
+                0.02 * static_cast<double>(of_cpu.updates));
+    EXPECT_NEAR(static_cast<double>(of_device.lost), static_cast<double>(of_cpu.lost),
+                0.05 * static_cast<double>(of_cpu.updates));
+  }
+}
+
+TEST_P(DeviceTraining, GivesTheSameBitsForEveryPolicy) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    Recipe base = recipe();
+    base.options = {type, type};
+    base.steps = 4;
+    const Curve want = run_on_device(base);
+    for (const Policies& policies : test::kEveryPolicies) {
+      Recipe other = base;
+      other.policies = policies;
+      const Curve got = run_on_device(other);
+      EXPECT_EQ(got.losses, want.losses);
+      for (const auto& [name, weight] : want.weights)
+        EXPECT_TRUE(at::equal(got.weights.at(name), weight)) << name;
+    }
+  }
+}
+
+TEST_P(DeviceTraining, ClipsAsTheCpuDoes) {
+  for (const GradientsMode gradients :
+       {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
+    Recipe clipped = recipe();
+    clipped.policies.gradients = gradients;
+    clipped.optimizer.clip_norm = 0.05;
+    const Curve want = run(clipped), got = run_on_device(clipped);
+    for (size_t i = 0; i < want.losses.size(); ++i) {
+      EXPECT_GT(want.norms[i], 0.05);
+      EXPECT_NEAR(got.losses[i], want.losses[i], 1e-4 * want.losses[i]) << "step " << i;
+      EXPECT_NEAR(got.norms[i], want.norms[i], 1e-3 * want.norms[i]) << "step " << i;
+    }
+  }
+}
+
+TEST_P(DeviceTraining, ALossThatIsNotFiniteChangesNothing) {
+  for (const GradientsMode gradients :
+       {GradientsMode::kAccumulate, GradientsMode::kUpdate})
+    for (const double clip_norm : {0.0, 1.0}) {
+      Recipe broken = recipe();
+      broken.options = {at::kBFloat16, at::kBFloat16};
+      broken.policies.gradients = gradients;
+      broken.optimizer.clip_norm = clip_norm;
+      broken.steps = 2;
+      State before;
+      const Curve got = run_on_device(broken, [&](model::Llama& llama) {
+        at::Tensor norm = llama.norm_weight();
+        norm.fill_(std::numeric_limits<double>::infinity());
+        before = test::copy_of(llama);
+      });
+      for (const StepResult& result : got.results) {
+        EXPECT_FALSE(result.finite_loss());
+        EXPECT_EQ(result.gradients.rounding.updates, 0);
+      }
+      for (const auto& [name, weight] : before)
+        EXPECT_TRUE(at::equal(got.weights.at(name), weight)) << name;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rules, DeviceTraining,
+                         testing::Values(OptimizerKind::kAdam, OptimizerKind::kAdamW,
+                                         OptimizerKind::kAdafactor, OptimizerKind::kSgd),
+                         [](const auto& given) {
+                           return std::string(word_of(given.param));
+                         });
+
+TEST(DeviceTrainingParts, MicroBatchesAddUp) {
+  Recipe whole;
+  whole.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
+  const Curve want = run_on_device(whole);
+  for (const Policies& policies : test::kEveryPolicies) {
+    Recipe cut = whole;
+    cut.micro_batch = 3;
+    cut.policies = policies;
+    const Curve got = run_on_device(cut);
+    for (size_t i = 0; i < want.losses.size(); ++i)
+      EXPECT_NEAR(got.losses[i], want.losses[i], 1e-4 * want.losses[i]) << "step " << i;
+  }
+}
+
+TEST(DeviceTrainingParts, UntiedAndPartlyTrainedModelsFollowTheCpu) {
+  for (const char* model : {"llama2_tiny", "llama_bias_tiny", "llama2_tiny_f16"})
+    for (const std::vector<std::string>& train :
+         {std::vector<std::string>{"layers"},
+          {"all"},
+          {"*mlp*", "model.embed_tokens.weight"}}) {
+      Recipe recipe;
+      recipe.model = model;
+      recipe.train = train;
+      recipe.steps = 4;
+      recipe.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
+      recipe.policies = {ActivationsMode::kRecompute, GradientsMode::kUpdate};
+      const Curve want = run(recipe), got = run_on_device(recipe);
+      for (size_t i = 0; i < want.losses.size(); ++i)
+        EXPECT_NEAR(got.losses[i], want.losses[i], 1e-4 * want.losses[i]) << model;
+    }
+}
+
+// The reference's gradient of one norm weight leaves fp32's range, all else stays finite.
+TEST(DeviceTrainingParts, AGradientThatIsNotFiniteIsNamedAsOnTheCpu) {
+  const auto spoil = [](model::Llama& llama) {
+    at::Tensor norm = llama.norm_weight(), head = llama.head();
+    norm.mul_(1e-22);
+    head.mul_(1e22);
+  };
+  for (const Policies& policies : test::kEveryPolicies) {
+    Recipe recipe;
+    recipe.model = "llama2_tiny";
+    recipe.steps = 1;
+    recipe.policies = policies;
+    recipe.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
+    const Curve want = run(recipe, spoil), got = run_on_device(recipe, spoil);
+    const auto& named = want.results[0].gradients.nonfinite;
+    EXPECT_THAT(named, testing::Contains("model.norm.weight"));
+    EXPECT_THAT(got.results[0].gradients.nonfinite,
+                testing::UnorderedElementsAreArray(named));
+    EXPECT_TRUE(std::isfinite(got.results[0].gradients.norm));
+  }
+}
+
+}  // namespace
+}  // namespace lowmem::engine
