@@ -25,11 +25,13 @@ using Spans = std::vector<Span>;
 // Heads share keys in groups of heads / kv_heads (Ainslie et al. 2023, "GQA"). Scaled by
 // 1 / sqrt(head_dim). Runs of sequences of one length, without masks, go through one
 // call.
+//
+// The plain form, for tests and comparison: the model uses attention_linear.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans);
 
 // linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. The heads'
-// outputs are made again for the backward pass instead of kept.
+// outputs are made again for the backward pass instead of kept. What the model uses.
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, const at::Tensor& weight,
                             const at::Tensor& bias);
