@@ -15,17 +15,18 @@ using testing::ElementsAre, testing::IsEmpty;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-Trainer trainer_of(const Policies& policies, double clip_norm) {
+Trainer trainer_of(const char* model, const Policies& policies, double clip_norm) {
   OptimizerConfig config;
   config.name = OptimizerKind::kAdamW;
   config.lr = 0.01;
   config.clip_norm = clip_norm;
-  return {test::load_model(fixture("models/llama32_tiny")), {"all"}, config, policies};
+  return {test::load_model(fixture(model)), {"all"}, config, policies};
 }
 
-std::vector<MicroBatch> batch_of(const Trainer& trainer, size_t number) {
+std::vector<MicroBatch> batch_of(const Trainer& trainer, size_t number,
+                                 size_t micro_batch = 3) {
   static const json batches = read_json(fixture("training/batches.json"));
-  return test::micro_batches(*trainer.llama, batches[number], 3);
+  return test::micro_batches(*trainer.llama, batches[number], micro_batch);
 }
 
 at::Tensor weight_of(Trainer& trainer, const char* name) {
@@ -35,7 +36,7 @@ at::Tensor weight_of(Trainer& trainer, const char* name) {
 TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
   for (const Policies& policies : kEveryPolicies)
     for (const double clip_norm : {0.0, 1.0}) {
-      Trainer trainer = trainer_of(policies, clip_norm);
+      Trainer trainer = trainer_of("models/llama32_tiny", policies, clip_norm);
       trainer.update(batch_of(trainer, 0), 0);
       weight_of(trainer, "model.norm.weight")[3] = kInfinity;
       const State before = copy_of(*trainer.llama);
@@ -57,20 +58,14 @@ TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
   for (const size_t micro_batch : {8, 3}) {
     State first;
     for (const Policies& policies : kEveryPolicies) {
-      OptimizerConfig config;
-      config.name = OptimizerKind::kAdamW;
-      config.lr = 0.01;
-      Trainer trainer(test::load_model(fixture("models/llama2_tiny")), {"all"}, config,
-                      policies);
+      Trainer trainer = trainer_of("models/llama2_tiny", policies, 0);
       const auto scale = [&](double factor) {
         weight_of(trainer, "lm_head.weight").mul_(factor);
         weight_of(trainer, "model.norm.weight").div_(factor);
       };
-      static const json batches = read_json(fixture("training/batches.json"));
       scale(1e22);
       const State before = copy_of(*trainer.llama);
-      const StepResult result =
-          trainer.update(test::micro_batches(*trainer.llama, batches[0], micro_batch), 0);
+      const StepResult result = trainer.update(batch_of(trainer, 0, micro_batch), 0);
       EXPECT_TRUE(result.finite_loss());
       EXPECT_TRUE(std::isfinite(result.gradients.norm));
       EXPECT_THAT(result.gradients.nonfinite, ElementsAre("model.norm.weight"));
@@ -83,10 +78,8 @@ TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
       if (first.empty()) first = after;
       // Nothing of it is left for the next step.
       scale(1e-22);
-      EXPECT_THAT(
-          trainer.update(test::micro_batches(*trainer.llama, batches[1], micro_batch), 1)
-              .gradients.nonfinite,
-          IsEmpty());
+      const StepResult next = trainer.update(batch_of(trainer, 1, micro_batch), 1);
+      EXPECT_THAT(next.gradients.nonfinite, IsEmpty());
     }
   }
 }
@@ -104,21 +97,29 @@ struct OverflowingOptimizer final : optim::Optimizer {
   }
 };
 
+// A gradient policy alone, in a step of one micro-batch.
+struct OneStep {
+  std::unique_ptr<model::Llama> llama = test::load_model(fixture("models/llama32_tiny"));
+  Parameters parameters{*llama, {"layers"}};
+  OverflowingOptimizer optimizer{OptimizerConfig{}, 1};
+  std::unique_ptr<Gradients> gradients;
+
+  OneStep(GradientsMode mode, double clip_norm)
+      : gradients(make_gradients(mode, optimizer, clip_norm)) {
+    gradients->begin({}, 1);
+  }
+};
+
 TEST(Nonfinite, AGradientThatIsNotFiniteIsNamedAndItsParameterLeftAlone) {
   for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
-    OptimizerConfig config;
-    OverflowingOptimizer optimizer(config, 1);
-    const auto gradients = make_gradients(mode, optimizer, 0);
-    const auto llama = test::load_model(fixture("models/llama32_tiny"));
-    Parameters parameters(*llama, {"layers"});
-    gradients->begin({}, 1);
-    for (optim::ParamSlot& slot : parameters.slots())
-      gradients->receive(slot, at::ones_like(slot.param));
-    const GradientReport report = gradients->end()->wait();
+    OneStep step(mode, 0);
+    auto& slots = step.parameters.slots();
+    for (optim::ParamSlot& slot : slots)
+      step.gradients->receive(slot, at::ones_like(slot.param));
+    const GradientReport report = step.gradients->end()->wait();
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.self_attn.o_proj.weight"));
-    EXPECT_DOUBLE_EQ(report.norm,
-                     2 * std::sqrt(static_cast<double>(parameters.slots().size() - 1)));
-    for (const optim::ParamSlot& slot : parameters.slots())
+    EXPECT_DOUBLE_EQ(report.norm, 2 * std::sqrt(static_cast<double>(slots.size() - 1)));
+    for (const optim::ParamSlot& slot : slots)
       EXPECT_EQ(slot.updates,
                 slot.name == "model.layers.1.self_attn.o_proj.weight" ? 0 : 1);
   }
@@ -126,24 +127,19 @@ TEST(Nonfinite, AGradientThatIsNotFiniteIsNamedAndItsParameterLeftAlone) {
 
 TEST(Nonfinite, ClippingWithANormThatIsNotFiniteUpdatesNothing) {
   for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
-    OptimizerConfig config;
-    OverflowingOptimizer optimizer(config, 1);
-    const auto gradients = make_gradients(mode, optimizer, 1.0);
-    const auto llama = test::load_model(fixture("models/llama32_tiny"));
-    Parameters parameters(*llama, {"layers"});
-    gradients->begin({}, 1);
-    for (optim::ParamSlot& slot : parameters.slots()) {
+    OneStep step(mode, 1.0);
+    for (optim::ParamSlot& slot : step.parameters.slots()) {
       at::Tensor gradient = at::ones_like(slot.param);
       if (slot.name.ends_with("1.mlp.up_proj.weight")) gradient.view(-1)[5] = NAN;
-      gradients->receive(slot, gradient);
+      step.gradients->receive(slot, gradient);
     }
-    if (gradients->measures_first()) {
-      EXPECT_FALSE(gradients->end_measuring());
+    if (step.gradients->measures_first()) {
+      EXPECT_FALSE(step.gradients->end_measuring());
     }
-    const GradientReport report = gradients->end()->wait();
+    const GradientReport report = step.gradients->end()->wait();
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.mlp.up_proj.weight"));
     EXPECT_TRUE(std::isfinite(report.norm));
-    EXPECT_THAT(optimizer.seen, IsEmpty());
+    EXPECT_THAT(step.optimizer.seen, IsEmpty());
   }
 }
 

@@ -1,4 +1,5 @@
-// The sliced loss against autograd of the plain formula in float64.
+// The sliced loss against the plain formula in float64: its autograd and its finite
+// differences.
 #include "lowmem/loss/linear_cross_entropy.h"
 
 #include <ATen/Parallel.h>
@@ -53,6 +54,44 @@ Results formula(const Problem& problem, double scale = 1) {
   (sum * scale).backward();
   return {sum.item<double>(), logits.detach().logsumexp(1), own.detach(), hidden.grad(),
           weight.grad()};
+}
+
+// The scaled loss, term by term.
+double loss_of(const at::Tensor& hidden, const at::Tensor& weight,
+               const at::Tensor& labels, double scale) {
+  const auto h = hidden.accessor<double, 2>(), w = weight.accessor<double, 2>();
+  double sum = 0;
+  for (int64_t row = 0; row < h.size(0); ++row) {
+    const int64_t label = labels[row].item<int64_t>();
+    double exponentials = 0;
+    for (int64_t c = 0; c < w.size(0); ++c) {
+      double logit = 0;
+      for (int64_t k = 0; k < w.size(1); ++k) logit += h[row][k] * w[c][k];
+      exponentials += std::exp(logit);
+      if (c == label) sum -= logit;
+    }
+    sum += std::log(exponentials);
+  }
+  return scale * sum;
+}
+
+// Central differences of f by each element of `values`, float64. Steps of 1e-4 leave an
+// error near 1e-8 of cutting the series off, and one near 1e-11 of rounding.
+template <class F>
+at::Tensor differences(const at::Tensor& values, F&& f) {
+  constexpr double kStep = 1e-4;
+  at::Tensor slopes = at::empty_like(values);
+  double* const value = values.mutable_data_ptr<double>();
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    const double before = value[i];
+    value[i] = before + kStep;
+    const double above = f();
+    value[i] = before - kStep;
+    const double below = f();
+    value[i] = before;
+    slopes.mutable_data_ptr<double>()[i] = (above - below) / (2 * kStep);
+  }
+  return slopes;
 }
 
 Results results(const Problem& problem, const LossOptions& options, float scale = 1) {
@@ -123,6 +162,23 @@ TEST(LinearCrossEntropy, OneRowEqualsTheFormula) {
 TEST(LinearCrossEntropy, ScalesTheGradientsAlone) {
   for (const float scale : {0.125f, 3.0f})
     expect_formula(Problem(13, 97, 24), {true, 400}, 2e-6, scale);
+}
+
+TEST(LinearCrossEntropy, GradientsEqualFiniteDifferences) {
+  const Problem problem(5, 11, 6);
+  const at::Tensor hidden = problem.hidden.to(at::kDouble);
+  const at::Tensor weight = problem.weight.to(at::kDouble);
+  for (const float scale : {1.0f, 0.125f}) {
+    const auto loss = [&] { return loss_of(hidden, weight, problem.labels, scale); };
+    const at::Tensor by_hidden = differences(hidden, loss);
+    const at::Tensor by_weight = differences(weight, loss);
+    for (const int64_t classes : {1, 4, 11}) {
+      SCOPED_TRACE(classes);
+      const Results got = results(problem, problem.slices_of(classes), scale);
+      EXPECT_LE(relative_difference(got.hidden_gradient, by_hidden), 2e-6);
+      EXPECT_LE(relative_difference(got.head_gradient, by_weight), 2e-6);
+    }
+  }
 }
 
 TEST(LinearCrossEntropy, BfloatAndMixedPrecisionStayCloseToTheFormula) {
@@ -216,7 +272,17 @@ struct Types {
   at::ScalarType hidden, weight;
 };
 
-class Memory : public testing::TestWithParam<Types> {};
+class Memory : public testing::TestWithParam<Types> {
+ protected:
+  // The peak of f() above what is held before it, its results included.
+  template <class F>
+  static int64_t extra(F&& f) {
+    engine::memory_meter::reset_peaks();
+    const int64_t before = engine::memory_meter::current_bytes();
+    f();
+    return engine::memory_meter::peak_bytes() - before;
+  }
+};
 
 TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
   engine::memory_meter::install();
@@ -224,12 +290,6 @@ TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
   const Problem problem(kRows, kVocabulary, kWidth, GetParam().hidden, GetParam().weight);
   const LossRequest request = problem.request();
   const LossOptions options{.chunk_bytes = kBudget};
-  const auto extra = [](auto&& f) {
-    engine::memory_meter::reset_peaks();
-    const int64_t before = engine::memory_meter::current_bytes();
-    f();
-    return engine::memory_meter::peak_bytes() - before;
-  };
   // Far below [M, V] of either type, 4 or 8 MB, and a [V, D] fp32, 32 MB.
   constexpr int64_t kLimit = kBudget + 8 * kRows * kWidth * 4;
   EXPECT_LE(extra([&] { linear_cross_entropy(request, true, options); }), kLimit);
@@ -245,6 +305,36 @@ TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
             gradient + kLimit);
   EXPECT_GE(extra([&] { linear_cross_entropy(request, true, {.chunked = false}); }),
             kRows * kVocabulary * problem.hidden.element_size());
+}
+
+// What the header promises beside the results: chunk_bytes and a few [M, D] fp32.
+TEST_P(Memory, OfTheDefaultBudgetIsTheBudgetAndAFewRows) {
+  engine::memory_meter::install();
+  constexpr int64_t kRows = 256, kVocabulary = 32000, kWidth = 256;
+  constexpr int64_t kLimit = 8 * kMiB + 4 * kRows * kWidth * 4;
+  const Problem problem(kRows, kVocabulary, kWidth, GetParam().hidden, GetParam().weight);
+  const LossRequest request = problem.request();
+  const at::Tensor log_sum_exp = linear_cross_entropy(request, false, {}).log_sum_exp;
+  const auto loss = [&](const LossOptions& options) {
+    return extra([&] { linear_cross_entropy(request, true, options); }) -
+           problem.hidden.numel() * problem.hidden.element_size();
+  };
+  const auto head = [&](const LossOptions& options) {
+    return extra([&] { head_gradient(request, log_sum_exp, options); }) -
+           problem.weight.numel() * problem.weight.element_size();
+  };
+  const auto labels = [&](const LossOptions& options) {
+    return extra([&] {
+      label_log_probabilities(problem.hidden, problem.weight, problem.labels, options);
+    });
+  };
+  EXPECT_LE(loss({}), kLimit);
+  EXPECT_LE(head({}), kLimit);
+  EXPECT_LE(labels({}), kLimit);
+  const LossOptions whole{.chunked = false};  // logits of 15.6 or 31.3 MiB
+  EXPECT_GT(loss(whole), kLimit);
+  EXPECT_GT(head(whole), kLimit);
+  EXPECT_GT(labels(whole), kLimit);
 }
 
 INSTANTIATE_TEST_SUITE_P(LinearCrossEntropy, Memory,

@@ -50,11 +50,13 @@ struct Spans : std::vector<Span> {
 // masks), cuDNN's over sequences of about one length, LibTorch's memory-efficient kernel
 // a sequence where `auto` cannot take flash, and the formula only where it is asked for.
 // Throws Error where the chosen one cannot do it.
+//
+// The plain form, for tests and comparison: the model uses attention_linear.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans, AttentionMode mode = AttentionMode::kAuto);
 
 // linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. The heads'
-// outputs are made again for the backward pass instead of kept.
+// outputs are made again for the backward pass instead of kept. What the model uses.
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, const at::Tensor& weight,
                             const at::Tensor& bias,
