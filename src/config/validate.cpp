@@ -162,6 +162,15 @@ void check_clipping(const RunConfig& config) {
         "which holds all gradients");
 }
 
+void check_graphs(const MemoryConfig& memory) {
+  if (memory.cuda_graphs == GraphsMode::kTrue &&
+      memory.activations != ActivationsMode::kRecompute)
+    throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
+                "replays blocks that are run again, but " +
+                    assigned("memory.activations", memory.activations),
+                "Set memory.activations = recompute, or memory.cuda_graphs = auto");
+}
+
 void check_eval(const EvalConfig& eval) {
   if (eval.every.unit == Interval::Unit::kSteps)
     check_count("eval.every", eval.every.steps, 1);
@@ -187,6 +196,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   check_optimizer(config.optimizer);
   check_rounding(config);
   check_clipping(config);
+  check_graphs(config.memory);
 }
 
 }  // namespace lowmem

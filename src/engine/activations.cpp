@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "recompute.h"
+
 namespace lowmem::engine {
 namespace {
 
@@ -48,37 +50,37 @@ class Keep final : public Activations {
   }
 };
 
-// Keeps the block's input and runs it again with a graph when its backward pass comes,
-// all but the last product, whose result only the next block needed.
-// Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost".
-class Recompute final : public Activations {
- public:
-  at::Tensor forward(const BlockCall& call, const at::Tensor& input,
-                     SavedBlock& saved) const override {
-    const at::NoGradGuard no_graph;
-    if (call.embedded_by == nullptr) saved.input = input;
-    return call.block.forward(input, call.packed, call.rows);
-  }
-
-  at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
-                      SavedBlock& saved) const override {
-    const at::Tensor kept = std::exchange(saved, {}).input;
-    const at::Tensor input = leaf(
-        call.embedded_by == nullptr ? kept : call.embedded_by->embed(call.packed.ids),
-        call.input_gradient);
-    return run_backward(run_with_graph(call, input, ops::Output::kGraph),
-                        std::move(output_gradient), input);
-  }
-};
-
 }  // namespace
 
-std::unique_ptr<Activations> make_activations(ActivationsMode mode) {
+at::Tensor Recompute::forward(const BlockCall& call, const at::Tensor& input,
+                              SavedBlock& saved) const {
+  const at::NoGradGuard no_graph;
+  if (call.embedded_by == nullptr) saved.input = input;
+  return call.block.forward(input, call.packed, call.rows);
+}
+
+at::Tensor Recompute::backward(const BlockCall& call, at::Tensor output_gradient,
+                               SavedBlock& saved) const {
+  const at::Tensor kept = std::exchange(saved, {}).input;
+  return backward_from(
+      call, call.embedded_by == nullptr ? kept : call.embedded_by->embed(call.packed.ids),
+      std::move(output_gradient));
+}
+
+at::Tensor Recompute::backward_from(const BlockCall& call, const at::Tensor& kept,
+                                    at::Tensor output_gradient) {
+  const at::Tensor input = leaf(kept, call.input_gradient);
+  return run_backward(run_with_graph(call, input, ops::Output::kGraph),
+                      std::move(output_gradient), input);
+}
+
+std::unique_ptr<Activations> make_activations(ActivationsMode mode, GraphsMode graphs) {
   switch (mode) {
     case ActivationsMode::kKeep:
       return std::make_unique<Keep>();
     case ActivationsMode::kRecompute:
-      return std::make_unique<Recompute>();
+      if (graphs == GraphsMode::kFalse) return std::make_unique<Recompute>();
+      return make_graphed_recompute(graphs);
   }
   return nullptr;
 }

@@ -107,10 +107,12 @@ at::Tensor Step::pass(std::span<const MicroBatch> batch) {
 
 BlockCall Step::call(const Walk& walk, size_t block, size_t micro_batch) const {
   const MicroBatch& part = walk.batches[micro_batch];
-  return {*model_.blocks()[block], part.packed,
+  return {*model_.blocks()[block],
+          part.packed,
           block + 1 == model_.blocks().size() ? &part.rows : nullptr,
           block > lowest_trained_ || embedding_slot_ != nullptr,
-          block == 0 ? &model_ : nullptr};
+          block == 0 ? &model_ : nullptr,
+          gradients_.replayable()};
 }
 
 void Step::forward(Walk& walk) {

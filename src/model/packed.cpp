@@ -53,8 +53,8 @@ RotaryAngles::RotaryAngles(const LlamaConfig& config) {
   }
 }
 
-Packed RotaryAngles::pack(const std::vector<Sequence>& sequences,
-                          c10::Device device) const {
+Packed RotaryAngles::pack(const std::vector<Sequence>& sequences, c10::Device device,
+                          int64_t multiple) const {
   std::vector<int64_t> ids;
   std::vector<float> positions;
   Packed packed;
@@ -73,9 +73,17 @@ Packed RotaryAngles::pack(const std::vector<Sequence>& sequences,
     if (mask.defined()) mask = ops::to_device(mask, device);
     packed.spans.push_back({tokens, tokens, std::move(mask)});
   }
+  packed.host_ids = ids;
+  if (multiple > 0) {
+    const auto tokens = static_cast<int64_t>(ids.size());
+    const int64_t surplus = (multiple - tokens % multiple) % multiple;
+    ids.resize(ids.size() + static_cast<size_t>(surplus), 0);
+    positions.resize(ids.size(), 0);
+    packed.spans.push_back({surplus, surplus, {}});
+    packed.padding = true;
+  }
   packed.spans.place_on(device);
   packed.ids = ops::to_device(at::tensor(ids, at::kLong), device);
-  packed.host_ids = std::move(ids);
   const at::Tensor inverse =
       ops::to_device(at::tensor(at::ArrayRef<float>(inverse_)), device).unsqueeze(0);
   const at::Tensor angles =

@@ -8,7 +8,7 @@ namespace lowmem::train {
 namespace {
 
 engine::MicroBatch pack(const model::Llama& model,
-                        std::span<const Example* const> examples) {
+                        std::span<const Example* const> examples, int64_t multiple) {
   std::vector<model::Sequence> sequences;
   std::vector<int64_t> labelled, labels;
   int64_t start = 0;
@@ -26,7 +26,7 @@ engine::MicroBatch pack(const model::Llama& model,
     start += static_cast<int64_t>(read);
   }
   engine::MicroBatch part;
-  part.packed = model.pack(sequences);
+  part.packed = model.pack(sequences, multiple);
   part.rows = model::select_rows(part.packed, labelled);
   part.labels = ops::to_device(at::tensor(labels, at::kLong), model.device());
   return part;
@@ -36,13 +36,13 @@ engine::MicroBatch pack(const model::Llama& model,
 
 std::vector<engine::MicroBatch> collate(const model::Llama& model,
                                         std::span<const Example* const> examples,
-                                        int64_t micro_batch_size) {
+                                        int64_t micro_batch_size, int64_t multiple) {
   const size_t size =
       micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size) : examples.size();
   std::vector<engine::MicroBatch> parts;
   for (size_t at = 0; at < examples.size(); at += size)
-    parts.push_back(
-        pack(model, examples.subspan(at, std::min(size, examples.size() - at))));
+    parts.push_back(pack(
+        model, examples.subspan(at, std::min(size, examples.size() - at)), multiple));
   return parts;
 }
 

@@ -28,6 +28,10 @@ void check_vocabulary(const std::string& path, int64_t vocabulary, int64_t rows)
                 "Check that the tokenizer and the weights belong together");
 }
 
+// Tokens of a micro-batch on a GPU are a multiple of it: few shapes, so that graphs come
+// again and memory does not scatter.
+constexpr int64_t kTokenMultiple = 128;
+
 bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
   if (mode == BosMode::kTokenizer) return tokenizer.adds_bos();
   return mode == BosMode::kTrue;
@@ -137,7 +141,9 @@ Session::Session(const RunConfig& config)
       parameters_(*model_, config.model.train),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
-      activations_(engine::make_activations(config.memory.activations)),
+      activations_(engine::make_activations(
+          config.memory.activations,
+          device_.is_cpu() ? GraphsMode::kFalse : config.memory.cuda_graphs)),
       weights_(engine::make_weights(config.memory.weights)),
       gradients_(engine::make_gradients(config.memory.gradients, *optimizer_,
                                         config.optimizer.clip_norm)),
@@ -183,7 +189,8 @@ engine::PendingStep Session::begin_step(int64_t step, bool report_rounding) {
   std::vector<const Example*> examples;
   for (const int64_t index : batches_.next())
     examples.push_back(&texts_.examples[static_cast<size_t>(index)]);
-  return step_.begin(collate(*model_, examples, config_.train.micro_batch_size),
+  return step_.begin(collate(*model_, examples, config_.train.micro_batch_size,
+                             device_.is_cpu() ? 0 : kTokenMultiple),
                      {step, schedule_.at(step), 1, report_rounding});
 }
 

@@ -17,6 +17,7 @@ struct Curve {
   std::vector<double> losses, norms;
   State weights;
   std::vector<StepResult> results;
+  GraphCounts graphs;
 };
 
 struct Recipe {
@@ -26,7 +27,9 @@ struct Recipe {
   OptimizerConfig optimizer;
   Policies policies;
   size_t micro_batch = 8;
+  int64_t multiple = 0;  // of tokens
   int64_t steps = 10;
+  size_t batches = 100;  // that come in turn, at most
 };
 
 // `spoil` may change the model before the first step.
@@ -41,14 +44,17 @@ Curve run(Recipe recipe, const std::function<void(model::Llama&)>& spoil = {}) {
   }
   Curve found;
   for (int64_t i = 0; i < recipe.steps; ++i) {
-    const json& batch = batches[static_cast<size_t>(i) % batches.size()];
-    const auto parts = test::micro_batches(*trainer.llama, batch, recipe.micro_batch);
+    const json& batch =
+        batches[static_cast<size_t>(i) % std::min(recipe.batches, batches.size())];
+    const auto parts =
+        test::micro_batches(*trainer.llama, batch, recipe.micro_batch, recipe.multiple);
     found.results.push_back(trainer.step.run(parts, {i, trainer.lr, 1, true}));
     const StepResult& result = found.results.back();
     found.losses.push_back(result.loss_sum / static_cast<double>(result.labelled));
     found.norms.push_back(result.gradients.norm);
   }
   found.weights = test::copy_of(*trainer.llama);
+  found.graphs = trainer.activations->graphs();
   return found;
 }
 
@@ -119,6 +125,31 @@ TEST_P(DeviceTraining, GivesTheSameBitsForEveryPolicy) {
   }
 }
 
+// Batches of several shapes, each of them several times: recorded launches must find each
+// step's own batch, learning rate and noise.
+TEST_P(DeviceTraining, ReplayedGraphsGiveTheSameBits) {
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    Recipe base = recipe();
+    base.options = {type, type};
+    base.multiple = 32;
+    base.steps = 8;
+    base.batches = 3;
+    base.policies = {ActivationsMode::kRecompute, GradientsMode::kUpdate};
+    Recipe graphed = base;
+    graphed.policies.graphs = GraphsMode::kAuto;
+    const Curve want = run_on_device(base), got = run_on_device(graphed);
+    EXPECT_EQ(want.graphs.replayed, 0);
+    EXPECT_GT(got.graphs.replayed, got.graphs.recorded);
+    EXPECT_EQ(got.losses, want.losses);
+    EXPECT_EQ(got.norms, want.norms);
+    for (size_t i = 0; i < want.results.size(); ++i)
+      EXPECT_EQ(got.results[i].gradients.rounding.lost,
+                want.results[i].gradients.rounding.lost);
+    for (const auto& [name, weight] : want.weights)
+      EXPECT_TRUE(at::equal(got.weights.at(name), weight)) << name;
+  }
+}
+
 TEST_P(DeviceTraining, ClipsAsTheCpuDoes) {
   for (const GradientsMode gradients :
        {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
@@ -164,6 +195,41 @@ INSTANTIATE_TEST_SUITE_P(Rules, DeviceTraining,
                          [](const auto& given) {
                            return std::string(word_of(given.param));
                          });
+
+// With any other policy, what cannot be replayed runs as it is.
+TEST(DeviceTrainingParts, GraphsCombineWithEveryPolicy) {
+  Recipe base;
+  base.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
+  base.multiple = 32;
+  base.batches = 2;
+  base.steps = 6;
+  for (const double clip_norm : {0.0, 0.05})
+    for (const size_t micro_batch : {8, 3})
+      for (const Policies& policies : test::kEveryPolicies) {
+        Recipe eager = base;
+        eager.optimizer.clip_norm = clip_norm;
+        eager.micro_batch = micro_batch;
+        eager.policies = policies;
+        Recipe graphed = eager;
+        graphed.policies.graphs = GraphsMode::kTrue;
+        const Curve want = run_on_device(eager), got = run_on_device(graphed);
+        EXPECT_EQ(got.losses, want.losses);
+        EXPECT_EQ(got.norms, want.norms);
+      }
+}
+
+TEST(DeviceTrainingParts, PaddingCountsForNothing) {
+  Recipe plain;
+  plain.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
+  Recipe padded = plain;
+  padded.multiple = 64;
+  const Curve want = run_on_device(plain), got = run_on_device(padded);
+  for (size_t i = 0; i < want.losses.size(); ++i) {
+    EXPECT_NEAR(got.losses[i], want.losses[i], 1e-4 * want.losses[i]) << "step " << i;
+    EXPECT_EQ(got.results[i].tokens, want.results[i].tokens);
+    EXPECT_EQ(got.results[i].sequences, want.results[i].sequences);
+  }
+}
 
 TEST(DeviceTrainingParts, MicroBatchesAddUp) {
   Recipe whole;

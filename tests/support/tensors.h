@@ -36,10 +36,11 @@ inline std::unique_ptr<model::Llama> load_model(const std::filesystem::path& fol
 }
 
 inline model::Packed pack(const model::Llama& llama,
-                          const std::vector<std::vector<int32_t>>& sequences) {
+                          const std::vector<std::vector<int32_t>>& sequences,
+                          int64_t multiple = 0) {
   std::vector<model::Sequence> views;
   for (const auto& sequence : sequences) views.push_back({sequence, {}});
-  return llama.pack(views);
+  return llama.pack(views, multiple);
 }
 
 // A list of numbers, or of such lists, in float64.

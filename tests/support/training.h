@@ -13,7 +13,8 @@ namespace lowmem::test {
 
 // Sequences of batches.json as one micro-batch.
 inline engine::MicroBatch micro_batch(const model::Llama& llama,
-                                      const nlohmann::json& sequences) {
+                                      const nlohmann::json& sequences,
+                                      int64_t multiple = 0) {
   std::vector<std::vector<int32_t>> ids;
   std::vector<int64_t> labelled, labels;
   int64_t token = 0;
@@ -28,7 +29,7 @@ inline engine::MicroBatch micro_batch(const model::Llama& llama,
     }
   }
   engine::MicroBatch part;
-  part.packed = pack(llama, ids);
+  part.packed = pack(llama, ids, multiple);
   part.rows = model::select_rows(part.packed, labelled);
   part.labels = at::tensor(labels, at::kLong).to(llama.device());
   return part;
@@ -37,13 +38,13 @@ inline engine::MicroBatch micro_batch(const model::Llama& llama,
 // A batch of batches.json, `size` sequences a micro-batch.
 inline std::vector<engine::MicroBatch> micro_batches(const model::Llama& llama,
                                                      const nlohmann::json& batch,
-                                                     size_t size) {
+                                                     size_t size, int64_t multiple = 0) {
   std::vector<engine::MicroBatch> parts;
   for (size_t at = 0; at < batch.size(); at += size) {
     nlohmann::json part = nlohmann::json::array();
     for (size_t k = at; k < std::min(batch.size(), at + size); ++k)
       part.push_back(batch[k]);
-    parts.push_back(micro_batch(llama, part));
+    parts.push_back(micro_batch(llama, part, multiple));
   }
   return parts;
 }
@@ -71,6 +72,7 @@ inline OptimizerConfig optimizer_config(const nlohmann::json& curve) {
 struct Policies {
   ActivationsMode activations = ActivationsMode::kKeep;
   GradientsMode gradients = GradientsMode::kAccumulate;
+  GraphsMode graphs = GraphsMode::kFalse;
 };
 
 // A model in training.
@@ -90,7 +92,7 @@ struct Trainer {
       : llama(std::move(model)),
         parameters(*llama, train),
         optimizer(optim::make_optimizer(config, 42)),
-        activations(engine::make_activations(policies.activations)),
+        activations(engine::make_activations(policies.activations, policies.graphs)),
         gradients(
             engine::make_gradients(policies.gradients, *optimizer, config.clip_norm)),
         step(*llama, parameters, *activations, *weights, *gradients, loss),

@@ -33,6 +33,12 @@ class Gradients {
   // device.
   void open(const Parameters& parameters);
 
+  // Whether a gradient's way is the same in every step, but for numbers that the device
+  // keeps.
+  bool replayable() const {
+    return whole_batch_per_block() && !measures_first() && micro_batches_ == 1;
+  }
+
   void begin(const optim::StepInfo& step, int64_t micro_batches);
   // The step's losses so far, [] double: where they are not finite, nothing is updated.
   void guard(const at::Tensor& loss) { book_->guard(loss); }

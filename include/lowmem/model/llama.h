@@ -28,8 +28,8 @@ class Llama : public torch::nn::Module {
   const std::vector<std::shared_ptr<Block>>& blocks() const { return blocks_; }
 
   // Sequences of token ids on this model's device.
-  Packed pack(const std::vector<Sequence>& sequences) const {
-    return angles_.pack(sequences, options_.device);
+  Packed pack(const std::vector<Sequence>& sequences, int64_t multiple = 0) const {
+    return angles_.pack(sequences, options_.device, multiple);
   }
 
   // Rows of the embedding table: [N] -> [N, D], in the residual stream's type.

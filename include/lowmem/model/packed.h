@@ -11,7 +11,7 @@
 
 namespace lowmem::model {
 
-// Sequences laid end to end, never padded. N tokens in all, B sequences.
+// Sequences laid end to end. N tokens in all, B sequences. None is padded.
 struct Packed {
   at::Tensor ids;                 // [N] int64, on the model's device
   std::vector<int64_t> host_ids;  // the same, where nothing has to wait for them
@@ -19,7 +19,11 @@ struct Packed {
   at::Tensor cos, sin;            // [N, head_dim / 2] fp32: rotary angles of each token
 
   int64_t tokens() const { return static_cast<int64_t>(host_ids.size()); }
-  int64_t sequences() const { return static_cast<int64_t>(spans.size()); }
+  int64_t sequences() const { return static_cast<int64_t>(spans.size()) - padding; }
+
+  // Whether a last sequence only fills up: it is in ids and spans, and counts for
+  // nothing.
+  bool padding = false;
 };
 
 // Some of the tokens: those whose hidden states are wanted after the last block. M rows.
@@ -47,8 +51,10 @@ class RotaryAngles {
   // Inverse frequencies after the model's scaling, [head_dim / 2] float.
   const std::vector<float>& inverse_frequencies() const { return inverse_; }
 
-  // Packs sequences for `device`; each starts at position 0.
-  Packed pack(const std::vector<Sequence>& sequences, c10::Device device) const;
+  // Packs sequences for `device`; each starts at position 0. With `multiple`, a sequence
+  // that only fills up makes the tokens a multiple of it, so that shapes come again.
+  Packed pack(const std::vector<Sequence>& sequences, c10::Device device,
+              int64_t multiple = 0) const;
 
  private:
   std::vector<float> inverse_;

@@ -11,9 +11,10 @@ namespace lowmem::train {
 
 // The examples of a batch, laid end to end in micro-batches of at most `micro_batch_size`
 // sequences (0: one for all), on the model's device. What follows an example's last label
-// can change no loss and is left out: at the least its last token.
+// can change no loss and is left out: at the least its last token. `multiple` is
+// RotaryAngles::pack()'s.
 std::vector<engine::MicroBatch> collate(const model::Llama& model,
                                         std::span<const Example* const> examples,
-                                        int64_t micro_batch_size);
+                                        int64_t micro_batch_size, int64_t multiple = 0);
 
 }  // namespace lowmem::train
