@@ -87,12 +87,15 @@ void release(void* data) {
 }
 
 [[noreturn]] void fail(size_t bytes) {
-  throw Error("memory",
-              "is exhausted: a tensor of " + format_bytes(static_cast<int64_t>(bytes)) +
-                  " does not fit beside the " + format_bytes(g_current) +
-                  " in use; the machine has " + format_bytes(machine_bytes()),
-              "Use a smaller train.batch_size, memory.activations = recompute, "
-              "memory.gradients = update, or model.dtype = bf16");
+  const auto asked = static_cast<int64_t>(bytes);
+  throw OutOfMemory(
+      Error("memory",
+            "is exhausted: a tensor of " + format_bytes(asked) +
+                " does not fit beside the " + format_bytes(g_current) +
+                " in use; the machine has " + format_bytes(machine_bytes()),
+            "Use a smaller train.batch_size, memory.activations = recompute, "
+            "memory.gradients = update, or model.dtype = bf16"),
+      asked);
 }
 
 void* allocate_or_fail(size_t bytes) {
@@ -186,6 +189,13 @@ void measure(c10::Device device) {
   g_device = device;
   if (!device.is_cpu()) ops::reset_gpu_peak(device);
   reset_peaks();
+}
+
+c10::Device device() { return g_device; }
+
+int64_t total_bytes() {
+  return g_device.is_cpu() ? machine_bytes()
+                           : kernels::cuda_device_memory(g_device.index()).total;
 }
 
 int64_t current_bytes() {

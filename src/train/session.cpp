@@ -11,6 +11,7 @@
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/ops/cuda.h"
 #include "lowmem/train/collate.h"
+#include "lowmem/train/out_of_memory.h"
 
 namespace lowmem::train {
 namespace {
@@ -66,6 +67,30 @@ std::vector<Example> load_examples(const RunConfig& config,
   return examples;
 }
 
+// Room for the weights.
+std::unique_ptr<model::Llama> make_model(const RunConfig& config,
+                                         const model::LlamaConfig& shape,
+                                         c10::Device device) {
+  const at::ScalarType dtype = scalar_type(config.model.dtype);
+  try {
+    return std::make_unique<model::Llama>(
+        shape, model::ModelOptions{dtype, scalar_type(config.model.compute_dtype), device,
+                                   config.memory.attention});
+  } catch (const std::exception& failure) {
+    if (asked_of(failure).empty()) throw;
+    const auto bytes =
+        model::parameter_count(shape) * static_cast<int64_t>(c10::elementSize(dtype));
+    throw Error(config.model.path,
+                "has weights of " + format_bytes(bytes) + " in " +
+                    std::string(word_of(config.model.dtype)) + ", which do not fit the " +
+                    format_bytes(engine::memory_meter::total_bytes()) + " of " +
+                    (device.is_cpu() ? "memory" : "the GPU"),
+                config.model.dtype == DType::kF32
+                    ? "Set model.dtype = bf16 with model.compute_dtype = bf16"
+                    : "Use a smaller model");
+  }
+}
+
 }  // namespace
 
 c10::Device open_device(const MemoryConfig& memory) {
@@ -93,10 +118,7 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
   const engine::PhaseScope phase(engine::Phase::kLoad);
   check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   engine::check_trained(shape, config.model.train);
-  auto llama = std::make_unique<model::Llama>(
-      shape, model::ModelOptions{scalar_type(config.model.dtype),
-                                 scalar_type(config.model.compute_dtype), device,
-                                 config.memory.attention});
+  auto llama = make_model(config, shape, device);
   model::load_weights(*llama, config.model.path);
   log::info("loaded " + config.model.path + ": " +
             format_count(model::parameter_count(shape)) + " parameters");
@@ -151,6 +173,20 @@ Session::Session(const RunConfig& config)
             {.chunked = config.memory.linear_cross_entropy}) {
   log::info("training " + format_count(parameters_.elements()) + " parameters for " +
             format_count(total_steps()) + " steps");
+}
+
+int64_t Session::weight_bytes() const {
+  int64_t bytes = 0;
+  for (const at::Tensor& weight : model_->parameters())
+    bytes += static_cast<int64_t>(weight.nbytes());
+  return bytes;
+}
+
+int64_t Session::optimizer_bytes() const {
+  int64_t bytes = 0;
+  for (const optim::ParamSlot& slot : parameters_.slots())
+    bytes += optimizer_->state_bytes(slot.param);
+  return bytes;
 }
 
 int64_t Session::total_steps() const {

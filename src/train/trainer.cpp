@@ -12,6 +12,7 @@
 #include "lowmem/io/atomic_file.h"
 #include "lowmem/metrics/sinks.h"
 #include "lowmem/model/hf_weights.h"
+#include "lowmem/train/out_of_memory.h"
 #include "window.h"
 
 namespace lowmem::train {
@@ -40,9 +41,21 @@ class Trainer {
     sinks_.push_back(metrics::log_sink(total_steps_));
   }
 
+  Results run() {
+    try {
+      return train();
+    } catch (const std::exception& failure) {
+      const std::string asked = asked_of(failure);
+      if (asked.empty()) throw;
+      throw out_of_memory(session_.config(),
+                          {session_.weight_bytes(), session_.optimizer_bytes()}, asked);
+    }
+  }
+
+ private:
   // A GPU works on one step while the next is put on its stream, and only then is the
   // first one's result looked at. What is to be logged is waited for.
-  Results run() {
+  Results train() {
     const RunConfig& config = session_.config();
     if (session_.evaluation()) results_.before = evaluate();
     while (step_ < total_steps_) {
@@ -68,7 +81,6 @@ class Trainer {
     return results_;
   }
 
- private:
   double epoch() const {
     return static_cast<double>(step_) / static_cast<double>(session_.steps_per_epoch());
   }

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdint>
 
+#include "lowmem/core/error.h"
+
 namespace lowmem::engine {
 
 // What a run is doing when memory is at its highest.
@@ -12,6 +14,16 @@ enum class Phase { kLoad, kForward, kBackward, kUpdate, kEvaluate, kSave };
 constexpr size_t kPhases = 6;
 // "load", "forward", ...: the keys of results.json.
 const char* phase_name(Phase phase);
+
+// A tensor of the CPU that does not fit the machine.
+class OutOfMemory : public Error {
+ public:
+  OutOfMemory(const Error& error, int64_t asked) : Error(error), asked_(asked) {}
+  int64_t asked() const { return asked_; }  // bytes
+
+ private:
+  int64_t asked_;
+};
 
 // Counts the bytes of tensors: on the CPU exactly, as they are asked for, through
 // LibTorch's allocator; on a GPU as its caching allocator counts them, in multiples of
@@ -24,6 +36,10 @@ void install();
 
 // Counts that device's tensors from here on, with what peaks there were forgotten.
 void measure(c10::Device device);
+c10::Device device();
+// What it has in all: the GPU's memory, or the machine's and its swap, or a container's
+// share of them.
+int64_t total_bytes();
 
 int64_t current_bytes();
 // Highest current_bytes() ever.

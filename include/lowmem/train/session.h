@@ -46,6 +46,10 @@ class Session {
   const std::optional<eval::HellaSwag>& evaluation() const { return texts_.evaluation; }
   eval::HellaSwagResult evaluate() const;
 
+  // Bytes that stay for the whole run: the weights, and what the optimizer keeps.
+  int64_t weight_bytes() const;
+  int64_t optimizer_bytes() const;
+
   int64_t total_steps() const;
   int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
   // Trains on the next batch; `step` counts updates from 0. With `report_rounding`, the

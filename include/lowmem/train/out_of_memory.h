@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+
+#include "lowmem/config/run_config.h"
+#include "lowmem/core/error.h"
+
+namespace lowmem::train {
+
+// What a run holds for as long as it lasts, in bytes.
+struct Resident {
+  int64_t weights = 0;
+  int64_t optimizer_state = 0;
+};
+
+// The setting that would save most for the least, as key = value: first what costs time
+// only, then what changes the optimizer or its precision, then smaller batches. Empty
+// where all of it is chosen already.
+std::string next_cheaper(const RunConfig& config);
+
+// The answer to memory having run out: what was asked for, what is resident, and the next
+// cheaper setting.
+Error out_of_memory(const RunConfig& config, const Resident& resident,
+                    const std::string& asked);
+
+// What an exception of the CPU's or the GPU's allocator asked for, such as "2.00 GiB";
+// empty: it is about something else.
+std::string asked_of(const std::exception& failure);
+
+}  // namespace lowmem::train

@@ -1,0 +1,64 @@
+#include "lowmem/train/out_of_memory.h"
+
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+
+#include "lowmem/core/units.h"
+#include "lowmem/engine/memory_meter.h"
+
+namespace lowmem::train {
+
+std::string next_cheaper(const RunConfig& config) {
+  const auto& [activations, weights, gradients, chunked, attention, device, graphs] =
+      config.memory;
+  if (activations != ActivationsMode::kRecompute) return "memory.activations = recompute";
+  if (!chunked) return "memory.linear_cross_entropy = true";
+  if (gradients != GradientsMode::kUpdate)
+    return config.optimizer.clip_norm > 0
+               ? "memory.gradients = update with optimizer.clip_mode = two_pass"
+               : "memory.gradients = update";
+  if (graphs != GraphsMode::kFalse && device != DeviceMode::kCpu &&
+      !engine::memory_meter::device().is_cpu())
+    return "memory.cuda_graphs = false";
+  const bool adam = config.optimizer.name == OptimizerKind::kAdam ||
+                    config.optimizer.name == OptimizerKind::kAdamW;
+  if (adam) return "optimizer.name = adafactor";
+  if (config.model.dtype == DType::kF32)
+    return "model.dtype = bf16 with model.compute_dtype = bf16";
+  const int64_t rows = config.train.micro_batch_size > 0 ? config.train.micro_batch_size
+                                                         : config.train.batch_size;
+  if (rows > 1) return "train.micro_batch_size = " + std::to_string(rows / 2);
+  return "";
+}
+
+Error out_of_memory(const RunConfig& config, const Resident& resident,
+                    const std::string& asked) {
+  const int64_t used = engine::memory_meter::current_bytes();
+  const int64_t rest =
+      std::max<int64_t>(0, used - resident.weights - resident.optimizer_state);
+  const bool gpu = !engine::memory_meter::device().is_cpu();
+  const std::string cheaper = next_cheaper(config);
+  return Error(gpu ? "the GPU's memory" : "memory",
+               "is exhausted: " + asked + " do not fit beside the " + format_bytes(used) +
+                   " in use, which are weights " + format_bytes(resident.weights) +
+                   ", optimizer state " + format_bytes(resident.optimizer_state) +
+                   ", activations, gradients and the rest " + format_bytes(rest) +
+                   ", of " + format_bytes(engine::memory_meter::total_bytes()),
+               cheaper.empty() ? "Use a smaller data.max_length or a smaller model"
+                               : "Set " + cheaper);
+}
+
+std::string asked_of(const std::exception& failure) {
+  if (const auto* known = dynamic_cast<const engine::OutOfMemory*>(&failure))
+    return format_bytes(known->asked());
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&failure) == nullptr) return "";
+  // "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."
+  const std::string text = failure.what(), before = "Tried to allocate ";
+  const size_t start = text.find(before);
+  if (start == std::string::npos) return "more bytes";
+  const size_t from = start + before.size();
+  return text.substr(from, text.find(". ", from) - from);
+}
+
+}  // namespace lowmem::train

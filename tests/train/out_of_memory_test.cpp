@@ -1,0 +1,67 @@
+// What a run says when memory is out.
+#include "lowmem/train/out_of_memory.h"
+
+#include <c10/util/Exception.h>
+#include <gmock/gmock.h>
+
+#include "lowmem/config/overrides.h"
+#include "lowmem/engine/memory_meter.h"
+
+namespace lowmem::train {
+namespace {
+
+using testing::HasSubstr;
+
+// Following the advice each time, from the most generous setting on.
+TEST(Exhausted, NamesOneCheaperSettingAfterAnotherUntilNoneIsLeft) {
+  RunConfig config;
+  config.memory.activations = ActivationsMode::kKeep;
+  config.memory.gradients = GradientsMode::kAccumulate;
+  config.memory.linear_cross_entropy = false;
+  config.optimizer.name = OptimizerKind::kAdam;
+  config.model.dtype = DType::kF32;
+  config.train.batch_size = 4;
+  const char* settings[] = {"memory.activations = recompute",
+                            "memory.linear_cross_entropy = true",
+                            "memory.gradients = update",
+                            "optimizer.name = adafactor",
+                            "model.dtype = bf16",
+                            "train.micro_batch_size = 2",
+                            "train.micro_batch_size = 1"};
+  for (const std::string setting : settings) {
+    EXPECT_THAT(next_cheaper(config), testing::StartsWith(setting));
+    const size_t sign = setting.find(" = ");
+    set_key(config, setting.substr(0, sign), setting.substr(sign + 3));
+  }
+  EXPECT_EQ(next_cheaper(config), "");
+}
+
+TEST(Exhausted, ClippingGoesOnWithTwoPasses) {
+  RunConfig config;
+  config.memory.gradients = GradientsMode::kAccumulate;
+  config.optimizer.clip_norm = 1;
+  EXPECT_THAT(next_cheaper(config), HasSubstr("optimizer.clip_mode = two_pass"));
+}
+
+TEST(Exhausted, SaysWhatWasAskedAndWhatIsResident) {
+  RunConfig config;
+  config.memory.activations = ActivationsMode::kKeep;
+  const std::string text =
+      out_of_memory(config, {int64_t{3} << 30, int64_t{1} << 20}, "2.00 GiB").what();
+  for (const char* part : {"2.00 GiB", "weights 3.00 GiB", "optimizer state 1.0 MiB",
+                           "memory.activations = recompute"})
+    EXPECT_THAT(text, HasSubstr(part));
+}
+
+TEST(Exhausted, KnowsBothAllocatorsFailuresAndNoOthers) {
+  const Error plain("a", "b", "c");
+  EXPECT_EQ(asked_of(plain), "");
+  EXPECT_EQ(asked_of(engine::OutOfMemory(plain, int64_t{5} << 20)), "5.0 MiB");
+  const c10::OutOfMemoryError gpu(c10::SourceLocation{"f", "g.cpp", 1},
+                                  "CUDA out of memory. Tried to allocate 20.00 MiB. GPU "
+                                  "0 has a total capacity of 1 GiB");
+  EXPECT_EQ(asked_of(gpu), "20.00 MiB");
+}
+
+}  // namespace
+}  // namespace lowmem::train
