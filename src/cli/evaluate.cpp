@@ -26,8 +26,8 @@ void add_evaluate(CLI::App& app) {
     tokenizer.reset();
     engine::memory_meter::return_free_memory();
     const auto model = train::load_model(config, shape, vocabulary, device);
-    const auto result =
-        evaluation->run(*model, train::kEvaluationLoss, eval::HellaSwag::kTokensAtOnce);
+    const auto result = evaluation->run(*model, train::sliced_loss(device),
+                                        eval::HellaSwag::kTokensAtOnce);
     if (!rows->empty()) train::write_evaluation(*rows, result);
     const auto& [acc, acc_norm, count] = result.accuracy;
     std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", acc, acc_norm,

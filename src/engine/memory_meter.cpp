@@ -26,7 +26,7 @@ std::atomic<int64_t> g_current{0};
 std::atomic<int64_t> g_phase_peak{0};     // since the phase began
 std::atomic<int64_t> g_interval_peak{0};  // since take_peak()
 std::atomic<int64_t> g_peak{0};
-Phase g_phase = Phase::kLoad;
+Phase g_phase = Phase::kNone;
 c10::Device g_device = c10::kCPU;
 int64_t g_device_used = 0;
 std::array<int64_t, kPhases> g_peaks{};
@@ -140,6 +140,7 @@ void ask_device() {
 
 void record_phase() {
   ask_device();
+  if (g_phase == Phase::kNone) return;
   int64_t& recorded = g_peaks[static_cast<size_t>(g_phase)];
   recorded = std::max(recorded, g_phase_peak.load());
 }
@@ -166,6 +167,8 @@ const char* phase_name(Phase phase) {
       return "evaluate";
     case Phase::kSave:
       return "save";
+    case Phase::kNone:
+      break;
   }
   return "";
 }

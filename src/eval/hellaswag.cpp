@@ -6,6 +6,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/engine/memory_meter.h"
+#include "lowmem/ops/device.h"
 
 namespace lowmem::eval {
 namespace {
@@ -180,7 +181,7 @@ std::vector<double> HellaSwag::score(const model::Llama& model, std::span<const 
   const model::Packed packed = model.pack(layout.sequences);
   const model::Rows wanted = model::select_rows(packed, layout.positions);
   const auto on_device = [&](const std::vector<int64_t>& values) {
-    return at::tensor(values, at::kLong).to(model.device());
+    return ops::to_device(at::tensor(values, at::kLong), model.device());
   };
   const at::Tensor scored = model.norm(model.hidden_states(packed, &wanted))
                                 .index_select(0, on_device(layout.place));

@@ -26,6 +26,12 @@ int64_t slices_of(const at::Tensor& gate) {
   return std::clamp<int64_t>((bytes + kDeviceSlice - 1) / kDeviceSlice, 1, kMostSlices);
 }
 
+// Wide slices begin at whole cache lines, which matrix products are faster with.
+int64_t aligned(int64_t columns) {
+  constexpr int64_t kAligned = 64;
+  return columns < kAligned ? columns : (columns + kAligned - 1) / kAligned * kAligned;
+}
+
 // Columns [first, first + columns) of both, for every row.
 kernels::SwigluArgs args_of(at::Tensor& gate, at::Tensor& up, int64_t first,
                             int64_t columns) {
@@ -78,7 +84,7 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
     at::Tensor dweight, dbias;
     if (context->needs_input_grad(2))
       dweight = at::empty(weight.sizes(), weight.options().dtype(type));
-    const int64_t slice = (inner + slices - 1) / slices;
+    const int64_t slice = aligned((inner + slices - 1) / slices);
     for (int64_t first = 0; first < inner; first += slice) {
       const int64_t columns = std::min(slice, inner - first);
       at::Tensor y = at::mm(out_gradient, factor.narrow(1, first, columns));

@@ -18,14 +18,14 @@ std::string next_cheaper(const RunConfig& config) {
     return config.optimizer.clip_norm > 0
                ? "memory.gradients = update with optimizer.clip_mode = two_pass"
                : "memory.gradients = update";
-  if (graphs != GraphsMode::kFalse && device != DeviceMode::kCpu &&
-      !engine::memory_meter::device().is_cpu())
-    return "memory.cuda_graphs = false";
   const bool adam = config.optimizer.name == OptimizerKind::kAdam ||
                     config.optimizer.name == OptimizerKind::kAdamW;
   if (adam) return "optimizer.name = adafactor";
   if (config.model.dtype == DType::kF32)
     return "model.dtype = bf16 with model.compute_dtype = bf16";
+  if (graphs != GraphsMode::kFalse && device != DeviceMode::kCpu &&
+      !engine::memory_meter::device().is_cpu())
+    return "memory.cuda_graphs = false";
   const int64_t rows = config.train.micro_batch_size > 0 ? config.train.micro_batch_size
                                                          : config.train.batch_size;
   if (rows > 1) return "train.micro_batch_size = " + std::to_string(rows / 2);

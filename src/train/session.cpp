@@ -170,7 +170,8 @@ Session::Session(const RunConfig& config)
       gradients_(engine::make_gradients(config.memory.gradients, *optimizer_,
                                         config.optimizer.clip_norm)),
       step_(*model_, parameters_, *activations_, *weights_, *gradients_,
-            {.chunked = config.memory.linear_cross_entropy}) {
+            config.memory.linear_cross_entropy ? sliced_loss(device_)
+                                               : loss::LossOptions{.chunked = false}) {
   log::info("training " + format_count(parameters_.elements()) + " parameters for " +
             format_count(total_steps()) + " steps");
 }
@@ -196,7 +197,7 @@ int64_t Session::total_steps() const {
 }
 
 eval::HellaSwagResult Session::evaluate() const {
-  return texts_.evaluation->run(*model_, kEvaluationLoss, evaluation_tokens());
+  return texts_.evaluation->run(*model_, sliced_loss(device_), evaluation_tokens());
 }
 
 int64_t Session::evaluation_tokens() const {

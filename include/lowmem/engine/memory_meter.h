@@ -10,7 +10,7 @@
 namespace lowmem::engine {
 
 // What a run is doing when memory is at its highest.
-enum class Phase { kLoad, kForward, kBackward, kUpdate, kEvaluate, kSave };
+enum class Phase { kLoad, kForward, kBackward, kUpdate, kEvaluate, kSave, kNone };
 constexpr size_t kPhases = 6;
 // "load", "forward", ...: the keys of results.json.
 const char* phase_name(Phase phase);

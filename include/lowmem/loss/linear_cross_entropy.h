@@ -11,7 +11,11 @@ namespace lowmem::loss {
 struct LossOptions {
   bool chunked = true;             // false: the whole [M, V] logits at once
   int64_t chunk_bytes = 8 * kMiB;  // of logits and cast weights together
+  int64_t least_classes = 1;       // of a slice, even where that takes more bytes
 };
+
+// For a device: slices wide enough to keep it busy, and to be added up seldom.
+inline constexpr LossOptions kDeviceLoss{true, 32 * kMiB, 8192};
 
 struct LossRequest {
   at::Tensor hidden;  // [M, D] in the compute type, after the final norm; no graph
@@ -32,7 +36,7 @@ struct Loss {
 // label's row; the mean is kept up to date as larger logits come, as in flash attention.
 //
 // Rows without a label must have been left out before: M counts labelled rows only. M = 0
-// gives 0. Extra memory: chunk_bytes (at least one vocabulary row's) and a few
+// gives 0. Extra memory: chunk_bytes (at least least_classes') and a few
 // [M, D] fp32.
 // Reference: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models".
 Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,

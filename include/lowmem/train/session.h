@@ -33,7 +33,9 @@ std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
 
 // Of evaluations: in slices of the vocabulary whatever memory.linear_cross_entropy says,
 // since whole logits of four endings could outweigh training.
-inline constexpr loss::LossOptions kEvaluationLoss{};
+inline loss::LossOptions sliced_loss(c10::Device device) {
+  return device.is_cpu() ? loss::LossOptions{} : loss::kDeviceLoss;
+}
 
 // Everything a training run works with, built from its configuration in the order in
 // which mistakes are cheapest to find: data before weights.

@@ -1,0 +1,220 @@
+// The program with memory.device = cuda on the fake GPU: what it puts on the GPU, what it
+// waits for, and what it says when the GPU is too small. Kernels do nothing, so that
+// losses mean nothing.
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "lowmem/core/files.h"
+#include "lowmem/io/atomic_file.h"
+
+namespace lowmem::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr, testing::IsEmpty;
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int status = 0;
+  std::string output;  // standard output and error together
+};
+Outcome run_command(const std::string& command) {
+  Outcome outcome;
+  FILE* pipe = popen((command + " 2>&1 </dev/null").c_str(), "r");
+  std::array<char, 4096> piece{};
+  for (size_t n = 0; (n = fread(piece.data(), 1, piece.size(), pipe)) > 0;)
+    outcome.output.append(piece.data(), n);
+  const int status = pclose(pipe);
+  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return outcome;
+}
+
+class ProgramOnFakeGpu : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (dlopen(LOWMEM_TORCH_CUDA, RTLD_LAZY) == nullptr) missing() = dlerror();
+    folder() =
+        fs::temp_directory_path() / ("lowmem-fake-gpu-" + std::to_string(getpid()));
+    const Outcome demo = run_command(LOWMEM_TRAIN " demo " + folder().string());
+    ASSERT_EQ(demo.status, 0) << demo.output;
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder()); }
+  void SetUp() override {
+    if (!missing().empty())
+      GTEST_SKIP() << "LibTorch's CUDA library cannot be loaded: " << missing();
+  }
+
+  static fs::path& folder() {
+    static fs::path path;
+    return path;
+  }
+
+  // A training run of the demo called `name`; its report is then there.
+  static Outcome train(const std::string& name, const std::string& overrides,
+                       const std::string& environment = "") {
+    const std::string at = folder().string();
+    return run_command("env " + environment +
+                       " LD_PRELOAD=" FAKE_GPU " FAKE_GPU_REPORT=" +
+                       (folder() / (name + ".json")).string() +
+                       " " LOWMEM_TRAIN " memory.device=cuda model.path=" + at +
+                       "/model data.train=" + at + "/train.jsonl run.dir=" + at +
+                       "/runs run.name=" + name +
+                       " train.batch_size=4 train.log_every=100 " + overrides);
+  }
+  static json report(const std::string& name) {
+    return read_json(folder() / (name + ".json"));
+  }
+  static json results(const std::string& name) {
+    return read_json(folder() / "runs" / name / "results.json");
+  }
+
+  // How much steps 6 to 10 add to the numbers of steps 1 to 5, per step.
+  struct PerStep {
+    json before, after;
+    double of(const std::string& path) const {
+      const json::json_pointer at(path);
+      return (after.value(at, 0.0) - before.value(at, 0.0)) / 5;
+    }
+  };
+  static PerStep per_step(const std::string& name, const std::string& overrides,
+                          const std::string& environment = "") {
+    PerStep found;
+    for (const int steps : {5, 10}) {
+      const std::string run = name + std::to_string(steps);
+      const Outcome outcome = train(
+          run, overrides + " train.max_steps=" + std::to_string(steps), environment);
+      EXPECT_EQ(outcome.status, 0) << outcome.output;
+      (steps == 5 ? found.before : found.after) = report(run);
+    }
+    return found;
+  }
+
+ private:
+  static std::string& missing() {
+    static std::string reason;
+    return reason;
+  }
+};
+
+TEST_F(ProgramOnFakeGpu, TrainsAndEvaluatesWithoutACallThatAGpuWouldRefuse) {
+  const std::string at = folder().string();
+  const Outcome run = train("whole",
+                            "train.max_steps=6 eval.limit=8 eval.every=3"
+                            " eval.data=" +
+                                at + "/val.jsonl");
+  ASSERT_EQ(run.status, 0) << run.output;
+  EXPECT_THAT(report("whole")["refused"], IsEmpty());
+  const json found = results("whole");
+  EXPECT_EQ(found["status"], "finished");
+  EXPECT_EQ(found["steps"], 6);
+  EXPECT_EQ(found["accuracy"]["after"]["count"], 8);
+  for (const char* key :
+       {"total", "load", "forward", "backward", "update", "evaluate", "save"})
+    EXPECT_GT(found["peak_bytes"][key], 0) << key;
+  EXPECT_GE(found["device_used_bytes"], found["peak_bytes"]["total"]);
+  EXPECT_EQ(found["device_used_bytes"], report("whole")["memory"]["peak_bytes"]);
+}
+
+TEST_F(ProgramOnFakeGpu, ComputesWithItsOwnKernelsAndFlashAttention) {
+  ASSERT_EQ(train("kernels", "train.max_steps=1").status, 0);
+  const std::string kernels = report("kernels")["kernels"]["by_name"].dump();
+  for (const char* name :
+       {"lowmem::kernels::cuda::forward", "flash_fwd_kernel", "flash_bwd_dq_dk_dv"})
+    EXPECT_THAT(kernels, HasSubstr(name));
+  EXPECT_EQ(report("kernels")["on_legacy_stream"], 0);
+}
+
+// No kernel ran: the weights come back from the GPU as they went there.
+TEST_F(ProgramOnFakeGpu, SavesTheWeightsItLoaded) {
+  ASSERT_EQ(train("saved", "train.max_steps=1 model.dtype=fp32").status, 0);
+  const auto bytes = [](const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
+    std::stringstream text;
+    text << in.rdbuf();
+    return std::move(text).str();
+  };
+  const std::string weights = bytes(folder() / "model/model.safetensors");
+  EXPECT_GT(weights.size(), 100'000u);
+  EXPECT_TRUE(weights == bytes(folder() / "runs/saved/model/model.safetensors"));
+}
+
+// What a step makes the host wait for, once the step after it is under way: the loss, the
+// norm and the finite flags of its gradients.
+constexpr double kWaitsOfAStep = 3;
+
+TEST_F(ProgramOnFakeGpu, WaitsOnlyForAStepsResults) {
+  const char* recipes[] = {
+      "",
+      "optimizer.name=adam model.dtype=fp32 model.compute_dtype=fp32"
+      " memory.activations=keep memory.gradients=accumulate",
+      "model.dtype=fp32 model.compute_dtype=bf16 optimizer.rounding=nearest",
+      "train.micro_batch_size=2"};
+  for (size_t i = 0; i < std::size(recipes); ++i) {
+    const PerStep step = per_step("waits" + std::to_string(i) + "-", recipes[i]);
+    EXPECT_EQ(step.of("/host_waits/count"), kWaitsOfAStep) << recipes[i];
+    EXPECT_EQ(step.of("/host_waits/by_call/cudaEventSynchronize"), kWaitsOfAStep);
+    EXPECT_GT(step.of("/launches"), 100) << recipes[i];
+    EXPECT_EQ(step.of("/memory/peak_bytes"), 0) << recipes[i];
+    EXPECT_THAT(step.after["refused"], IsEmpty());
+  }
+}
+
+// All memory of the GPU reads as zeros where no copy arrives.
+TEST_F(ProgramOnFakeGpu, LosesNoStepToANumberThatIsNotFinite) {
+  const Outcome run =
+      train("finite", "train.max_steps=20 train.log_every=5", "FAKE_GPU_DROP_COPIES=1");
+  ASSERT_EQ(run.status, 0) << run.output;
+  EXPECT_EQ(results("finite")["nonfinite_steps"], 0);
+  EXPECT_EQ(results("finite")["final_loss"], 0.0);
+}
+
+TEST_F(ProgramOnFakeGpu, SaysThatTheGpuIsTooSmall) {
+  const Outcome run = train("small", "train.max_steps=2", "FAKE_GPU_MEMORY=12000000");
+  EXPECT_EQ(run.status, 1);
+  const size_t error = run.output.find("error: ");
+  ASSERT_NE(error, std::string::npos) << run.output;
+  EXPECT_EQ(run.output.find("error: ", error + 1), std::string::npos) << run.output;
+  EXPECT_THAT(run.output.substr(error), HasSubstr("the GPU's memory: is exhausted"));
+  EXPECT_THAT(report("small")["refused"], IsEmpty());
+}
+
+// On a model deeper than the demo's: the last block, which sees labelled rows only, is
+// never recorded.
+TEST_F(ProgramOnFakeGpu, GraphsTakeThePlaceOfLaunches) {
+  const fs::path deep = folder() / "deep";
+  json config = read_json(folder() / "model/config.json");
+  config["num_hidden_layers"] = 8;
+  std::ofstream(folder() / "deep.json") << config;
+  const Outcome made = run_command(
+      LOWMEM_TRAIN " init " + (folder() / "deep.json").string() + " " + deep.string());
+  ASSERT_EQ(made.status, 0) << made.output;
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    fs::copy_file(folder() / "model" / file, deep / file,
+                  fs::copy_options::skip_existing);
+  const std::string model = " model.path=" + deep.string();
+  const PerStep eager = per_step("eager", "memory.cuda_graphs=false" + model);
+  const PerStep graphs = per_step("graphs", "memory.cuda_graphs=true" + model);
+  EXPECT_EQ(eager.of("/graphs/launches"), 0);
+  EXPECT_EQ(graphs.of("/graphs/launches"), 2 * 7);
+  EXPECT_EQ(graphs.of("/graphs/captures"), 0);
+  EXPECT_LT(graphs.of("/launches"), eager.of("/launches") / 3);
+  // The GPU has the same to do.
+  for (const char* what : {"/kernels/count", "/products/count", "/products/flops"})
+    EXPECT_EQ(graphs.of(what), eager.of(what)) << what;
+  EXPECT_EQ(graphs.of("/host_waits/count"), kWaitsOfAStep);
+  EXPECT_EQ(graphs.after["graphs"]["beside_captures"], 0);
+  EXPECT_EQ(graphs.after["graphs"]["captured_host_copies"], 0);
+  EXPECT_THAT(graphs.after["refused"], IsEmpty());
+}
+
+}  // namespace
+}  // namespace lowmem::test
