@@ -162,9 +162,24 @@ void check_clipping(const RunConfig& config) {
         "which holds all gradients");
 }
 
-void check_graphs(const MemoryConfig& memory) {
-  if (memory.cuda_graphs == GraphsMode::kTrue &&
-      memory.activations != ActivationsMode::kRecompute)
+void check_graphs(const RunConfig& config) {
+  const MemoryConfig& memory = config.memory;
+  if (memory.cuda_graphs != GraphsMode::kTrue) return;
+  const bool reads_lengths = memory.attention == AttentionMode::kAuto ||
+                             memory.attention == AttentionMode::kFlash;
+  if (!reads_lengths)
+    throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
+                "needs flash attention, whose launches are the same for all batches of "
+                "one size, but " +
+                    assigned("memory.attention", memory.attention),
+                "Set memory.attention = auto, or memory.cuda_graphs = auto");
+  if (config.model.compute_dtype != DType::kBF16)
+    throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
+                "needs flash attention, but " +
+                    assigned("model.compute_dtype", config.model.compute_dtype) +
+                    " has none",
+                "Set model.compute_dtype = bf16, or memory.cuda_graphs = auto");
+  if (memory.activations != ActivationsMode::kRecompute)
     throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
                 "replays blocks that are run again, but " +
                     assigned("memory.activations", memory.activations),
@@ -196,7 +211,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   check_optimizer(config.optimizer);
   check_rounding(config);
   check_clipping(config);
-  check_graphs(config.memory);
+  check_graphs(config);
 }
 
 }  // namespace lowmem

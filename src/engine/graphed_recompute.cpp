@@ -3,8 +3,10 @@
 // than running them takes a large GPU.
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 
+#include "lowmem/core/log.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/device_graph.h"
 #include "recompute.h"
@@ -15,14 +17,16 @@ namespace {
 // Beyond, a GPU has enough to do, and the graphs' own memory is better spent otherwise.
 constexpr int64_t kMostTokens = 1024;
 
+// Of batches' shapes; the one that was met longest ago makes room.
+constexpr size_t kMostShapes = 8;
+
 // What the graphs of all blocks read and write for batches of one shape, at one address.
 struct Frame {
-  explicit Frame(const BlockCall& call, const at::Tensor& input)
-      : packed(call.packed),
-        hidden(at::empty_like(input)),
-        gradient(at::empty_like(input)) {
-    packed.cos = call.packed.cos.clone();
-    packed.sin = call.packed.sin.clone();
+  Frame(const model::Packed& of, const at::Tensor& input)
+      : packed(of), hidden(at::empty_like(input)), gradient(at::empty_like(input)) {
+    packed.ids = at::Tensor();
+    packed.cos = of.cos.clone();
+    packed.sin = of.sin.clone();
     auto& spans = packed.spans;
     if (spans.query_offsets.defined()) {
       spans.query_offsets = spans.query_offsets.clone();
@@ -34,7 +38,7 @@ struct Frame {
 
   // Brings a micro-batch in, unless it is there already.
   void load(const model::Packed& from) {
-    if (from.ids.is_same(packed.ids)) return;
+    if (packed.ids.defined() && from.ids.is_same(packed.ids)) return;
     packed.ids = from.ids;
     packed.cos.copy_(from.cos);
     packed.sin.copy_(from.sin);
@@ -48,7 +52,24 @@ struct Frame {
   model::Packed packed;
   at::Tensor hidden;    // [N, D]: a block's input, then its output
   at::Tensor gradient;  // [N, D]: by the output, then by the input
-  std::map<const model::Block*, std::unique_ptr<ops::DeviceGraph>> forward, backward;
+};
+
+// One block's pass over batches of one shape. The first runs as it is, so that what only
+// a first run makes, such as an optimizer's state, is not recorded.
+struct Pass {
+  bool has_run = false;
+  std::unique_ptr<ops::DeviceGraph> graph;
+};
+
+struct Shape {
+  int64_t tokens, sequences;
+  auto operator<=>(const Shape&) const = default;
+};
+
+struct Graphs {
+  std::unique_ptr<Frame> frame;
+  std::map<const model::Block*, Pass> forward, backward;
+  int64_t last_use = 0;
 };
 
 class GraphedRecompute final : public Activations {
@@ -57,98 +78,104 @@ class GraphedRecompute final : public Activations {
 
   at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                      SavedBlock& saved) const override {
-    Frame* frame = frame_of(call, input);
-    if (frame == nullptr) return plain_.forward(call, input, saved);
+    Graphs* graphs = graphs_of(call, input);
+    const bool ready = graphs != nullptr &&
+                       record(*graphs, graphs->forward, call, input, [&](Frame& frame) {
+                         return [&frame, &block = call.block] {
+                           const at::NoGradGuard no_grad;
+                           frame.hidden.copy_(block.forward(frame.hidden, frame.packed));
+                         };
+                       });
+    if (!ready) return plain_.forward(call, input, saved);
     const at::NoGradGuard no_graph;
     if (call.embedded_by == nullptr) saved.input = input;
-    frame->load(call.packed);
-    frame->hidden.copy_(input);
-    auto& graph = frame->forward[&call.block];
-    if (!graph)
-      graph = record(input, [frame, &block = call.block] {
-        const at::NoGradGuard no_grad;
-        frame->hidden.copy_(block.forward(frame->hidden, frame->packed));
-      });
-    replay(*graph);
-    return frame->hidden.clone();
+    Frame& frame = *graphs->frame;
+    frame.load(call.packed);
+    frame.hidden.copy_(input);
+    replay(graphs->forward[&call.block]);
+    return frame.hidden.clone();
   }
 
   at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
                       SavedBlock& saved) const override {
-    Frame* frame = call.replayable_hooks ? known_frame(call, output_gradient) : nullptr;
-    if (frame == nullptr) return plain_.backward(call, std::move(output_gradient), saved);
+    Graphs* graphs = call.replayable_hooks ? graphs_of(call, output_gradient) : nullptr;
+    const bool ready =
+        graphs != nullptr &&
+        record(*graphs, graphs->backward, call, output_gradient, [&](Frame& frame) {
+          return [&frame, &block = call.block, wanted = call.input_gradient] {
+            const at::NoGradGuard no_grad;
+            const BlockCall same{block, frame.packed, nullptr, wanted};
+            const at::Tensor found =
+                Recompute::backward_from(same, frame.hidden, frame.gradient);
+            if (wanted) frame.gradient.copy_(found);
+          };
+        });
+    if (!ready) return plain_.backward(call, std::move(output_gradient), saved);
     const at::NoGradGuard no_graph;
     const at::Tensor kept = std::exchange(saved, {}).input;
-    frame->load(call.packed);
-    frame->hidden.copy_(
+    Frame& frame = *graphs->frame;
+    frame.load(call.packed);
+    frame.hidden.copy_(
         call.embedded_by == nullptr ? kept : call.embedded_by->embed(call.packed.ids));
-    frame->gradient.copy_(output_gradient);
-    auto& graph = frame->backward[&call.block];
-    if (!graph)
-      graph = record(output_gradient,
-                     [frame, &block = call.block, wanted = call.input_gradient] {
-                       const at::NoGradGuard no_grad;
-                       const BlockCall same{block, frame->packed, nullptr, wanted};
-                       const at::Tensor found =
-                           Recompute::backward_from(same, frame->hidden, frame->gradient);
-                       if (wanted) frame->gradient.copy_(found);
-                     });
-    replay(*graph);
-    return call.input_gradient ? frame->gradient.clone() : at::Tensor();
+    frame.gradient.copy_(output_gradient);
+    replay(graphs->backward[&call.block]);
+    return call.input_gradient ? frame.gradient.clone() : at::Tensor();
   }
 
   GraphCounts graphs() const override { return counts_; }
 
  private:
-  struct Shape {
-    int64_t tokens, sequences;
-    auto operator<=>(const Shape&) const = default;
-  };
-  static Shape shape_of(const BlockCall& call, const at::Tensor& rows) {
-    return {rows.size(0), static_cast<int64_t>(call.packed.spans.size())};
-  }
-
-  // The frame of a call that is to be replayed. A shape's first batch runs as it is, so
-  // that what only a first run makes, such as an optimizer's state, is not recorded.
-  Frame* frame_of(const BlockCall& call, const at::Tensor& input) const {
-    const bool small = always_ || input.size(0) <= kMostTokens;
-    if (!ops::on_device(input) || call.rows != nullptr || !small) return nullptr;
-    const Shape shape = shape_of(call, input);
-    const auto seen = frames_.find(shape);
-    if (seen == frames_.end()) {
-      frames_[shape] = nullptr;
-      first_[shape] = call.packed.ids;
+  // Null where a call is not to be recorded. `rows` [N, D] are its input, or the gradient
+  // by its output.
+  Graphs* graphs_of(const BlockCall& call, const at::Tensor& rows) const {
+    const bool wanted = always_ || (call.replayable_hooks && rows.size(0) <= kMostTokens);
+    if (given_up_ || !wanted || !ops::on_device(rows) || call.rows != nullptr ||
+        !call.block.replays())
       return nullptr;
-    }
-    if (first_.count(shape) > 0) {
-      if (first_[shape].is_same(call.packed.ids)) return nullptr;
-      first_.erase(shape);
-    }
-    if (!seen->second) seen->second = std::make_unique<Frame>(call, input);
-    return seen->second.get();
+    const Shape shape{rows.size(0), static_cast<int64_t>(call.packed.spans.size())};
+    Graphs& graphs = by_shape_[shape];
+    graphs.last_use = ++uses_;
+    if (by_shape_.size() > kMostShapes)
+      by_shape_.erase(std::min_element(by_shape_.begin(), by_shape_.end(),
+                                       [](const auto& a, const auto& b) {
+                                         return a.second.last_use < b.second.last_use;
+                                       }));
+    return &graphs;
   }
 
-  // The one that the same batch's forward pass has been given.
-  Frame* known_frame(const BlockCall& call, const at::Tensor& gradient) const {
-    if (call.rows != nullptr) return nullptr;
-    const auto seen = frames_.find(shape_of(call, gradient));
-    return seen == frames_.end() ? nullptr : seen->second.get();
-  }
-
-  std::unique_ptr<ops::DeviceGraph> record(const at::Tensor& like,
-                                           const std::function<void()>& work) const {
+  // Whether a block's pass can be replayed, after recording it where it is its second
+  // time. `work(frame)` is what is recorded. Without memory for it, all goes on as it is,
+  // unless the configuration insists.
+  template <class Work>
+  bool record(Graphs& graphs, std::map<const model::Block*, Pass>& passes,
+              const BlockCall& call, const at::Tensor& rows, const Work& work) const {
+    Pass& pass = passes[&call.block];
+    if (!std::exchange(pass.has_run, true)) return false;
+    if (pass.graph) return true;
+    try {
+      if (!graphs.frame) graphs.frame = std::make_unique<Frame>(call.packed, rows);
+      pass.graph = ops::DeviceGraph::record(rows.device(), work(*graphs.frame));
+    } catch (const c10::OutOfMemoryError&) {
+      if (always_) throw;
+      log::warn("there is no memory left for CUDA graphs; going on without them");
+      given_up_ = true;
+      by_shape_.clear();
+      return false;
+    }
     ++counts_.recorded;
-    return ops::DeviceGraph::record(like.device(), work);
+    return true;
   }
-  void replay(ops::DeviceGraph& graph) const {
+
+  void replay(Pass& pass) const {
     ++counts_.replayed;
-    graph.replay();
+    pass.graph->replay();
   }
 
   Recompute plain_;
   bool always_;
-  mutable std::map<Shape, std::unique_ptr<Frame>> frames_;
-  mutable std::map<Shape, at::Tensor> first_;  // the ids of a shape's first batch
+  mutable bool given_up_ = false;
+  mutable std::map<Shape, Graphs> by_shape_;
+  mutable int64_t uses_ = 0;
   mutable GraphCounts counts_;
 };
 

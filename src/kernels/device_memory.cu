@@ -17,6 +17,15 @@ int cuda_device_count() {
   return count;
 }
 
+int cuda_capability(int index) {
+  int major = 0;
+  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index) ==
+      cudaSuccess)
+    return major;
+  cudaGetLastError();
+  return 0;
+}
+
 DeviceMemory cuda_device_memory(int index) {
   size_t free = 0, total = 0;
   cudaError_t status = cudaSetDevice(index);

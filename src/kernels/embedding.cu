@@ -7,14 +7,6 @@
 namespace lowmem::kernels::LOWMEM_DEVICE {
 namespace {
 
-template <class T>
-__device__ float rounded_as(const T*, float x) {
-  if constexpr (std::is_same_v<T, float>)
-    return x;
-  else
-    return to_float(round_to_nearest(x));
-}
-
 template <class G, class T>
 __global__ void add_tokens(EmbeddingArgs a, const G* gradient, T* table) {
   const bool even = a.columns % kEight == 0;
@@ -23,15 +15,12 @@ __global__ void add_tokens(EmbeddingArgs a, const G* gradient, T* table) {
     T* row = table + a.ids[k] * a.columns;
     const int64_t begin = a.offsets[k], end = a.offsets[k + 1];
     for_eights_of_block(0, a.columns, vectors, [&](int64_t i, auto lanes) {
-      Eight sums{};
+      Eight sums = load(row + i, lanes);
       for (int64_t j = begin; j < end; ++j) {
         const Eight x = load(gradient + a.order[j] * a.columns + i, lanes);
         sums = eight_of([&](int n) { return sums.at[n] + x.at[n]; });
       }
-      const Eight old = load(row + i, lanes);
-      store(row + i,
-            eight_of([&](int n) { return old.at[n] + rounded_as(row, sums.at[n]); }),
-            lanes);
+      store(row + i, sums, lanes);
     });
   });
 }

@@ -8,11 +8,12 @@
 namespace lowmem::kernels {
 namespace {
 
-void check(cudaError_t status, const char* what) {
+void check(cudaError_t status, const char* what,
+           const char* remedy = "Set memory.cuda_graphs = false") {
   if (status == cudaSuccess) return;
   cudaGetLastError();
   throw Error("the GPU", std::string(what) + " (" + cudaGetErrorString(status) + ")",
-              "Set memory.cuda_graphs = false");
+              remedy);
 }
 
 cudaStream_t stream_of(Stream stream) { return static_cast<cudaStream_t>(stream); }
@@ -48,7 +49,7 @@ LaunchGraph::~LaunchGraph() {
 
 void LaunchGraph::replay(Stream stream) const {
   check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable_), stream_of(stream)),
-        "cannot replay launches");
+        "failed in a step", "Check it with nvidia-smi, or set memory.device = cpu");
 }
 
 }  // namespace lowmem::kernels

@@ -80,7 +80,9 @@ at::Tensor Mlp::forward(const ops::LinearInput& x, ops::Output output) const {
                             down_proj_->weight, down_proj_->bias, output);
 }
 
-Block::Block(const LlamaConfig& config, ModelOptions options) {
+Block::Block(const LlamaConfig& config, ModelOptions options)
+    : replays_(ops::attention_replays(
+          options.attention, {options.device, options.compute, config.head_dim})) {
   const auto norm = [&](const char* name) {
     return register_module(name, std::make_shared<RmsNorm>(config.hidden_size,
                                                            config.rms_norm_eps, options));

@@ -4,11 +4,13 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
+#include <limits>
 
 #include "gpu_attention.h"
 #include "linear_gradients.h"
 #include "lowmem/core/error.h"
 #include "lowmem/kernels/attention.h"
+#include "lowmem/kernels/place.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/linear.h"
@@ -65,6 +67,11 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   const int64_t group = q.size(1) / k.size(1);
   at::Tensor mixed;
   if (mode == AttentionMode::kMath) {
+    // The formula adds its mask to the scores.
+    if (mask)
+      mask = at::zeros(mask->sizes(), q.options())
+                 .masked_fill_(mask->logical_not(),
+                               -std::numeric_limits<double>::infinity());
     mixed = std::get<0>(at::_scaled_dot_product_attention_math(
         queries, keys, values, mask, /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(),
         /*dropout_mask=*/std::nullopt, scale, /*enable_gqa=*/group > 1));
@@ -279,21 +286,26 @@ bool short_enough(const Spans& spans) {
 bool by_kernel(const at::Tensor& q, const Spans& spans, AttentionMode mode) {
   const bool known =
       q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16);
-  return known && short_enough(spans) && mode != AttentionMode::kMath;
+  return known && short_enough(spans) && mode == AttentionMode::kAuto;
+}
+
+AttentionShape shape_of(const at::Tensor& q) {
+  return {q.device(), q.scalar_type(), q.size(2)};
 }
 
 // What is not ours: LibTorch's kernels and the formula.
 at::Tensor others_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, AttentionMode mode) {
+  check_attention(mode, shape_of(q));
+  if (spans.masked && (mode == AttentionMode::kFlash || mode == AttentionMode::kCudnn))
+    throw Error("memory.attention = " + std::string(word_of(mode)),
+                "cannot share a query among several texts",
+                "Set eval.share_query = false");
   if (mode == AttentionMode::kCudnn) return cudnn_attention(q, k, v, spans);
-  if (mode != AttentionMode::kMath && (mode == AttentionMode::kFlash || !q.is_cpu())) {
-    const char* obstacle = flash_obstacle(q, spans);
-    if (obstacle == nullptr) return flash_attention(q, k, v, spans);
-    if (mode == AttentionMode::kFlash)
-      throw Error("memory.attention = flash", obstacle,
-                  "Set memory.attention = auto, which takes another kernel there");
-  }
-  return library_attention(q, k, v, spans, mode);
+  const bool flash = mode != AttentionMode::kMath && !spans.masked &&
+                     flash_obstacle(shape_of(q)) == nullptr;
+  return flash ? flash_attention(q, k, v, spans)
+               : library_attention(q, k, v, spans, mode);
 }
 
 }  // namespace
@@ -314,6 +326,28 @@ at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::
   return AttentionLinear::apply(
       q.contiguous(), k.contiguous(), v.contiguous(), weight,
       bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, spans);
+}
+
+void check_attention(AttentionMode mode, const AttentionShape& shape) {
+  const char* obstacle = nullptr;
+  if (mode == AttentionMode::kFlash) obstacle = flash_obstacle(shape);
+  if (mode == AttentionMode::kCudnn) obstacle = cudnn_obstacle(shape);
+  if (obstacle != nullptr)
+    throw Error("memory.attention = " + std::string(word_of(mode)), obstacle,
+                "Set memory.attention = auto, which takes another kernel there");
+  // LibTorch's memory-efficient kernel reads 16 bytes at a time.
+  const int64_t multiple = shape.type == at::kFloat ? 4 : 8;
+  if (mode == AttentionMode::kAuto && !shape.device.is_cpu() &&
+      shape.head_dim % multiple != 0)
+    throw Error("memory.attention = auto",
+                "has no kernel on a GPU for heads of " + std::to_string(shape.head_dim) +
+                    " numbers",
+                "Set memory.attention = math, the plain formula");
+}
+
+bool attention_replays(AttentionMode mode, const AttentionShape& shape) {
+  if (mode == AttentionMode::kMath || mode == AttentionMode::kCudnn) return false;
+  return kernels::cuda::on_cpu() || flash_obstacle(shape) == nullptr;
 }
 
 void Spans::place_on(c10::Device device) {

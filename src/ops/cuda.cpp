@@ -6,6 +6,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -41,22 +42,37 @@ void load_libtorch_cuda() {
   }
 }
 
-const char* obstacle() {
+// The least that device code is made for: sm_80.
+constexpr int kLeastCapability = 8;
+
+// What is in the way of a GPU, and what to do.
+struct Obstacle {
+  const char* what = nullptr;
+  const char* remedy = nullptr;
+};
+
+Obstacle obstacle() {
   if (!kernels::built_with_cuda())
-    return "is not available: this program has no code for GPUs";
+    return {"is not available: this lowmem-train was built for the CPU",
+            "Build with -DLOWMEM_CUDA=ON, or set memory.device = cpu"};
   if (kernels::cuda_device_count() == 0)
-    return "is not available: no GPU with a driver was found";
-  return nullptr;
+    return {"is not available: no GPU with a driver was found",
+            "Check nvidia-smi, or set memory.device = cpu, or leave it at auto"};
+  if (kernels::cuda_capability(0) < kLeastCapability)
+    return {
+        "is not available: the GPU is older than compute capability 8.0, where this "
+        "program's code for GPUs begins",
+        "Set memory.device = cpu, or leave it at auto"};
+  return {};
 }
 
 }  // namespace
 
-bool has_gpu() { return obstacle() == nullptr; }
+bool has_gpu() { return obstacle().what == nullptr; }
 
 c10::Device open_gpu() {
-  if (const char* what = obstacle())
-    throw Error("memory.device = cuda", what,
-                "Check nvidia-smi, or set memory.device = cpu, or leave it at auto");
+  if (const auto [what, remedy] = obstacle(); what != nullptr)
+    throw Error("memory.device = cuda", what, remedy);
   static const c10::Device device = [] {
     load_libtorch_cuda();
     at::globalContext().lazyInitDevice(c10::kCUDA);
@@ -78,17 +94,47 @@ c10::Device open_gpu() {
   return device;
 }
 
+namespace {
+
+c10::CachingDeviceAllocator::DeviceStats stats_of(c10::Device device) {
+  return c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+}
+constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+
+// What recorded graphs keep for themselves, which the allocator counts as free, and the
+// highest that tensors took while one was recorded, when all of it counts.
+int64_t g_graph_bytes = 0;
+int64_t g_recording_peak = 0;
+
+}  // namespace
+
 GpuMemory gpu_memory(c10::Device device) {
-  const auto stats =
-      c10::getDeviceAllocator(device.type())->getDeviceStats(device.index());
-  const auto& bytes = stats.allocated_bytes[static_cast<size_t>(
-      c10::CachingAllocator::StatType::AGGREGATE)];
-  return {bytes.current, bytes.peak};
+  const auto bytes = stats_of(device).allocated_bytes[kAll];
+  return {bytes.current + g_graph_bytes,
+          std::max(bytes.peak + g_graph_bytes, g_recording_peak)};
 }
 
 void reset_gpu_peak(c10::Device device) {
   c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+  g_recording_peak = 0;
 }
+
+GraphMemoryScope::GraphMemoryScope(c10::Device device) : device_(device) {
+  const auto stats = stats_of(device);
+  reserved_ = stats.reserved_bytes[kAll].current;
+  g_recording_peak =
+      std::max(g_recording_peak, stats.allocated_bytes[kAll].peak + g_graph_bytes);
+  c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+}
+
+void GraphMemoryScope::recorded() {
+  const auto stats = stats_of(device_);
+  g_recording_peak = std::max(g_recording_peak, stats.allocated_bytes[kAll].peak);
+  g_graph_bytes += stats.reserved_bytes[kAll].current - reserved_;
+  c10::getDeviceAllocator(device_.type())->resetPeakStats(device_.index());
+}
+
+void GraphMemoryScope::all_gone() { g_graph_bytes = 0; }
 
 void return_free_gpu_memory(c10::Device device) {
   c10::getDeviceAllocator(device.type())->emptyCache();

@@ -4,7 +4,6 @@
 #include <map>
 
 #include "gpu_attention.h"
-#include "lowmem/core/error.h"
 #include "lowmem/ops/device.h"
 
 namespace lowmem::ops {
@@ -13,7 +12,7 @@ namespace lowmem::ops {
 struct PaddedSpans {
   struct Bucket {
     int64_t count, length;
-    at::Tensor queries, keys;  // [count * length]; places beyond a sequence take row 0
+    at::Tensor queries, keys;  // [count * length]; places beyond a sequence take its last
   };
   std::vector<Bucket> buckets;
   at::Tensor order;  // [queries in all] among the buckets' places, end to end
@@ -36,8 +35,9 @@ std::shared_ptr<const PaddedSpans> pad(const Spans& spans, c10::Device device) {
     const int64_t length = (span.keys + kStep - 1) / kStep * kStep;
     Places& places = by_length[length];
     const auto start = static_cast<size_t>(length * places.count++);
-    places.queries.resize(start + static_cast<size_t>(length), 0);
-    places.keys.resize(start + static_cast<size_t>(length), 0);
+    const int64_t last = std::max<int64_t>(0, query + span.queries - 1);
+    places.queries.resize(start + static_cast<size_t>(length), last);
+    places.keys.resize(start + static_cast<size_t>(length), key + span.keys - 1);
     const int64_t first = span.keys - span.queries;
     for (int64_t i = 0; i < span.keys; ++i) {
       const size_t place = start + static_cast<size_t>(i);
@@ -92,20 +92,16 @@ at::Tensor padded_attention(const at::Tensor& q, const at::Tensor& k, const at::
   return at::cat(outs).index_select(0, spans.padded->order);
 }
 
+const char* cudnn_obstacle(const AttentionShape& shape) {
+  if (shape.device.is_cpu()) return "needs a GPU";
+  if (shape.type != at::kBFloat16) return "needs model.compute_dtype = bf16";
+  if (shape.head_dim % 8 != 0 || shape.head_dim > 128)
+    return "needs heads of a multiple of 8 numbers, at most 128";
+  return nullptr;
+}
+
 at::Tensor cudnn_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const Spans& spans) {
-  const char* obstacle = nullptr;
-  if (!q.is_cuda())
-    obstacle = "needs a GPU";
-  else if (q.scalar_type() != at::kBFloat16)
-    obstacle = "needs model.compute_dtype = bf16";
-  else if (q.size(2) % 8 != 0 || q.size(2) > 128)
-    obstacle = "needs heads of a multiple of 8 numbers, at most 128";
-  else if (spans.masked)
-    obstacle = "cannot share a query among its endings (eval.share_query)";
-  if (obstacle != nullptr)
-    throw Error("memory.attention = cudnn", obstacle,
-                "Set memory.attention = auto, which takes another kernel there");
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
   return padded_attention(
       q, k, v, spans,

@@ -8,6 +8,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/kernels/launch_graph.h"
 #include "lowmem/kernels/place.h"
+#include "lowmem/ops/cuda.h"
 
 namespace lowmem::ops {
 namespace {
@@ -25,9 +26,6 @@ class Again final : public DeviceGraph {
 
 #ifdef LOWMEM_WITH_CUDA
 
-// Far from the numbers that LibTorch gives its own graphs.
-constexpr c10::MempoolId_t kPool{c10::CaptureId_t{1} << 40, 0};
-
 kernels::Stream current_stream(c10::Device device) {
   const c10::impl::VirtualGuardImpl guard(device.type());
   return guard.getStreamNativeHandle(guard.getStream(device));
@@ -39,24 +37,62 @@ c10::cuda::CUDACachingAllocator::CUDAAllocator* allocator() {
       c10::GetAllocator(c10::kCUDA));
 }
 
-// Memory asked for on the stream comes from the graphs' pool while one of these lives,
-// and the pool is held as long as one that was kept.
+// The pool that all graphs share. The allocator takes a pool that nobody holds away for
+// good, so a new one has a new number, far from those that LibTorch gives its own.
+class Pool {
+ public:
+  c10::MempoolId_t take() {
+    if (holders_++ == 0) ++generation_;
+    return {(c10::CaptureId_t{1} << 40) + generation_, 0};
+  }
+  void give_back(c10::Device device, c10::MempoolId_t id) {
+    if (--holders_ == 0) GraphMemoryScope::all_gone();
+    allocator()->releasePool(device.index(), id);
+  }
+
+ private:
+  int64_t holders_ = 0;
+  c10::CaptureId_t generation_ = 0;
+};
+
+Pool& pool() {
+  static Pool all;
+  return all;
+}
+
+// After a failure of the GPU everything fails: what is worth telling has been thrown.
+template <class F>
+void quietly(F&& f) {
+  try {
+    f();
+  } catch (const std::exception&) {
+    return;
+  }
+}
+
+// Memory asked for on the stream comes from the pool while one of these lives, and the
+// pool is held as long as a graph that kept it.
 class PoolScope {
  public:
-  PoolScope(c10::Device device, kernels::Stream stream) : index_(device.index()) {
+  PoolScope(c10::Device device, kernels::Stream stream)
+      : device_(device), id_(pool().take()) {
     allocator()->beginAllocateToPool(
-        index_, kPool, [stream](cudaStream_t other) { return other == stream; });
+        device.index(), id_, [stream](cudaStream_t other) { return other == stream; });
   }
   ~PoolScope() {
-    allocator()->endAllocateToPool(index_, kPool);
-    if (!kept_) allocator()->releasePool(index_, kPool);
+    quietly([&] { allocator()->endAllocateToPool(device_.index(), id_); });
+    if (!kept_) quietly([&] { pool().give_back(device_, id_); });
   }
   PoolScope(const PoolScope&) = delete;
   PoolScope& operator=(const PoolScope&) = delete;
-  void keep() { kept_ = true; }
+  c10::MempoolId_t keep() {
+    kept_ = true;
+    return id_;
+  }
 
  private:
-  c10::DeviceIndex index_;
+  c10::Device device_;
+  c10::MempoolId_t id_;
   bool kept_ = false;
 };
 
@@ -64,7 +100,10 @@ class Recorded final : public DeviceGraph {
  public:
   Recorded(c10::Device device, const std::function<void()>& work) : device_(device) {
     const kernels::Stream stream = current_stream(device);
-    PoolScope pool(device, stream);
+    // While launches are recorded the allocator cannot give back what it keeps.
+    return_free_gpu_memory(device);
+    GraphMemoryScope memory(device);
+    PoolScope scope(device, stream);
     kernels::LaunchGraph::begin(stream);
     try {
       work();
@@ -73,18 +112,22 @@ class Recorded final : public DeviceGraph {
       throw;
     }
     graph_ = std::make_unique<kernels::LaunchGraph>(stream);
-    pool.keep();
+    id_ = scope.keep();
+    memory.recorded();
   }
   ~Recorded() override {
-    const c10::impl::VirtualGuardImpl guard(device_.type());
-    guard.synchronizeStream(guard.getStream(device_));
+    quietly([&] {
+      const c10::impl::VirtualGuardImpl guard(device_.type());
+      guard.synchronizeStream(guard.getStream(device_));
+    });
     graph_.reset();
-    allocator()->releasePool(device_.index(), kPool);
+    quietly([&] { pool().give_back(device_, id_); });
   }
   void replay() override { graph_->replay(current_stream(device_)); }
 
  private:
   c10::Device device_;
+  c10::MempoolId_t id_;
   std::unique_ptr<kernels::LaunchGraph> graph_;
 };
 

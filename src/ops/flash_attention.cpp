@@ -70,12 +70,11 @@ class Flash final : public torch::autograd::Function<Flash> {
 
 }  // namespace
 
-const char* flash_obstacle(const at::Tensor& q, const Spans& spans) {
-  if (!q.is_cuda()) return "needs a GPU";
-  if (q.scalar_type() != at::kBFloat16) return "needs model.compute_dtype = bf16";
-  if (q.size(2) % 8 != 0 || q.size(2) > 256)
+const char* flash_obstacle(const AttentionShape& shape) {
+  if (shape.device.is_cpu()) return "needs a GPU";
+  if (shape.type != at::kBFloat16) return "needs model.compute_dtype = bf16";
+  if (shape.head_dim % 8 != 0 || shape.head_dim > 256)
     return "needs heads of a multiple of 8 numbers, at most 256";
-  if (spans.masked) return "cannot share a query among its endings (eval.share_query)";
   return nullptr;
 }
 

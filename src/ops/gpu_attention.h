@@ -8,18 +8,20 @@
 
 namespace lowmem::ops {
 
-// What keeps flash attention from these arguments, as a clause of an error; null:
-// nothing.
-const char* flash_obstacle(const at::Tensor& q, const Spans& spans);
+// What keeps a kernel from this, as a clause of an error; null: nothing.
+const char* flash_obstacle(const AttentionShape& shape);
+const char* cudnn_obstacle(const AttentionShape& shape);
 
-// All sequences in one call. Deterministic: the backward pass sums queries' gradients in
-// one order. Extra memory of the backward pass: those gradients in fp32, and keys' and
-// values' for each head. Dao 2023, "FlashAttention-2".
+// All sequences in one call; none may have a mask. Deterministic on one kind of GPU: the
+// backward pass sums queries' gradients in one order. For this it makes them, in fp32,
+// ceil(multiprocessors / (sequences heads)) times, each for tokens + 128 sequences: once
+// where sequences and heads are many. Beside them keys' and values' gradients for each
+// head. Dao 2023, "FlashAttention-2".
 at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const Spans& spans);
 
 // Through cuDNN, for sequences of about one length at once, padded to a multiple of 64:
-// its plans are made a shape. Not deterministic.
+// its plans are made a shape. No masks. Not deterministic.
 at::Tensor cudnn_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const Spans& spans);
 

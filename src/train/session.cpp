@@ -96,14 +96,7 @@ std::unique_ptr<model::Llama> make_model(const RunConfig& config,
 c10::Device open_device(const MemoryConfig& memory) {
   const bool gpu = memory.device == DeviceMode::kCuda ||
                    (memory.device == DeviceMode::kAuto && ops::has_gpu());
-  if (!gpu) {
-    if (memory.attention == AttentionMode::kFlash ||
-        memory.attention == AttentionMode::kCudnn)
-      throw Error("memory.attention = " + std::string(word_of(memory.attention)),
-                  "is a GPU's, and this run is on the CPU",
-                  "Set memory.attention = auto, or memory.device = cuda");
-    return c10::kCPU;
-  }
+  if (!gpu) return c10::kCPU;
   const c10::Device device = ops::open_gpu();
   engine::memory_meter::measure(device);
   const auto [used, total] = kernels::cuda_device_memory(device.index());
@@ -118,6 +111,8 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
   const engine::PhaseScope phase(engine::Phase::kLoad);
   check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   engine::check_trained(shape, config.model.train);
+  ops::check_attention(config.memory.attention,
+                       {device, scalar_type(config.model.compute_dtype), shape.head_dim});
   auto llama = make_model(config, shape, device);
   model::load_weights(*llama, config.model.path);
   log::info("loaded " + config.model.path + ": " +

@@ -3,6 +3,8 @@
 
 #include <limits>
 
+#include "lowmem/core/error.h"
+#include "ops/gpu_attention.h"
 #include "ops/gradients.h"
 
 namespace lowmem::ops {
@@ -21,7 +23,10 @@ at::Tensor formula(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
     std::vector<at::Tensor> by_head;
     const at::Tensor index = at::arange(span.keys);
     const at::Tensor seen =
-        span.mask.defined() ? span.mask : index.unsqueeze(0) <= index.unsqueeze(1);
+        span.mask.defined()
+            ? span.mask
+            : index.unsqueeze(0) <=
+                  index.narrow(0, span.keys - span.queries, span.queries).unsqueeze(1);
     for (int64_t head = 0; head < heads; ++head) {
       const auto own = [&](const at::Tensor& all, int64_t from, int64_t count,
                            int64_t which) {
@@ -176,6 +181,55 @@ TEST(AttentionOfSequences, NoneSeesAnother) {
   EXPECT_TRUE(at::equal(second.slice(0, 0, 3), first.slice(0, 0, 3)));
   EXPECT_TRUE(at::equal(second.slice(0, 6), first.slice(0, 6)));
   EXPECT_TRUE(second.slice(0, 3, 6).isnan().all().item<bool>());
+}
+
+// Queries of the last tokens alone, without a mask, and with the mask that says the same.
+TEST(AttentionOfTheLastTokens, NeedsNoMask) {
+  const at::Tensor mask = at::ones({3, 7}, at::kBool).tril(4);
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor q = normal({5, 4, 8}, 1, dtype), k = normal({12, 2, 8}, 2, dtype),
+                     v = normal({12, 2, 8}, 3, dtype);
+    const Spans tail = {{2, 5, {}}, {3, 7, {}}};
+    const Spans masked = {{2, 5, at::ones({2, 5}, at::kBool).tril(3)}, {3, 7, mask}};
+    const at::Tensor want =
+        formula(q.to(at::kDouble), k.to(at::kDouble), v.to(at::kDouble), tail);
+    for (const Spans& spans : {tail, masked})
+      for (const AttentionMode mode : {AttentionMode::kAuto, AttentionMode::kMath})
+        EXPECT_LE(test::relative_difference(attention(q, k, v, spans, mode), want),
+                  dtype == at::kFloat ? 1e-6 : 0x1p-7);
+  }
+}
+
+// What surrounds cuDNN's kernel, here around LibTorch's for the CPU: sequences of several
+// lengths in buckets, queries of their last tokens alone, and their gradients.
+TEST(PaddedAttention, IsAttentionOfEachSequence) {
+  const PaddedKernel kernel = [](const at::Tensor& q, const at::Tensor& k,
+                                 const at::Tensor& v) {
+    EXPECT_EQ(q.size(2) % 64, 0);
+    return at::scaled_dot_product_attention(q, k, v, {}, 0.0, /*is_causal=*/true,
+                                            std::nullopt, /*enable_gqa=*/true);
+  };
+  const Spans spans = {{70, 70, {}}, {3, 9, {}}, {64, 64, {}}, {0, 5, {}}, {65, 90, {}}};
+  const auto leaf = [](at::IntArrayRef shape, uint64_t seed) {
+    return normal(shape, seed, at::kDouble).requires_grad_();
+  };
+  std::vector<at::Tensor> results[2];
+  for (const bool padded : {false, true}) {
+    const at::Tensor q = leaf({202, 4, 8}, 1), k = leaf({238, 2, 8}, 2),
+                     v = leaf({238, 2, 8}, 3);
+    const at::Tensor out =
+        padded ? padded_attention(q, k, v, spans, kernel) : formula(q, k, v, spans);
+    (out * normal(out.sizes(), 4, at::kDouble)).sum().backward();
+    results[padded ? 1 : 0] = {out.detach(), q.grad(), k.grad(), v.grad()};
+  }
+  for (size_t i = 0; i < results[0].size(); ++i)
+    EXPECT_LE(test::relative_difference(results[1][i], results[0][i]), 1e-12) << i;
+}
+
+TEST(AttentionModes, OfAGpuAreRefusedOnTheCpu) {
+  const at::Tensor q = normal({3, 2, 8}, 1);
+  for (const AttentionMode mode : {AttentionMode::kFlash, AttentionMode::kCudnn})
+    EXPECT_THROW(attention(q, q, q, causal({3}), mode), Error);
 }
 
 }  // namespace

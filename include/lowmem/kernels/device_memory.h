@@ -17,6 +17,10 @@ bool built_with_cuda();
 // Number of usable GPUs; 0 without a driver, without a GPU, or in a build for the CPU.
 int cuda_device_count();
 
+// Major number of GPU `index`'s compute capability, 9 of an H200; 0 where it does not
+// say.
+int cuda_capability(int index);
+
 // Memory of GPU `index` as its driver reports it. Throws Error when it does not answer.
 DeviceMemory cuda_device_memory(int index);
 

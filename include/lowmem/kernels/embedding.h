@@ -10,7 +10,7 @@ namespace lowmem::kernels {
 // The gradient of an embedding table by the tokens that looked up its rows: for each of
 // `count` different ids
 //
-//   table[ids[k]] += the sum of gradient[order[j]] over j in [offsets[k], offsets[k + 1])
+//   table[ids[k]] += gradient[order[j]] for all j in [offsets[k], offsets[k + 1])
 //
 // summed in fp32, in that order, and rounded once to the table's type. A frequent token's
 // sum would stand still in bf16. Rows that no token looked up are not touched.

@@ -86,7 +86,12 @@ class Block : public torch::nn::Module {
                      const Rows* rows = nullptr,
                      ops::Output output = ops::Output::kValue) const;
 
+  // Whether a device's launches are the same for all batches of as many tokens and
+  // sequences.
+  bool replays() const { return replays_; }
+
  private:
+  bool replays_;
   std::shared_ptr<RmsNorm> input_layernorm_, post_attention_layernorm_;
   std::shared_ptr<Attention> self_attn_;
   std::shared_ptr<Mlp> mlp_;

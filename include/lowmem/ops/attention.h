@@ -37,6 +37,20 @@ struct Spans : std::vector<Span> {
   mutable std::shared_ptr<const PaddedSpans> padded;
 };
 
+// What kernels are chosen by, beside the mode.
+struct AttentionShape {
+  c10::Device device;
+  at::ScalarType type;
+  int64_t head_dim;
+};
+
+// Throws Error where the mode, memory.attention, has no kernel for this.
+void check_attention(AttentionMode mode, const AttentionShape& shape);
+
+// Whether attention reads each sequence's length from the device, so that its launches
+// are the same for all batches of as many tokens and sequences: flash attention.
+bool attention_replays(AttentionMode mode, const AttentionShape& shape);
+
 // Attention over sequences laid end to end; a token sees its own sequence only.
 //
 //   q [queries, heads, head_dim]   k, v [keys, kv_heads, head_dim]
@@ -55,8 +69,9 @@ struct Spans : std::vector<Span> {
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans, AttentionMode mode = AttentionMode::kAuto);
 
-// linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. The heads'
-// outputs are made again for the backward pass instead of kept. What the model uses.
+// linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. Our kernel's
+// outputs are made again for the backward pass instead of kept; others keep theirs. What
+// the model uses.
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, const at::Tensor& weight,
                             const at::Tensor& bias,

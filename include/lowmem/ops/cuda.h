@@ -18,7 +18,8 @@ bool has_gpu();
 // environment says otherwise. Throws Error where there is no GPU or no such library.
 c10::Device open_gpu();
 
-// Of LibTorch's caching allocator, in bytes that tensors hold.
+// Of LibTorch's caching allocator: bytes that tensors hold, and those that recorded
+// graphs keep for their own.
 struct GpuMemory {
   int64_t current = 0;
   int64_t peak = 0;  // since reset_gpu_peak()
@@ -27,5 +28,18 @@ GpuMemory gpu_memory(c10::Device device);
 void reset_gpu_peak(c10::Device device);
 // Gives what the allocator keeps for later back to the driver.
 void return_free_gpu_memory(c10::Device device);
+
+// Around the recording of a graph: what the allocator takes from the GPU meanwhile
+// belongs to the graphs from then on.
+class GraphMemoryScope {
+ public:
+  explicit GraphMemoryScope(c10::Device device);
+  void recorded();
+  static void all_gone();  // no graph is left
+
+ private:
+  c10::Device device_;
+  int64_t reserved_ = 0;
+};
 
 }  // namespace lowmem::ops
