@@ -15,7 +15,7 @@ namespace lowmem::engine {
 namespace {
 
 // Beyond, a GPU has enough to do, and the graphs' own memory is better spent otherwise.
-constexpr int64_t kMostTokens = 1024;
+constexpr int64_t kMostTokens = 512;
 
 // Of batches' shapes; the one that was met longest ago makes room.
 constexpr size_t kMostShapes = 8;

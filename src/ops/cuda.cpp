@@ -101,8 +101,9 @@ c10::CachingDeviceAllocator::DeviceStats stats_of(c10::Device device) {
 }
 constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
 
-// What recorded graphs keep for themselves, which the allocator counts as free, and the
-// highest that tensors took while one was recorded, when all of it counts.
+// What the tensors of recorded graphs take while they are replayed, which the allocator
+// counts as free: the most of any graph, since they share it. And the highest count while
+// one was recorded, when the allocator sees them.
 int64_t g_graph_bytes = 0;
 int64_t g_recording_peak = 0;
 
@@ -121,16 +122,16 @@ void reset_gpu_peak(c10::Device device) {
 
 GraphMemoryScope::GraphMemoryScope(c10::Device device) : device_(device) {
   const auto stats = stats_of(device);
-  reserved_ = stats.reserved_bytes[kAll].current;
+  before_ = stats.allocated_bytes[kAll].current;
   g_recording_peak =
       std::max(g_recording_peak, stats.allocated_bytes[kAll].peak + g_graph_bytes);
   c10::getDeviceAllocator(device.type())->resetPeakStats(device.index());
 }
 
 void GraphMemoryScope::recorded() {
-  const auto stats = stats_of(device_);
-  g_recording_peak = std::max(g_recording_peak, stats.allocated_bytes[kAll].peak);
-  g_graph_bytes += stats.reserved_bytes[kAll].current - reserved_;
+  const int64_t peak = stats_of(device_).allocated_bytes[kAll].peak;
+  g_recording_peak = std::max(g_recording_peak, peak);
+  g_graph_bytes = std::max(g_graph_bytes, peak - before_);
   c10::getDeviceAllocator(device_.type())->resetPeakStats(device_.index());
 }
 

@@ -101,7 +101,14 @@ INSTANTIATE_TEST_SUITE_P(
                 "optimizer.momentum = 0.9"},
         Invalid{{"optimizer.beta1=0.8"}, "optimizer.beta1 = 0.8"},
         Invalid{{"optimizer.beta2=0.9", "optimizer.name=sgd"}, "optimizer.beta2 = 0.9"},
-        Invalid{{"optimizer.eps=0.1", "optimizer.name=sgd"}, "optimizer.eps = 0.1"}));
+        Invalid{{"optimizer.eps=0.1", "optimizer.name=sgd"}, "optimizer.eps = 0.1"},
+        Invalid{{"memory.cuda_graphs=true", "memory.activations=keep"},
+                "memory.cuda_graphs = true"},
+        Invalid{{"memory.cuda_graphs=true", "memory.attention=math"},
+                "memory.cuda_graphs = true"},
+        Invalid{
+            {"memory.cuda_graphs=true", "model.dtype=fp32", "model.compute_dtype=fp32"},
+            "memory.cuda_graphs = true"}));
 
 TEST(Validate, AcceptsTheEdgesOfEachRange) {
   const RunConfig config = good_with(

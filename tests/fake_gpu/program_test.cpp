@@ -189,6 +189,19 @@ TEST_F(ProgramOnFakeGpu, SaysThatTheGpuIsTooSmall) {
 
 // On a model deeper than the demo's: the last block, which sees labelled rows only, is
 // never recorded.
+// Where attention is told lengths by the host, another batch of the same size may not be
+// replayed over them.
+TEST_F(ProgramOnFakeGpu, RecordsFlashAttentionOnly) {
+  const char* fp32 = " model.dtype=fp32 model.compute_dtype=fp32";
+  for (const char* keys : {fp32, " memory.attention=math"}) {
+    const PerStep steps =
+        per_step("host_lengths", std::string("run.overwrite=true") + keys);
+    EXPECT_EQ(steps.after["graphs"]["captures"], 0) << keys;
+    EXPECT_THAT(steps.after["refused"], IsEmpty()) << keys;
+  }
+  EXPECT_GT(per_step("auto", "memory.cuda_graphs=auto").after["graphs"]["captures"], 0);
+}
+
 TEST_F(ProgramOnFakeGpu, GraphsTakeThePlaceOfLaunches) {
   const fs::path deep = folder() / "deep";
   json config = read_json(folder() / "model/config.json");

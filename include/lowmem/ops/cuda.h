@@ -18,8 +18,8 @@ bool has_gpu();
 // environment says otherwise. Throws Error where there is no GPU or no such library.
 c10::Device open_gpu();
 
-// Of LibTorch's caching allocator: bytes that tensors hold, and those that recorded
-// graphs keep for their own.
+// Of LibTorch's caching allocator: bytes that tensors hold, those of recorded graphs
+// included.
 struct GpuMemory {
   int64_t current = 0;
   int64_t peak = 0;  // since reset_gpu_peak()
@@ -29,8 +29,8 @@ void reset_gpu_peak(c10::Device device);
 // Gives what the allocator keeps for later back to the driver.
 void return_free_gpu_memory(c10::Device device);
 
-// Around the recording of a graph: what the allocator takes from the GPU meanwhile
-// belongs to the graphs from then on.
+// Around the recording of a graph: what its tensors take belongs to the graphs from then
+// on.
 class GraphMemoryScope {
  public:
   explicit GraphMemoryScope(c10::Device device);
@@ -39,7 +39,7 @@ class GraphMemoryScope {
 
  private:
   c10::Device device_;
-  int64_t reserved_ = 0;
+  int64_t before_ = 0;
 };
 
 }  // namespace lowmem::ops
