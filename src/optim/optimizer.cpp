@@ -68,15 +68,14 @@ kernels::Pending pending_of(const DeviceUpdate& update) {
 }
 
 kernels::RoundingReport* report_of(const DeviceUpdate& update) {
-  at::Tensor rounding = update.rounding;
-  return static_cast<kernels::RoundingReport*>(rounding.mutable_data_ptr());
+  return static_cast<kernels::RoundingReport*>(update.rounding.mutable_data_ptr());
 }
 
 void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
-  at::Tensor sum = squared_norm;
-  at::Tensor workspace = at::empty({kernels::cuda::kSquaredNormWorkspace}, sum.options());
+  at::Tensor workspace =
+      at::empty({kernels::cuda::kSquaredNormWorkspace}, squared_norm.options());
   kernels::cuda::squared_norm(ops::const_array_of(grad), grad.numel(),
-                              sum.mutable_data_ptr<double>(),
+                              squared_norm.mutable_data_ptr<double>(),
                               workspace.mutable_data_ptr<double>(), ops::stream_of(grad));
 }
 
