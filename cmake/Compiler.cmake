@@ -13,11 +13,17 @@ endif()
 # Floating-point results must not depend on how a compiler contracts a * b + c.
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 
-if(LOWMEM_SANITIZE)
+if(LOWMEM_SANITIZE STREQUAL "thread")
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=thread>)
+  add_link_options(-fsanitize=thread)
+elseif(LOWMEM_SANITIZE)
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined>
                       $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>
                       $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined>)
   add_link_options(-fsanitize=address,undefined)
+endif()
+if(LOWMEM_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link -O1 -gline-tables-only)
 endif()
 
 find_program(LOWMEM_CCACHE ccache)

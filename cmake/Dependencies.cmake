@@ -6,6 +6,8 @@ find_package(CLI11 2.1 REQUIRED)
 find_package(spdlog 1.10 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET sentencepiece)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)  # used as a header alone
+mark_as_advanced(XXHASH_INCLUDE_DIR)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
 if(NOT TARGET yaml-cpp::yaml-cpp)  # yaml-cpp before 0.8

@@ -1,6 +1,7 @@
 #include "lowmem/data/demo.h"
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
 #include "lowmem/model/hf_weights.h"
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 
 // The demo's files, then random weights for its model, as `init` writes them.
 void write_demo(const fs::path& folder, uint64_t seed) {
-  if (fs::exists(folder / "model"))
+  if (is_there(folder / "model"))
     throw Error(folder.string(), "already holds a demo", "Choose an empty folder");
   std::error_code code;
   fs::create_directories(folder / "model", code);
@@ -36,6 +37,7 @@ void add_demo(CLI::App& app) {
   auto seed = std::make_shared<uint64_t>(42);
   command->add_option("DIR", *folder, "folder to write")->required();
   command->add_option("--seed", *seed, "seed of the rows and weights")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->callback([folder, seed] { write_demo(*folder, *seed); });
 }

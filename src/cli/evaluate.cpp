@@ -21,7 +21,9 @@ void add_evaluate(CLI::App& app) {
     const c10::Device device = train::open_device(config.memory);
     const auto shape = model::read_llama_config(config.model.path);
     auto tokenizer = open_tokenizer(config.model.path);
-    const auto evaluation = train::make_evaluation(config, shape, *tokenizer, device);
+    int64_t skipped_rows = 0;
+    const auto evaluation =
+        train::make_evaluation(config, shape, *tokenizer, device, skipped_rows);
     const int64_t vocabulary = tokenizer->vocab_size();
     tokenizer.reset();
     engine::memory_meter::return_free_memory();

@@ -1,5 +1,6 @@
 #include "lowmem/config/choices.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 #include "lowmem/model/hf_weights.h"
@@ -16,7 +17,7 @@ struct InitOptions {
 
 void run(const InitOptions& options) {
   const DType dtype = options.dtype == "fp32" ? DType::kF32 : DType::kBF16;
-  if (std::filesystem::exists(std::filesystem::path(options.folder) / "config.json"))
+  if (is_there(std::filesystem::path(options.folder) / "config.json"))
     throw Error(options.folder, "already holds a model", "Choose an empty folder");
   model::write_random_model(options.config, options.folder, dtype, options.seed);
   const int64_t count = model::parameter_count(model::read_llama_config(options.folder));
@@ -36,6 +37,7 @@ void add_init(CLI::App& app) {
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "seed of the weights")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->callback([options] { run(*options); });
 }

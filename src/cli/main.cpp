@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <exception>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -37,6 +38,8 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     return 0;
+  } catch (const CLI::RuntimeError& interrupted) {
+    return interrupted.get_exit_code();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
     log::error(std::string(error.what()) + "\n       See lowmem-train --help.");
@@ -57,6 +60,11 @@ int main(int argc, char** argv) {
     lowmem::log::error(error.what());
   } catch (const std::bad_alloc&) {
     lowmem::log::error("out of memory.\n       Use a smaller train.batch_size.");
+  } catch (const std::filesystem::filesystem_error& error) {
+    lowmem::log::error(lowmem::Error(error.path1().string(),
+                                     "cannot be used (" + error.code().message() + ")",
+                                     "Check the path and its permissions")
+                           .what());
   } catch (const std::exception& error) {
     // A bug, or a failure inside LibTorch: its first line says which.
     const std::string text = error.what();

@@ -1,18 +1,43 @@
+#include <cstring>
+
+#include "interrupt.h"
 #include "lowmem/config/optimizer_defaults.h"
 #include "lowmem/config/validate.h"
+#include "lowmem/core/log.h"
 #include "lowmem/train/trainer.h"
 #include "options.h"
 
 namespace lowmem::cli {
+namespace {
+
+// Printed with --quiet too: it is what the user needs next.
+void say_how_to_go_on(const RunConfig& config, const train::Results& results) {
+  const auto folder = std::filesystem::path(config.run.dir) / config.run.name;
+  const std::string name = strsignal(interrupt());
+  log::warn(name + ": stopped after step " + std::to_string(results.steps) +
+            "; to go on: lowmem-train --config " + (folder / "config.yaml").string() +
+            " --resume");
+}
+
+}  // namespace
 
 void add_train(CLI::App& app) {
   const auto options = add_config_options(app);
-  app.final_callback([&app, options] {
+  auto resume = std::make_shared<bool>(false);
+  app.add_flag("--resume", *resume,
+               "go on from the run's newest checkpoint; begin where there is none");
+  app.final_callback([&app, options, resume] {
     if (!app.get_subcommands().empty()) return;
     RunConfig config = config_of(*options);
     validate(config, Purpose::kTrain);
     resolve_defaults(config.optimizer);
-    train::train(config);
+    const train::RunControl control{.resume = *resume,
+                                    .stop = [](int64_t) { return interrupt() != 0; },
+                                    .begins = catch_interrupts};
+    const train::Results results = train::train(config, control);
+    if (results.status != "stopped") return;
+    say_how_to_go_on(config, results);
+    throw CLI::RuntimeError(128 + interrupt());
   });
 }
 

@@ -91,10 +91,8 @@ void check_train(const TrainConfig& train) {
   check_count("train.micro_batch_size", train.micro_batch_size, 0);
   check_count("train.max_steps", train.max_steps, 0);
   check_count("train.log_every", train.log_every, 1);
-  if (train.save_every != 0)
-    throw Error(assigned("train.save_every", train.save_every),
-                "asks for checkpoints, which this release does not write",
-                "Set it to 0; the trained model is saved at the end of the run");
+  check_count("train.save_every", train.save_every, 0);
+  check_count("train.keep_checkpoints", train.keep_checkpoints, 0);
   if (train.micro_batch_size > train.batch_size)
     throw Error(
         assigned("train.micro_batch_size", train.micro_batch_size),

@@ -55,6 +55,7 @@ class TreeBuilder : public YAML::EventHandler {
                 const std::string& value) override {
     refuse_anchor(mark, anchor);
     refuse_tag(mark, tag);
+    if (tag == "!") refuse_open_quote(mark);
     YamlNode scalar = node(YamlNode::Kind::kScalar, mark);
     scalar.text = value;
     scalar.quoted = tag == "!";  // how yaml-cpp marks whatever is not a plain scalar
@@ -108,6 +109,25 @@ class TreeBuilder : public YAML::EventHandler {
     if (!tag.empty() && tag != "?" && tag != "!")
       throw Error(at(mark), "tags (!) are not supported",
                   "Leave the tag out, or put a text that begins with ! in quotes");
+  }
+
+  // yaml-cpp takes the end of the text for the closing quote, and with it all that
+  // follows.
+  void refuse_open_quote(const YAML::Mark& mark) const {
+    const size_t mark_bytes = text_.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+    const auto begin = static_cast<size_t>(mark.pos) + mark_bytes;
+    if (begin >= text_.size()) return;
+    const char quote = text_[begin];
+    if (quote != '"' && quote != '\'') return;  // | or >
+    for (size_t i = begin + 1; i < text_.size(); ++i) {
+      const bool doubled = quote == '\'' && text_.substr(i, 2) == "''";
+      if (doubled || (quote == '"' && text_[i] == '\\'))
+        ++i;  // the next character is not the end
+      else if (text_[i] == quote)
+        return;
+    }
+    throw Error(at(mark), "begins a quoted text that nothing ends",
+                "Close the quote on the same line");
   }
 
   void open(YamlNode::Kind kind, const YAML::Mark& mark, const std::string& tag,

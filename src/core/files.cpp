@@ -12,12 +12,33 @@
 #include "lowmem/core/units.h"
 
 namespace lowmem {
+namespace {
+
+constexpr int kDeepestJson = 64;  // the deepest file of a model folder has about ten
+
+}  // namespace
+
+void refuse_other_than_file(const std::filesystem::path& path) {
+  std::error_code code;
+  const auto status = std::filesystem::status(path, code);
+  if (!std::filesystem::exists(status) || std::filesystem::is_regular_file(status))
+    return;
+  throw Error(path.string(),
+              std::filesystem::is_directory(status)
+                  ? "is a folder, where a file is expected"
+                  : "is a pipe, device or socket, where a file is expected",
+              "Give the path of a file");
+}
+
+bool is_there(const std::filesystem::path& path) {
+  std::error_code code;
+  return std::filesystem::status(path, code).type() !=
+         std::filesystem::file_type::not_found;
+}
 
 std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
+  refuse_other_than_file(path);
   std::error_code code;
-  if (std::filesystem::is_directory(path, code))
-    throw Error(path.string(), "is a folder, where a file is expected",
-                "Give the path of a file");
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   if (!in)
@@ -30,7 +51,7 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
                 "is " + format_bytes(size) + " long, more than the " +
                     format_bytes(max_bytes) + " such a file may have",
                 "Check that this is the file you meant");
-  // In pieces, since what is not a regular file has no size to check beforehand.
+  // In pieces, since a file can grow, and those under /proc have no size.
   std::string text;
   text.reserve(code ? 0 : static_cast<size_t>(size));
   std::vector<char> piece(1 << 16);
@@ -48,10 +69,34 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   return text;
 }
 
-nlohmann::json read_json(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
+bool is_nested_deeper(std::string_view json, int depth) {
+  int open = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++open > depth) return true;
+    } else if (c == '}' || c == ']') {
+      --open;
+    }
+  }
+  return false;
+}
+
+nlohmann::json read_json(const std::filesystem::path& path, int64_t max_bytes) {
+  const std::string text = read_file(path, max_bytes);
   if (text.find('\0') != std::string::npos)
     throw Error(path.string(), "holds a NUL byte, which JSON cannot",
+                "Repair the file, or fetch it again");
+  if (is_nested_deeper(text, kDeepestJson))
+    throw Error(path.string(), "is nested deeper than " + std::to_string(kDeepestJson),
                 "Repair the file, or fetch it again");
   try {
     return nlohmann::json::parse(text);

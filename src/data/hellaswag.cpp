@@ -112,15 +112,32 @@ Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
 
 }  // namespace
 
-std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path,
-                                         int64_t limit) {
+std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path, int64_t limit,
+                                         BadRows* skipped) {
   JsonlReader reader(path);
   std::vector<HellaSwagRow> rows;
-  json object;
-  while ((limit == 0 || static_cast<int64_t>(rows.size()) < limit) && reader.next(object))
-    rows.push_back(row_of(object, static_cast<int64_t>(rows.size()), reader.where()));
+  BadRows bad;
+  for (int64_t number = 0;  // of the row in the file, bad ones included
+       (limit == 0 || static_cast<int64_t>(rows.size()) < limit) && reader.next_line();
+       ++number) {
+    try {
+      rows.push_back(row_of(reader.object(), number, reader.where()));
+    } catch (const Error& error) {
+      if (skipped == nullptr) throw;
+      if (bad.count++ == 0) bad.first = error.thing() + " " + error.problem();
+    }
+  }
+  if (rows.empty() && bad.count > 0)
+    throw Error(path.string(),
+                "has no row that can be read; of " + std::to_string(bad.count) +
+                    " bad ones the first: " + bad.first,
+                "Give a HellaSwag JSONL file");
   if (rows.empty())
     throw Error(path.string(), "has no rows", "Give a HellaSwag JSONL file");
+  if (skipped != nullptr && bad.count > 0) {
+    if (skipped->count == 0) skipped->first = bad.first;
+    skipped->count += bad.count;
+  }
   return rows;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/units.h"
 #include "tokenizer/utf8.h"
 
@@ -14,35 +15,10 @@ namespace {
 constexpr size_t kLongestLine = 16 * kMiB;
 constexpr int kDeepest = 32;
 
-// Brackets outside strings, counted before the parser builds anything of them.
-bool is_too_deep(const std::string& text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kDeepest) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
 JsonlReader::JsonlReader(const std::filesystem::path& path) : path_(path) {
-  std::error_code code;
-  if (std::filesystem::is_directory(path, code))
-    throw Error(path.string(), "is a folder, where a JSONL file is expected",
-                "Give the path of a file");
+  refuse_other_than_file(path);
   errno = 0;
   in_.open(path, std::ios::binary);
   if (!in_)
@@ -64,36 +40,51 @@ int JsonlReader::next_byte() {
   }
 }
 
-// std::getline with a bound on the length.
+void JsonlReader::skip_rest_of_line() {
+  for (int c = 0; c != '\n' && c != std::char_traits<char>::eof();) c = next_byte();
+}
+
+// std::getline with a bound on what is kept. Past it, the rest is read only when the next
+// line is asked for.
 bool JsonlReader::read_line() {
+  if (text_.size() > kLongestLine) skip_rest_of_line();
   text_.clear();
   ++line_;
-  while (true) {
+  while (text_.size() <= kLongestLine) {
     const int c = next_byte();
     if (c == std::char_traits<char>::eof()) return !text_.empty();
     if (c == '\n') return true;
-    if (text_.size() == kLongestLine)
-      throw Error(where(), "is longer than " + format_bytes(kLongestLine),
-                  "Check that the file is JSONL: one object a line");
     text_.push_back(static_cast<char>(c));
   }
+  return true;
 }
 
-bool JsonlReader::next(nlohmann::json& object) {
+bool JsonlReader::next_line() {
   do {
     if (!read_line()) return false;
   } while (text_.find_first_not_of(" \t\r") == std::string::npos);
+  return true;
+}
+
+nlohmann::json JsonlReader::object() const {
   const std::string remedy = "Repair or remove the line";
+  if (text_.size() > kLongestLine)
+    throw Error(where(), "is longer than " + format_bytes(kLongestLine),
+                "Check that the file is JSONL: one object a line");
   if (!tokenization::is_utf8(text_)) throw Error(where(), "is not UTF-8", remedy);
-  if (is_too_deep(text_))
+  if (is_nested_deeper(text_, kDeepest))
     throw Error(where(), "is nested deeper than " + std::to_string(kDeepest), remedy);
+  // The JSON library takes a zero byte for the end of its input.
+  if (text_.find('\0') != std::string::npos)
+    throw Error(where(), "holds a NUL byte, which JSON cannot", remedy);
+  nlohmann::json object;
   try {
     object = nlohmann::json::parse(text_);
   } catch (const nlohmann::json::exception&) {  // numbers too large are not parse errors
     throw Error(where(), "is not valid JSON", remedy);
   }
   if (!object.is_object()) throw Error(where(), "is not a JSON object", remedy);
-  return true;
+  return object;
 }
 
 }  // namespace lowmem

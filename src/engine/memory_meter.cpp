@@ -5,7 +5,6 @@
 #include <c10/core/impl/alloc_cpu.h>
 #include <malloc.h>
 #include <sys/resource.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +17,7 @@
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/device_memory.h"
 #include "lowmem/ops/cuda.h"
+#include "machine_memory.h"
 
 namespace lowmem::engine {
 namespace {
@@ -52,21 +52,8 @@ constexpr size_t kHeader = 64;
 // Blocks from this size on come from the arena; smaller ones malloc reuses well enough.
 constexpr size_t kArenaBlock = 64 * 1024;
 
-// What the machine has, swap included, or the container's share of it. The system hands
-// out addresses beyond that and kills the process when they are written.
-int64_t machine_bytes() {
-  static const int64_t bytes = [] {
-    struct sysinfo system {};
-    sysinfo(&system);
-    auto all =
-        static_cast<int64_t>((system.totalram + system.totalswap) * system.mem_unit);
-    int64_t share = 0;  // the file says `max` where there is no limit
-    if (std::ifstream("/sys/fs/cgroup/memory.max") >> share && share > 0)
-      all = std::min(all, share);
-    return all;
-  }();
-  return bytes;
-}
+// From here on a block is worth asking the system about.
+constexpr int64_t kLargeBlock = 16 * kMiB;
 
 Arena& arena() {
   // Twice the addresses: some are lost between blocks.
@@ -98,9 +85,36 @@ void release(void* data) {
       asked);
 }
 
+// What the process holds beside tensors: measured where few of them are about, and what
+// oneDNN and threads will add.
+int64_t g_program = 0;
+constexpr int64_t kProgramGrowth = 32 * kMiB;
+
+void measure_program() {
+  g_program = std::max(g_program, private_bytes() - g_current + kProgramGrowth);
+}
+
+// Whether a block fits what the process may have, and the machine has. Asks the system
+// only where it matters: near the limit, and for large blocks.
+bool fits_now(int64_t bytes) {
+  const int64_t limit = machine_bytes();
+  const int64_t tensors = g_current.load() + g_program;
+  if (bytes > limit - tensors) return false;
+  if (tensors + bytes > limit / 2 && private_bytes() > limit - bytes) return false;
+  return bytes < kLargeBlock || bytes <= available_bytes();
+}
+
+// What the arena keeps may be in the way.
+bool fits(size_t bytes) {
+  if (bytes > static_cast<size_t>(machine_bytes())) return false;
+  const auto asked = static_cast<int64_t>(bytes);
+  if (fits_now(asked)) return true;
+  arena().trim();
+  return fits_now(asked);
+}
+
 void* allocate_or_fail(size_t bytes) {
-  const auto limit = static_cast<size_t>(machine_bytes());
-  if (bytes > limit || static_cast<size_t>(g_current.load()) > limit - bytes) fail(bytes);
+  if (bytes >= kArenaBlock && !fits(bytes)) fail(bytes);
   if (bytes >= kArenaBlock)
     if (void* block = arena().allocate(bytes + kHeader)) return block;
   try {
@@ -183,6 +197,7 @@ void install() {
     // activations. A step meets about fifty.
     setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "96", /*overwrite=*/0);
     c10::SetCPUAllocator(&allocator, /*priority=*/1);
+    measure_program();
     return true;
   }();
   static_cast<void>(once);
@@ -229,6 +244,7 @@ void reset_peaks() {
 void return_free_memory() {
   arena().trim();
   malloc_trim(0);
+  measure_program();
   if (!g_device.is_cpu()) ops::return_free_gpu_memory(g_device);
 }
 

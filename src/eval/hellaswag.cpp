@@ -81,12 +81,13 @@ int64_t HellaSwag::Row::tokens() const {
 }
 
 HellaSwagResult HellaSwag::run(const model::Llama& model,
-                               const loss::LossOptions& options,
-                               int64_t most_tokens) const {
+                               const loss::LossOptions& options, int64_t most_tokens,
+                               const std::function<void()>& between) const {
   const engine::PhaseScope phase(engine::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
   HellaSwagResult result;
   for (size_t at = 0; at < rows_.size();) {
+    if (between) between();
     size_t count = 1;
     for (int64_t tokens = rows_[at].tokens();
          count < batch_size_ && at + count < rows_.size(); ++count) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "io/system_error.h"
+#include "lowmem/io/atomic_folder.h"
 
 namespace lowmem {
 namespace {
@@ -21,15 +22,6 @@ bool is_same_file(int descriptor, const std::filesystem::path& path) {
   struct stat named {};
   return ::fstat(descriptor, &open_file) == 0 && ::lstat(path.c_str(), &named) == 0 &&
          open_file.st_dev == named.st_dev && open_file.st_ino == named.st_ino;
-}
-
-void sync_folder(const std::filesystem::path& folder) {
-  Descriptor open(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // A folder that may be written to but not read, or whose file system has no such
-  // operation, cannot be synced; the file itself already is.
-  if (!open.is_open()) return;
-  if (::fsync(open.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
-    throw system_error(folder, "could not be brought to the disk", errno);
 }
 
 }  // namespace
@@ -78,7 +70,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw system_error(path_, kCannotWrite, errno);
-    bytes = bytes.subspan(static_cast<size_t>(written));
+    const auto done = static_cast<size_t>(written);
+    checksum_.add(bytes.first(done));
+    bytes = bytes.subspan(done);
     bytes_written_ += written;
   }
 }

@@ -6,6 +6,7 @@
 #include "lowmem/kernels/cross_entropy.h"
 #include "lowmem/kernels/embedding.h"
 #include "lowmem/kernels/norm.h"
+#include "lowmem/kernels/place.h"
 #include "lowmem/kernels/rms_norm.h"
 #include "lowmem/kernels/rotary.h"
 #include "lowmem/kernels/sgd.h"
@@ -20,6 +21,8 @@ namespace {
 }
 
 }  // namespace
+
+bool on_cpu() { return false; }
 
 void squared_norm(const ConstArray&, int64_t, double*, double*, Stream) { refuse(); }
 

@@ -8,10 +8,13 @@
 
 namespace lowmem::metrics {
 
-JsonLines::JsonLines(std::filesystem::path path) : path_(std::move(path)) {
-  errno = 0;
-  out_.open(path_, std::ios::trunc);
-  if (!out_)
+JsonLines::JsonLines(std::filesystem::path path, uintmax_t keep)
+    : path_(std::move(path)) {
+  std::error_code code;
+  if (keep > 0) std::filesystem::resize_file(path_, keep, code);
+  errno = code.value();
+  if (!code) out_.open(path_, keep > 0 ? std::ios::app : std::ios::trunc);
+  if (!out_.is_open())
     throw Error(path_.string(),
                 "cannot be written (" + std::string(std::strerror(errno)) + ")",
                 "Check the folder and its permissions");
@@ -23,7 +26,8 @@ void JsonLines::write(const nlohmann::ordered_json& line) {
   if (!out_)
     throw Error(path_.string(),
                 "cannot be written (" + std::string(std::strerror(errno)) + ")",
-                "Make room on the disk and start again");
+                "Free space on that disk, and go on with --resume where the run has "
+                "a checkpoint");
 }
 
 }  // namespace lowmem::metrics

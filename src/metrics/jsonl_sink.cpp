@@ -1,4 +1,6 @@
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "lowmem/metrics/jsonl.h"
 #include "lowmem/metrics/sinks.h"
@@ -6,9 +8,25 @@
 namespace lowmem::metrics {
 namespace {
 
+// Bytes of the lines of the steps up to `last_step`; ends at the first line that is cut
+// short or is of a later step.
+uintmax_t bytes_until(const std::filesystem::path& path, int64_t last_step) {
+  std::ifstream in(path, std::ios::binary);
+  uintmax_t bytes = 0;
+  for (std::string line; std::getline(in, line) && !in.eof();) {
+    const auto record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!record.is_object() || !record.contains("step") ||
+        !record["step"].is_number_integer() || record["step"] > last_step)
+      break;
+    bytes += line.size() + 1;
+  }
+  return bytes;
+}
+
 class JsonlSink final : public Sink {
  public:
-  explicit JsonlSink(const std::filesystem::path& path) : lines_(path) {}
+  JsonlSink(const std::filesystem::path& path, int64_t last_step)
+      : lines_(path, bytes_until(path, last_step)) {}
 
   void step(const StepRecord& r) override {
     nlohmann::ordered_json line = {{"step", r.step},
@@ -34,8 +52,8 @@ class JsonlSink final : public Sink {
 
 }  // namespace
 
-std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path) {
-  return std::make_unique<JsonlSink>(path);
+std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path, int64_t last_step) {
+  return std::make_unique<JsonlSink>(path, last_step);
 }
 
 }  // namespace lowmem::metrics

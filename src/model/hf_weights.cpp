@@ -8,6 +8,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/weights_folder.h"
+#include "lowmem/ops/pieces.h"
 #include "model_folder.h"
 
 namespace lowmem::model {
@@ -39,14 +40,7 @@ WeightsFolder::Location locate(const WeightsFolder& weights, const std::string& 
   return found;
 }
 
-void load_tensor(const WeightsFolder::Location& from, const std::string& name,
-                 at::Tensor& parameter) {
-  const std::vector<int64_t> shape = parameter.sizes().vec();
-  if (from.tensor->shape != shape)
-    throw Error(from.file->path().string() + " tensor " + name,
-                "has the shape " + shape_text(from.tensor->shape) +
-                    ", where config.json asks for " + shape_text(shape),
-                "Check that config.json and the weights belong together");
+void load_tensor(const WeightsFolder::Location& from, at::Tensor& parameter) {
   if (parameter.is_cpu()) {
     from.file->read_as(dtype_of(parameter), *from.tensor, bytes_of(parameter));
   } else {
@@ -70,27 +64,43 @@ void refuse_surplus(const WeightsFolder& weights, const std::set<std::string>& u
         "is in the file, but the model that config.json describes has no such weight",
         "Check that config.json and the weights belong together");
   }
-  for (const std::string& name : weights.unlisted())
-    log::warn(folder.string() + ": tensor " + name +
-              " is in a shard but not in the index; it is left out");
+}
+
+void check(const WeightsFolder& weights, const LlamaConfig& config,
+           const std::filesystem::path& folder) {
+  const std::string remedy = "Check that config.json and the weights belong together";
+  std::set<std::string> used;
+  for (const WeightSpec& spec : weight_specs(config)) {
+    const auto from = locate(weights, spec.name, config.tie_word_embeddings);
+    if (!from)
+      throw Error(folder.string() + " tensor " + spec.name, "is not in the weight files",
+                  remedy);
+    if (from.tensor->shape != spec.shape)
+      throw Error(from.file->path().string() + " tensor " + spec.name,
+                  "has the shape " + shape_text(from.tensor->shape) +
+                      ", where config.json asks for " + shape_text(spec.shape),
+                  remedy);
+    used.insert(from.tensor->name);
+  }
+  refuse_surplus(weights, used, config.tie_word_embeddings, folder);
 }
 
 }  // namespace
 
+void check_weights(const LlamaConfig& config, const std::filesystem::path& folder) {
+  check(WeightsFolder(folder), config, folder);
+}
+
 void load_weights(Llama& model, const std::filesystem::path& folder) {
   const at::NoGradGuard no_grad;
   const WeightsFolder weights(folder);
-  const bool tied = model.config().tie_word_embeddings;
-  std::set<std::string> used;
-  for (auto& item : model.named_parameters()) {
-    const WeightsFolder::Location from = locate(weights, item.key(), tied);
-    if (!from)
-      throw Error(folder.string() + " tensor " + item.key(), "is not in the weight files",
-                  "Check that config.json and the weights belong together");
-    load_tensor(from, item.key(), item.value());
-    used.insert(from.tensor->name);
-  }
-  refuse_surplus(weights, used, tied, folder);
+  check(weights, model.config(), folder);
+  for (auto& item : model.named_parameters())
+    load_tensor(locate(weights, item.key(), model.config().tie_word_embeddings),
+                item.value());
+  for (const std::string& name : weights.unlisted())
+    log::warn(folder.string() + ": tensor " + name +
+              " is in a shard but not in the index; it is left out");
 }
 
 void save_model(const Llama& model, const std::filesystem::path& source,
@@ -105,11 +115,10 @@ void save_model(const Llama& model, const std::filesystem::path& source,
     specs.push_back({spec.name, dtype_of(parameters.at(spec.name)), spec.shape});
 
   WeightsWriter writer(folder, specs, max_shard_bytes);
-  for (const TensorSpec& spec : specs) {
-    const at::Tensor host = parameters.at(spec.name).detach().cpu().contiguous();
-    writer.write(spec.name,
-                 {static_cast<const std::byte*>(host.const_data_ptr()), host.nbytes()});
-  }
+  for (const TensorSpec& spec : specs)
+    ops::read_pieces(parameters.at(spec.name), [&](std::span<const std::byte> piece) {
+      writer.write(spec.name, piece);
+    });
   writer.finish();
 }
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -129,10 +129,12 @@ class Reader {
   double positive(const char* key, std::optional<double> fallback = {}) const {
     if (!has(key)) return or_missing(key, fallback);
     const json& value = object_[key];
-    if (!value.is_number() || !(value.get<double>() > 0) ||
-        !std::isfinite(value.get<double>()))
-      fail(key, "must be a positive number");
-    return value.get<double>();
+    const double number = value.is_number() ? value.get<double>() : 0.0;
+    // In fp32 what is out of its range would be 0 or infinite.
+    using Fp32 = std::numeric_limits<float>;
+    if (!(number >= Fp32::min() && number <= Fp32::max()))
+      fail(key, "must be a positive number that fp32 can hold");
+    return number;
   }
 
   bool boolean(const char* key, bool fallback) const {
@@ -247,8 +249,10 @@ void check_shapes(const Reader& in, const LlamaConfig& config) {
 }  // namespace
 
 LlamaConfig read_llama_config(const std::filesystem::path& path) {
-  const auto file = std::filesystem::is_directory(path) ? path / "config.json" : path;
-  json parsed = read_json(file);
+  std::error_code code;
+  const auto file =
+      std::filesystem::is_directory(path, code) ? path / "config.json" : path;
+  json parsed = read_json(file, kLargestConfig);
   if (!parsed.is_object())
     throw Error(file.string(), "is not a JSON object",
                 "Repair the file, or fetch it again");

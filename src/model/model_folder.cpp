@@ -6,6 +6,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/model/llama_config.h"
 
 namespace lowmem::model {
 namespace {
@@ -28,8 +29,8 @@ void create_model_folder(const std::filesystem::path& config_file,
                 "Check the path and its permissions");
 
   // Ordered, so that the file keeps the look its author gave it.
-  nlohmann::ordered_json config =
-      nlohmann::ordered_json::parse(read_file(config_file), nullptr, false);
+  nlohmann::ordered_json config = nlohmann::ordered_json::parse(
+      read_file(config_file, kLargestConfig), nullptr, false);
   if (!config.is_object())
     throw Error(config_file.string(), "is not a JSON object",
                 "Repair the file, or fetch it again");
@@ -39,8 +40,7 @@ void create_model_folder(const std::filesystem::path& config_file,
 
   for (const char* name : kCarriedOver) {
     const auto from = config_file.parent_path() / name;
-    if (std::filesystem::exists(from))
-      write_file_atomically(folder / name, read_file(from));
+    if (is_there(from)) write_file_atomically(folder / name, read_file(from));
   }
 }
 

@@ -1,7 +1,5 @@
 #include "tokenizer/added_tokens.h"
 
-#include <algorithm>
-
 #include "tokenizer/pattern.h"
 #include "tokenizer/utf8.h"
 
@@ -90,9 +88,8 @@ std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view tex
     if (token.single_word && (word_ends_at(text, start) || word_starts_at(text, end)))
       continue;
     if (token.strip_left) {
-      while (start > 0 && is_white_space(utf8_before(text, start).code))
+      while (start > done && is_white_space(utf8_before(text, start).code))
         start -= utf8_before(text, start).size;
-      start = std::max(start, done);
     }
     if (token.strip_right)
       while (end < text.size() && is_white_space(utf8_at(text, end).code))

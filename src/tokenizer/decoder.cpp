@@ -4,6 +4,8 @@
 #include <charconv>
 #include <optional>
 
+#include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/utf8.h"
 
@@ -71,6 +73,20 @@ std::string read_character(const JsonField& field) {
   return text;
 }
 
+// A step may lengthen a text by so much at most, wherever it finds its pattern.
+std::string read_content(const JsonField& field) {
+  constexpr size_t kLongestContent = 256;  // bytes
+  const std::string& text = field.string();
+  if (text.size() > kLongestContent) field.refuse("a replacement so long");
+  return text;
+}
+
+size_t size_of(const Pieces& pieces) {
+  size_t size = 0;
+  for (const std::string& piece : pieces) size += piece.size();
+  return size;
+}
+
 int64_t read_count(const JsonField& field) {
   const int64_t count = field.integer();
   if (count < 0) field.fail("is negative");
@@ -79,17 +95,20 @@ int64_t read_count(const JsonField& field) {
 
 }  // namespace
 
-Decoder::Decoder(const JsonField& field) : present_(true) { read(field, 0); }
+Decoder::Decoder(const JsonField& field) : where_(field.where()), present_(true) {
+  read(field, 0);
+}
 
 void Decoder::read(const JsonField& field, int depth) {
   const std::string& type = field.at("type").string();
+  if (steps_.size() >= kMostSteps) field.refuse("a sequence so long");
   if (type == "Sequence") {
     if (depth == kDeepestSequence) field.refuse("a sequence so deep");
     for (const JsonField& step : field.at("decoders").elements()) read(step, depth + 1);
   } else if (type == "Replace") {
     steps_.push_back({.kind = Step::Kind::kReplace,
                       .pattern = read_plain_pattern(field),
-                      .content = field.at("content").string()});
+                      .content = read_content(field.at("content"))});
   } else if (type == "ByteFallback") {
     steps_.push_back({.kind = Step::Kind::kByteFallback, .pattern = {}, .content = {}});
   } else if (type == "Fuse") {
@@ -127,6 +146,7 @@ Decoder Decoder::sentencepiece(bool strip_leading_space) {
 
 std::string Decoder::operator()(Pieces pieces) const {
   if (!present_) return join(pieces, " ");
+  const size_t longest = kMiB + 16 * size_of(pieces);
   for (const Step& step : steps_) {
     switch (step.kind) {
       case Step::Kind::kReplace:
@@ -149,6 +169,11 @@ std::string Decoder::operator()(Pieces pieces) const {
               replace_all(pieces[i], step.pattern, i == 0 && step.prefixed ? "" : " ");
         break;
     }
+    if (size_of(pieces) > longest)
+      throw Error(where_,
+                  "makes more than " + format_bytes(static_cast<int64_t>(longest)) +
+                      " of " + std::to_string(pieces.size()) + " pieces",
+                  kFetchAgain);
   }
   return join(pieces, "");
 }

@@ -19,6 +19,7 @@ class Decoder {
   // SentencePiece's: marks become spaces, byte pieces bytes, and one leading space goes.
   static Decoder sentencepiece(bool strip_leading_space);
 
+  // Throws Error where a text would become more than 16 times as long, and 1 MiB.
   std::string operator()(std::vector<std::string> pieces) const;
 
  private:
@@ -32,6 +33,7 @@ class Decoder {
   };
   void read(const JsonField& field, int depth);
 
+  std::string where_;
   std::vector<Step> steps_;
   bool present_ = false;
 };

@@ -1,7 +1,8 @@
 #include "tokenizer/folder_config.h"
 
-#include <algorithm>
 #include <charconv>
+#include <unordered_map>
+#include <utility>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
@@ -17,7 +18,7 @@ using Id = FolderConfig::Id;
 template <class Read>
 void with_file(const std::filesystem::path& folder, const char* name, const Read& read) {
   const std::filesystem::path path = folder / name;
-  if (!std::filesystem::exists(path)) return;
+  if (!is_there(path)) return;
   const nlohmann::json document = read_json(path);
   read(JsonField(document, path));
 }
@@ -48,25 +49,37 @@ void read_names(const JsonField& file, FolderConfig& config) {
   }
 }
 
-void add_token(AddedToken token, int64_t id, const std::string& where,
-               FolderConfig& config) {
-  token.id = checked_id(id, where);
-  const auto same = [&](const AddedToken& other) {
-    return other.id == token.id || other.content == token.content;
-  };
-  const auto found =
-      std::find_if(config.added_tokens.begin(), config.added_tokens.end(), same);
-  if (found == config.added_tokens.end())
-    config.added_tokens.push_back(std::move(token));
-  else if (found->id != token.id || found->content != token.content)
-    throw Error(where,
-                "gives \"" + token.content + "\" the id " + std::to_string(token.id) +
-                    ", but \"" + found->content + "\" has the id " +
-                    std::to_string(found->id),
-                kFetchAgain);
-}
+// Fills FolderConfig::added_tokens: each id and each content once.
+class AddedTokens {
+ public:
+  explicit AddedTokens(std::vector<AddedToken>& tokens) : tokens_(tokens) {}
 
-void read_tokenizer_config(const JsonField& file, FolderConfig& config) {
+  void add(AddedToken token, int64_t id, const std::string& where) {
+    token.id = checked_id(id, where);
+    const auto [by_id, new_id] = by_id_.try_emplace(token.id, tokens_.size());
+    const auto [by_content, new_content] =
+        by_content_.try_emplace(token.content, tokens_.size());
+    if (new_id && new_content) {
+      tokens_.push_back(std::move(token));
+      return;
+    }
+    const AddedToken& other = tokens_[new_id ? by_content->second : by_id->second];
+    if (other.id != token.id || other.content != token.content)
+      throw Error(where,
+                  "gives \"" + token.content + "\" the id " + std::to_string(token.id) +
+                      ", but \"" + other.content + "\" has the id " +
+                      std::to_string(other.id),
+                  kFetchAgain);
+  }
+
+ private:
+  std::vector<AddedToken>& tokens_;
+  std::unordered_map<int64_t, size_t> by_id_;  // indices into tokens_
+  std::unordered_map<std::string, size_t> by_content_;
+};
+
+void read_tokenizer_config(const JsonField& file, FolderConfig& config,
+                           AddedTokens& added_tokens) {
   read_names(file, config);
   if (const auto field = file.find("add_bos_token"))
     config.add_bos_token = field->boolean();
@@ -80,7 +93,7 @@ void read_tokenizer_config(const JsonField& file, FolderConfig& config) {
     const char* end = key.data() + key.size();
     if (key.empty() || std::from_chars(key.data(), end, id).ptr != end)
       field.fail("has a key that is not an id");
-    add_token(read_added_token(field), id, field.where(), config);
+    added_tokens.add(read_added_token(field), id, field.where());
   }
 }
 
@@ -100,15 +113,17 @@ void read_id(const JsonField& file, const char* key, std::optional<Id>& slot) {
 
 FolderConfig read_folder_config(const std::filesystem::path& folder) {
   FolderConfig config;
-  with_file(folder, "tokenizer_config.json",
-            [&](const JsonField& file) { read_tokenizer_config(file, config); });
+  AddedTokens added_tokens(config.added_tokens);
+  with_file(folder, "tokenizer_config.json", [&](const JsonField& file) {
+    read_tokenizer_config(file, config, added_tokens);
+  });
   with_file(folder, "special_tokens_map.json",
             [&](const JsonField& file) { read_names(file, config); });
   with_file(folder, "added_tokens.json", [&](const JsonField& file) {
     for (const auto& [content, field] : file.members()) {
       AddedToken token;
       token.content = content;
-      add_token(token, field.integer(), field.where(), config);
+      added_tokens.add(token, field.integer(), field.where());
     }
   });
   for (const char* name : {"generation_config.json", "config.json"})

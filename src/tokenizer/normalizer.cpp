@@ -1,6 +1,20 @@
 #include "tokenizer/normalizer.h"
 
+#include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
+
 namespace lowmem::tokenization {
+namespace {
+
+size_t count_of(std::string_view text, std::string_view pattern) {
+  size_t count = 0;
+  for (size_t at = text.find(pattern); at != std::string_view::npos;
+       at = text.find(pattern, at + pattern.size()))
+    ++count;
+  return count;
+}
+
+}  // namespace
 
 std::string replace_all(std::string_view text, std::string_view pattern,
                         std::string_view content) {
@@ -25,10 +39,11 @@ std::string read_plain_pattern(const JsonField& step) {
   return plain->string();
 }
 
-Normalizer::Normalizer(const JsonField& field) { read(field, 0); }
+Normalizer::Normalizer(const JsonField& field) : where_(field.where()) { read(field, 0); }
 
 void Normalizer::read(const JsonField& field, int depth) {
   const std::string& type = field.at("type").string();
+  if (steps_.size() >= kMostSteps) field.refuse("a sequence so long");
   if (type == "Prepend") {
     steps_.push_back({"", field.at("prepend").string()});
   } else if (type == "Replace") {
@@ -43,8 +58,15 @@ void Normalizer::read(const JsonField& field, int depth) {
 }
 
 std::string Normalizer::operator()(std::string_view text) const {
+  const size_t longest = kMiB + 16 * text.size();
   std::string result(text);
   for (const Step& step : steps_) {
+    const size_t times = step.pattern.empty() ? 1 : count_of(result, step.pattern);
+    if (result.size() + times * step.content.size() > longest)
+      throw Error(where_,
+                  "makes more than " + format_bytes(static_cast<int64_t>(longest)) +
+                      " of a text of " + std::to_string(text.size()) + " bytes",
+                  kFetchAgain);
     if (!step.pattern.empty())
       result = replace_all(result, step.pattern, step.content);
     else if (!result.empty())

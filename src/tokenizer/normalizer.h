@@ -15,6 +15,8 @@ class Normalizer {
   explicit Normalizer(const JsonField& field);
 
   bool changes_text() const { return !steps_.empty(); }
+  // Throws Error where a text would become more than 16 times as long, and 1 MiB: steps
+  // that double it could fill any memory.
   std::string operator()(std::string_view text) const;
 
  private:
@@ -24,6 +26,7 @@ class Normalizer {
   };
   void read(const JsonField& field, int depth);
 
+  std::string where_;
   std::vector<Step> steps_;
 };
 
@@ -35,7 +38,9 @@ std::string replace_all(std::string_view text, std::string_view pattern,
 // expression.
 std::string read_plain_pattern(const JsonField& step);
 
-// Sequences inside sequences deeper than this are refused.
+// Sequences inside sequences deeper than this are refused, and longer ones: every text
+// goes through each step.
 inline constexpr int kDeepestSequence = 8;
+inline constexpr size_t kMostSteps = 64;
 
 }  // namespace lowmem::tokenization

@@ -16,6 +16,8 @@ constexpr std::string_view kWhiteSpace =
     R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f})"
     R"(\x{205f}\x{3000})";
 
+constexpr size_t kLongestPattern = 4096;  // bytes
+
 struct Property {
   std::string_view name;
   std::string_view
@@ -44,6 +46,11 @@ class Translator {
       : pattern_(pattern), where_(where) {}
 
   std::string translate() {
+    if (pattern_.size() > kLongestPattern)
+      throw Error(where_,
+                  "is a regular expression of " + std::to_string(pattern_.size()) +
+                      " bytes, which is not implemented",
+                  "Use a tokenizer with another pattern");
     while (at_ < pattern_.size()) {
       switch (const char c = pattern_[at_]; c) {
         case '\\':

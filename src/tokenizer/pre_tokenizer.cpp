@@ -140,6 +140,7 @@ PreTokenizers::PreTokenizers(const JsonField& field) { read(field, 0); }
 void PreTokenizers::read(const JsonField& field, int depth) {
   if (byte_level_) field.refuse("a pre-tokenizer after ByteLevel");
   const std::string& type = field.at("type").string();
+  if (steps_.size() >= kMostSteps) field.refuse("a sequence so long");
   if (type == "Sequence") {
     if (depth == kDeepestSequence) field.refuse("a sequence so deep");
     for (const JsonField& step : field.at("pretokenizers").elements())

@@ -5,10 +5,13 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <exception>
+#include <new>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "lowmem/core/error.h"
+#include "tokenizer/character_map.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/open.h"
 #include "tokenizer/utf8.h"
@@ -22,9 +25,24 @@ using sentencepiece::SentencePieceProcessor;
 // add_dummy_prefix (field 3 of normalizer_spec, field 3 of the model) to false.
 constexpr std::string_view kNoPrefix("\x1A\x02\x18\x00", 4);
 
+// Whether the library says that `call` succeeded. It reports through statuses, but the
+// trie inside it throws.
+template <class Call>
+bool succeeds(const Call& call) {
+  try {
+    return call().ok();
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
 void load(SentencePieceProcessor& processor, const std::string& content,
           const std::string& file) {
-  if (!processor.LoadFromSerializedProto(content).ok() || processor.GetPieceSize() == 0)
+  if (!has_sound_character_maps(content) ||
+      !succeeds([&] { return processor.LoadFromSerializedProto(content); }) ||
+      processor.GetPieceSize() == 0)
     throw Error(file, "is not a valid SentencePiece model", kFetchAgain);
 }
 
@@ -98,7 +116,7 @@ class SentencePieceTokenizer : public Tokenizer {
   std::vector<int> library_encode(const SentencePieceProcessor& processor,
                                   std::string_view text) const {
     std::vector<int> ids;
-    if (!processor.Encode({text.data(), text.size()}, &ids).ok())
+    if (!succeeds([&] { return processor.Encode({text.data(), text.size()}, &ids); }))
       throw Error(file_,
                   "cannot encode a text of " + std::to_string(text.size()) + " bytes",
                   "Check that the file is a tokenizer");

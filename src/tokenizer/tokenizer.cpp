@@ -2,6 +2,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/units.h"
 #include "tokenizer/open.h"
 
 namespace lowmem {
@@ -9,7 +10,8 @@ namespace lowmem {
 std::unique_ptr<Tokenizer> open_tokenizer_file(const std::filesystem::path& path) {
   const auto config = tokenization::read_folder_config(path.parent_path());
   if (path.extension() == ".json") return tokenization::open_tokenizer_json(path, config);
-  const std::string content = read_file(path);
+  // Largest in the wild: 5 MB. SentencePiece takes 30 times a hostile one's size.
+  const std::string content = read_file(path, 32 * kMiB);
   if (content.empty()) throw Error(path.string(), "is empty", "Fetch the file again");
   // A SentencePiece model begins with the protobuf tag of its first piece, a line feed; a
   // tiktoken file with base64.
@@ -19,8 +21,7 @@ std::unique_ptr<Tokenizer> open_tokenizer_file(const std::filesystem::path& path
 
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& model_dir) {
   for (const char* name : {"tokenizer.json", "tokenizer.model"})
-    if (std::filesystem::exists(model_dir / name))
-      return open_tokenizer_file(model_dir / name);
+    if (is_there(model_dir / name)) return open_tokenizer_file(model_dir / name);
   throw Error(model_dir.string(), "has neither tokenizer.json nor tokenizer.model",
               "Give a model folder that holds its tokenizer");
 }

@@ -10,6 +10,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/units.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model.h"
@@ -193,7 +194,7 @@ class JsonTokenizer : public Tokenizer {
 
 std::unique_ptr<Tokenizer> open_tokenizer_json(const std::filesystem::path& path,
                                                const FolderConfig& config) {
-  const nlohmann::json document = read_json(path);
+  const nlohmann::json document = read_json(path, 128 * kMiB);  // Gemma's is 33 MB
   return std::make_unique<JsonTokenizer>(JsonField(document, path), config);
 }
 

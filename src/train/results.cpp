@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/version.h"
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_file.h"
 
 namespace lowmem::train {
@@ -18,17 +17,42 @@ ordered_json json_of(const eval::Accuracy& accuracy) {
       {"acc", accuracy.acc}, {"acc_norm", accuracy.acc_norm}, {"count", accuracy.count}};
 }
 
-ordered_json peaks() {
-  ordered_json bytes = {{"total", engine::memory_meter::peak_bytes()}};
-  const auto by_phase = engine::memory_meter::peaks_by_phase();
+// By what the run was doing, after `total`.
+ordered_json by_phase(const Peaks& peaks) {
+  ordered_json bytes = {{"total", peaks.total}};
   for (size_t i = 0; i < engine::kPhases; ++i)
-    bytes[engine::phase_name(static_cast<engine::Phase>(i))] = by_phase[i];
+    bytes[engine::phase_name(static_cast<engine::Phase>(i))] = peaks.by_phase[i];
   return bytes;
+}
+
+eval::Accuracy accuracy_of(const nlohmann::json& json) {
+  return {json.at("acc"), json.at("acc_norm"), json.at("count")};
+}
+
+template <class Value>
+nlohmann::json or_null(const std::optional<Value>& value) {
+  if constexpr (std::is_same_v<Value, eval::Accuracy>)
+    return value ? nlohmann::json(json_of(*value)) : nlohmann::json();
+  else
+    return value ? nlohmann::json(*value) : nlohmann::json();
 }
 
 }  // namespace
 
+Peaks Peaks::now(const Peaks& before) {
+  namespace meter = engine::memory_meter;
+  Peaks peaks = before;
+  peaks.total = std::max(peaks.total, meter::peak_bytes());
+  const auto phases = meter::peaks_by_phase();
+  for (size_t i = 0; i < phases.size(); ++i)
+    peaks.by_phase[i] = std::max(peaks.by_phase[i], phases[i]);
+  peaks.resident = std::max(peaks.resident, meter::peak_resident_bytes());
+  peaks.device_used = std::max(peaks.device_used, meter::device_used_bytes());
+  return peaks;
+}
+
 ordered_json Results::to_json() const {
+  const Peaks peaks = Peaks::now(before_resume);
   ordered_json accuracy = ordered_json::object();
   accuracy["before"] = before ? json_of(*before) : ordered_json();
   accuracy["after"] = after ? json_of(*after) : ordered_json();
@@ -43,16 +67,59 @@ ordered_json Results::to_json() const {
       {"status", status},
       {"steps", steps},
       {"accuracy", accuracy},
+      {"skipped_rows", skipped_rows},
       {"nonfinite_steps", nonfinite_steps},
       {"final_loss", final_loss ? ordered_json(*final_loss) : ordered_json()},
-      {"peak_bytes", peaks()},
-      {"peak_rss_bytes", engine::memory_meter::peak_resident_bytes()},
-      {"device_used_bytes", engine::memory_meter::device_used_bytes()},
+      {"peak_bytes", by_phase(peaks)},
+      {"peak_rss_bytes", peaks.resident},
+      {"device_used_bytes", peaks.device_used},
       {"examples_per_second", static_cast<double>(examples) / in_steps},
       {"tokens_per_second", static_cast<double>(tokens) / in_steps},
       {"seconds", seconds},
       {"versions", {{"lowmem_train", version()}, {"libtorch", TORCH_VERSION}}},
   };
+}
+
+nlohmann::json Results::save() const {
+  const Peaks peaks = Peaks::now(before_resume);
+  nlohmann::json saved = {{"before", or_null(before)},
+                          {"epochs", nlohmann::json::array()},
+                          {"nonfinite_steps", nonfinite_steps},
+                          {"final_loss", or_null(final_loss)},
+                          {"examples", examples},
+                          {"tokens", tokens},
+                          {"training_seconds", training_seconds},
+                          {"seconds", seconds},
+                          {"peaks",
+                           {{"total", peaks.total},
+                            {"by_phase", peaks.by_phase},
+                            {"resident", peaks.resident},
+                            {"device_used", peaks.device_used}}}};
+  for (const Epoch& epoch : epochs)
+    saved["epochs"].push_back({{"epoch", epoch.epoch},
+                               {"step", epoch.step},
+                               {"accuracy", json_of(epoch.accuracy)}});
+  return saved;
+}
+
+Results Results::load(const nlohmann::json& saved) {
+  Results results;
+  if (const auto& before = saved.at("before"); !before.is_null())
+    results.before = accuracy_of(before);
+  for (const auto& epoch : saved.at("epochs"))
+    results.epochs.push_back(
+        {epoch.at("epoch"), epoch.at("step"), accuracy_of(epoch.at("accuracy"))});
+  results.nonfinite_steps = saved.at("nonfinite_steps");
+  if (const auto& loss = saved.at("final_loss"); !loss.is_null())
+    results.final_loss = loss.get<double>();
+  results.examples = saved.at("examples");
+  results.tokens = saved.at("tokens");
+  results.training_seconds = saved.at("training_seconds");
+  results.seconds = saved.at("seconds");
+  const auto& peaks = saved.at("peaks");
+  results.before_resume = {peaks.at("total"), peaks.at("by_phase"), peaks.at("resident"),
+                           peaks.at("device_used")};
+  return results;
 }
 
 void write_evaluation(const std::filesystem::path& path,

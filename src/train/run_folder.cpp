@@ -1,12 +1,19 @@
 #include "lowmem/train/run_folder.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
 #include <system_error>
 #include <vector>
 
+#include "io/system_error.h"
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/train/checkpoint.h"
 
 namespace lowmem::train {
 namespace {
@@ -15,7 +22,8 @@ namespace {
 void remove_old_run(const std::filesystem::path& folder) {
   for (const char* name : {"config.yaml", "metrics.jsonl", "results.json"})
     std::filesystem::remove(folder / name);
-  std::filesystem::remove_all(folder / "model");
+  for (const char* name : {"model", "checkpoints"})
+    std::filesystem::remove_all(folder / name);
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("evaluation-") && name.ends_with(".jsonl"))
@@ -39,6 +47,18 @@ void refuse_inputs_inside(const std::filesystem::path& folder, const RunConfig& 
   }
 }
 
+// Before hours of work, not after: the folder, or the nearest that is there.
+void refuse_unwritable(std::filesystem::path folder) {
+  folder = std::filesystem::absolute(folder).lexically_normal();
+  while (!std::filesystem::exists(folder) && folder.has_relative_path())
+    folder = folder.parent_path();
+  if (!std::filesystem::is_directory(folder))
+    throw Error(folder.string(), "is a file, where a folder for the run is wanted",
+                "Choose another run.name or run.dir");
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    throw system_error(folder, "cannot be written to", errno);
+}
+
 [[noreturn]] void fail(const std::filesystem::path& folder,
                        const std::filesystem::filesystem_error& error) {
   throw Error(folder.string(),
@@ -48,30 +68,60 @@ void refuse_inputs_inside(const std::filesystem::path& folder, const RunConfig& 
 
 }  // namespace
 
-RunFolder::RunFolder(const RunConfig& config)
+RunFolder::RunFolder(const RunConfig& config, bool resume)
     : path_(std::filesystem::path(config.run.dir) / config.run.name) {
   try {
     refuse_inputs_inside(path_, config);
-    if (std::filesystem::exists(results()) && !config.run.overwrite)
+    refuse_unwritable(path_);
+    const bool replaces = !resume && !config.run.overwrite;
+    if (replaces && finished_steps())
       throw Error(path_.string(), "holds a finished run",
                   "Choose another run.name, or set run.overwrite = true to replace it");
+    const std::vector<int64_t> steps = Checkpoints(checkpoints(), 0).steps();
+    if (replaces && !steps.empty())
+      throw Error(path_.string(),
+                  "holds an unfinished run with a checkpoint after step " +
+                      std::to_string(steps.back()),
+                  "Go on with --resume, or set run.overwrite = true to replace it");
     if (std::filesystem::exists(path_) && !std::filesystem::is_empty(path_) &&
-        !std::filesystem::exists(path_ / "config.yaml"))
+        !std::filesystem::exists(this->config()) && !std::filesystem::exists(lock()))
       throw Error(path_.string(), "is not empty, and no run made it",
                   "Choose another run.name or run.dir; nothing was touched");
   } catch (const std::filesystem::filesystem_error& error) {
     fail(path_, error);
   }
+  if (FileLock::is_held(lock())) refuse_other_process();
 }
 
-void RunFolder::prepare(const RunConfig& config) const {
+void RunFolder::refuse_other_process() const {
+  throw Error(path_.string(), "is in use by another run that is under way",
+              "Wait until it has ended, or choose another run.name");
+}
+
+void RunFolder::prepare(const RunConfig& config, bool resume) {
   try {
     std::filesystem::create_directories(path_);
-    remove_old_run(path_);
+    lock_ = FileLock::take(lock());
+    if (!lock_) refuse_other_process();
+    if (resume) {
+      std::filesystem::remove(results());
+      Checkpoints(checkpoints(), 0).clean();
+    } else {
+      remove_old_run(path_);
+    }
   } catch (const std::filesystem::filesystem_error& error) {
     fail(path_, error);
   }
-  write_file_atomically(path_ / "config.yaml", to_yaml(config));
+  write_file_atomically(this->config(), to_yaml(config));
+}
+
+std::optional<int64_t> RunFolder::finished_steps() const {
+  std::error_code code;
+  if (!std::filesystem::exists(results(), code)) return std::nullopt;
+  const nlohmann::json results = read_json(this->results());
+  if (!results.is_object() || results.value("status", "") != "finished")
+    return std::nullopt;
+  return results.value("steps", int64_t{0});
 }
 
 std::filesystem::path RunFolder::evaluation(int64_t step) const {

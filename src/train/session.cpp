@@ -7,6 +7,7 @@
 #include "lowmem/core/units.h"
 #include "lowmem/data/hellaswag.h"
 #include "lowmem/engine/memory_meter.h"
+#include "lowmem/io/checksum.h"
 #include "lowmem/kernels/device_memory.h"
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/ops/cuda.h"
@@ -38,9 +39,22 @@ bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
   return mode == BosMode::kTrue;
 }
 
+// The file's rows; bad ones are an Error or left out, counted in `skipped` and reported.
+std::vector<HellaSwagRow> read_rows(const RunConfig& config, const std::string& path,
+                                    int64_t limit, int64_t& skipped) {
+  if (config.data.on_bad_row == BadRowMode::kStop) return read_hellaswag(path, limit);
+  BadRows bad;
+  auto rows = read_hellaswag(path, limit, &bad);
+  skipped += bad.count;
+  if (bad.count > 0)
+    log::warn(path + ": " + format_count(bad.count) +
+              " bad rows are left out; the first: " + bad.first);
+  return rows;
+}
+
 std::vector<Example> load_examples(const RunConfig& config,
                                    const model::LlamaConfig& shape,
-                                   const Tokenizer& tokenizer) {
+                                   const Tokenizer& tokenizer, int64_t& skipped) {
   const int64_t max_length =
       std::min(config.data.max_length, shape.max_position_embeddings);
   std::vector<Example> examples;
@@ -48,8 +62,8 @@ std::vector<Example> load_examples(const RunConfig& config,
   int64_t read = 0;
   for (const std::string& path : config.data.train) {
     if (config.data.limit != 0 && read == config.data.limit) break;
-    const auto rows =
-        read_hellaswag(path, config.data.limit == 0 ? 0 : config.data.limit - read);
+    const auto rows = read_rows(
+        config, path, config.data.limit == 0 ? 0 : config.data.limit - read, skipped);
     read += static_cast<int64_t>(rows.size());
     auto more = hellaswag_examples(rows, tokenizer, max_length, counts);
     std::move(more.begin(), more.end(), std::back_inserter(examples));
@@ -65,6 +79,18 @@ std::vector<Example> load_examples(const RunConfig& config,
     throw Error("data.train", "has no row to train on",
                 "Give a file with rows, or a larger data.max_length");
   return examples;
+}
+
+// Equal for equal tokens and labels in equal order.
+std::string fingerprint(const std::vector<Example>& examples) {
+  Checksum checksum;
+  for (const Example& example : examples) {
+    const auto tokens = static_cast<int64_t>(example.ids.size());
+    checksum.add(std::as_bytes(std::span(&tokens, 1)));
+    checksum.add(std::as_bytes(std::span(example.ids)));
+    checksum.add(std::as_bytes(std::span(example.labels)));
+  }
+  return hexadecimal(checksum.value());
 }
 
 // Room for the weights.
@@ -107,13 +133,16 @@ c10::Device open_device(const MemoryConfig& memory) {
 
 std::unique_ptr<model::Llama> load_model(const RunConfig& config,
                                          const model::LlamaConfig& shape,
-                                         int64_t vocabulary, c10::Device device) {
+                                         int64_t vocabulary, c10::Device device,
+                                         bool with_weights) {
   const engine::PhaseScope phase(engine::Phase::kLoad);
   check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   engine::check_trained(shape, config.model.train);
   ops::check_attention(config.memory.attention,
                        {device, scalar_type(config.model.compute_dtype), shape.head_dim});
+  if (with_weights) model::check_weights(shape, config.model.path);
   auto llama = make_model(config, shape, device);
+  if (!with_weights) return llama;
   model::load_weights(*llama, config.model.path);
   log::info("loaded " + config.model.path + ": " +
             format_count(model::parameter_count(shape)) + " parameters");
@@ -123,13 +152,15 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
                                                const model::LlamaConfig& shape,
                                                const Tokenizer& tokenizer,
-                                               c10::Device device) {
+                                               c10::Device device,
+                                               int64_t& skipped_rows) {
   if (config.eval.data.empty()) return std::nullopt;
   // Flash attention takes four texts at once, and no masks.
   const bool share = config.eval.share_query && device.is_cpu();
-  return eval::HellaSwag(read_hellaswag(config.eval.data, config.eval.limit), tokenizer,
-                         bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
-                         shape.max_position_embeddings, share);
+  return eval::HellaSwag(
+      read_rows(config, config.eval.data, config.eval.limit, skipped_rows), tokenizer,
+      bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
+      shape.max_position_embeddings, share);
 }
 
 Session::Texts Session::read_texts(const RunConfig& config,
@@ -138,23 +169,25 @@ Session::Texts Session::read_texts(const RunConfig& config,
   {
     const auto tokenizer = open_tokenizer(config.model.path);
     texts.vocabulary = tokenizer->vocab_size();
-    texts.examples = load_examples(config, shape, *tokenizer);
-    texts.evaluation = make_evaluation(config, shape, *tokenizer, device);
+    texts.examples = load_examples(config, shape, *tokenizer, texts.skipped_rows);
+    texts.evaluation =
+        make_evaluation(config, shape, *tokenizer, device, texts.skipped_rows);
   }
   // A tokenizer of 128,000 words takes 200 MiB while it is read.
   engine::memory_meter::return_free_memory();
   return texts;
 }
 
-Session::Session(const RunConfig& config)
+Session::Session(const RunConfig& config, const Checkpoint* from)
     : config_(config),
       device_(open_device(config.memory)),
       shape_(model::read_llama_config(config.model.path)),
       texts_(read_texts(config, shape_, device_)),
+      rows_(fingerprint(texts_.examples)),
       batches_(static_cast<int64_t>(texts_.examples.size()), config.train.batch_size,
                config.data.shuffle, static_cast<uint64_t>(config.run.seed)),
       schedule_(config.optimizer, total_steps()),
-      model_(load_model(config, shape_, texts_.vocabulary, device_)),
+      model_(load_model(config, shape_, texts_.vocabulary, device_, from == nullptr)),
       parameters_(*model_, config.model.train),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
@@ -167,6 +200,15 @@ Session::Session(const RunConfig& config)
       step_(*model_, parameters_, *activations_, *weights_, *gradients_,
             config.memory.linear_cross_entropy ? sliced_loss(device_)
                                                : loss::LossOptions{.chunked = false}) {
+  if (from != nullptr) {
+    if (from->state.rows != rows_)
+      throw Error("data.train", "holds other rows than when the run began",
+                  "Give the files, the tokenizer and the data settings of then, or begin "
+                  "another run");
+    const engine::PhaseScope phase(engine::Phase::kLoad);
+    restore(*from, *model_, parameters_);
+    batches_.seek(from->state.cursor);
+  }
   log::info("training " + format_count(parameters_.elements()) + " parameters for " +
             format_count(total_steps()) + " steps");
 }
@@ -191,8 +233,9 @@ int64_t Session::total_steps() const {
                                      : by_epochs;
 }
 
-eval::HellaSwagResult Session::evaluate() const {
-  return texts_.evaluation->run(*model_, sliced_loss(device_), evaluation_tokens());
+eval::HellaSwagResult Session::evaluate(const std::function<void()>& between) const {
+  return texts_.evaluation->run(*model_, sliced_loss(device_), evaluation_tokens(),
+                                between);
 }
 
 int64_t Session::evaluation_tokens() const {

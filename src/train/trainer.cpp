@@ -5,13 +5,16 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/io/atomic_folder.h"
 #include "lowmem/metrics/sinks.h"
 #include "lowmem/model/hf_weights.h"
+#include "lowmem/train/checkpoint.h"
 #include "lowmem/train/out_of_memory.h"
 #include "window.h"
 
@@ -32,53 +35,73 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+struct Stopped {};  // thrown when the run is asked to end
+
 class Trainer {
  public:
-  explicit Trainer(const RunConfig& config)
-      : folder_(config), session_(config), total_steps_(session_.total_steps()) {
-    folder_.prepare(config);
-    sinks_.push_back(metrics::jsonl_sink(folder_.metrics()));
+  Trainer(const RunConfig& config, const RunControl& control)
+      : control_(control),
+        folder_(config, control.resume),
+        checkpoints_(folder_.checkpoints(), config.train.keep_checkpoints),
+        from_(control.resume ? newest_checkpoint(config) : std::nullopt),
+        session_(config, from_ ? &*from_ : nullptr),
+        total_steps_(session_.total_steps()) {
+    folder_.prepare(config, from_.has_value());
+    if (from_) load_progress();
+    results_.skipped_rows = session_.skipped_rows();
+    sinks_.push_back(metrics::jsonl_sink(folder_.metrics(), step_));
     sinks_.push_back(metrics::log_sink(total_steps_));
   }
 
   Results run() {
     try {
-      return train();
+      train();
+    } catch (const Stopped&) {
+      stop();
     } catch (const std::exception& failure) {
+      say_how_to_go_on();
       const std::string asked = asked_of(failure);
       if (asked.empty()) throw;
       throw out_of_memory(session_.config(),
                           {session_.weight_bytes(), session_.optimizer_bytes()}, asked);
     }
+    return results_;
   }
 
  private:
-  // A GPU works on one step while the next is put on its stream, and only then is the
-  // first one's result looked at. What is to be logged is waited for.
-  Results train() {
-    const RunConfig& config = session_.config();
-    if (session_.evaluation()) results_.before = evaluate();
+  void train() {
+    if (control_.begins) control_.begins();
+    if (session_.evaluation() && !results_.before) results_.before = evaluate();
+    evaluate_if_due();  // where the run was interrupted before that
+    check_stop();
     while (step_ < total_steps_) {
-      const int64_t next = step_ + (under_way_ ? 2 : 1);
-      const bool logged = next % config.train.log_every == 0 || next == total_steps_;
-      if (!under_way_) lap_ = Clock();
-      engine::PendingStep begun =
-          session_.begin_step(next - 1, /*report_rounding=*/logged);
-      if (under_way_) finish(*std::exchange(under_way_, std::nullopt));
-      if (!logged && !evaluation_due(next) && !session_.device().is_cpu()) {
-        under_way_ = std::move(begun);
-        continue;
-      }
-      finish(std::move(begun));
-      if (logged) report();
-      if (evaluation_due(step_) && step_ < total_steps_) record_epoch(evaluate());
+      take_step();
+      if (under_way_) continue;
+      if (log_due(step_)) report();
+      evaluate_if_due();
+      if (save_due(step_)) checkpoint();
+      check_stop();
     }
     if (session_.evaluation() && total_steps_ > 0) {
       results_.after = evaluate();
       if (evaluation_due(step_)) record_epoch(*results_.after);
     }
     save();
-    return results_;
+  }
+
+  // A GPU works on one step while the next is put on its stream, and only then is the
+  // first one's result looked at. Where a step's end is needed it is waited for.
+  void take_step() {
+    const int64_t next = step_ + (under_way_ ? 2 : 1);
+    if (!under_way_) lap_ = Clock();
+    engine::PendingStep begun =
+        session_.begin_step(next - 1, /*report_rounding=*/log_due(next));
+    if (under_way_) finish(*std::exchange(under_way_, std::nullopt));
+    if (session_.device().is_cpu() || log_due(next) || evaluation_due(next) ||
+        save_due(next) || stop_asked())
+      finish(std::move(begun));
+    else
+      under_way_ = std::move(begun);
   }
 
   double epoch() const {
@@ -91,6 +114,21 @@ class Trainer {
     if (result.finite_loss()) window_.add(result, lap_.seconds());
     lap_ = Clock();
     ++step_;
+  }
+
+  bool log_due(int64_t step) const {
+    return step % session_.config().train.log_every == 0 || step == total_steps_;
+  }
+
+  bool save_due(int64_t step) const {
+    const int64_t every = session_.config().train.save_every;
+    return every > 0 && step % every == 0;
+  }
+
+  bool stop_asked() const { return control_.stop && control_.stop(step_); }
+
+  void check_stop() const {
+    if (stop_asked()) throw Stopped();
   }
 
   bool evaluation_due(int64_t step) const {
@@ -135,9 +173,15 @@ class Trainer {
               " is skipped");
   }
 
+  void evaluate_if_due() {
+    const bool done = !results_.epochs.empty() && results_.epochs.back().step == step_;
+    if (step_ > 0 && step_ < total_steps_ && evaluation_due(step_) && !done)
+      record_epoch(evaluate());
+  }
+
   eval::Accuracy evaluate() {
     const Clock clock;
-    const eval::HellaSwagResult result = session_.evaluate();
+    const eval::HellaSwagResult result = session_.evaluate([this] { check_stop(); });
     write_evaluation(folder_.evaluation(step_), result);
     const auto& [acc, acc_norm, count] = result.accuracy;
     for (const auto& sink : sinks_)
@@ -164,24 +208,84 @@ class Trainer {
         record.step_seconds * static_cast<double>(window_.last_steps());
   }
 
+  double seconds() const { return seconds_before_ + clock_.seconds(); }
+
+  std::optional<Checkpoint> newest_checkpoint(const RunConfig& config) const {
+    auto found = checkpoints_.newest();
+    if (!found)
+      log::info(folder_.path().string() + " has no checkpoint: the run begins anew");
+    else
+      check_same_run(found->state.config, config);
+    return found;
+  }
+
+  void load_progress() {
+    step_ = from_->state.step;
+    const nlohmann::json& saved = from_->state.progress;
+    nonfinite_in_a_row_ = saved.at("nonfinite_in_a_row");
+    window_ = Window::load(saved.at("window"));
+    results_ = Results::load(saved.at("results"));
+    seconds_before_ = results_.seconds;
+    log::info("goes on after step " + std::to_string(step_) + ", from " +
+              from_->folder.string());
+    saved_step_ = step_;
+    from_.reset();
+  }
+
+  void checkpoint() {
+    const engine::PhaseScope phase(engine::Phase::kSave);
+    sync_file(folder_.metrics());
+    results_.seconds = seconds();
+    checkpoints_.save({step_,
+                       session_.cursor(),
+                       session_.config(),
+                       session_.rows(),
+                       {{"nonfinite_in_a_row", nonfinite_in_a_row_},
+                        {"window", window_.save()},
+                        {"results", results_.save()}}},
+                      session_.model(), session_.parameters());
+    saved_step_ = step_;
+  }
+
   void save() {
     {
       const engine::PhaseScope phase(engine::Phase::kSave);
       model::save_model(session_.model(), session_.config().model.path, folder_.model());
     }
-    results_.status = "finished";
-    results_.steps = step_;
-    results_.seconds = clock_.seconds();
-    write_file_atomically(folder_.results(), results_.to_json().dump(2) + "\n");
+    write_results("finished");
     log::info("wrote " + folder_.path().string() + " after " +
               format_seconds(results_.seconds));
   }
 
+  void say_how_to_go_on() const {
+    if (saved_step_ > 0)
+      log::warn("the run is saved up to step " + std::to_string(saved_step_) +
+                "; to go on: lowmem-train --config " + folder_.config().string() +
+                " --resume");
+  }
+
+  void stop() {
+    if (step_ > 0 && saved_step_ != step_) checkpoint();
+    write_results("stopped");
+  }
+
+  void write_results(const char* status) {
+    results_.status = status;
+    results_.steps = step_;
+    results_.seconds = seconds();
+    write_file_atomically(folder_.results(), results_.to_json().dump(2) + "\n");
+  }
+
+  const RunControl& control_;
   Clock clock_;
   RunFolder folder_;  // first: it refuses before anything is loaded
+  Checkpoints checkpoints_;
+  std::optional<Checkpoint> from_;
   Session session_;
   int64_t total_steps_;
   int64_t step_ = 0;  // finished
+  int64_t saved_step_ = 0;
+  double seconds_before_ = 0;  // of earlier processes
   std::optional<engine::PendingStep> under_way_;
   Clock lap_;  // since the last one was
   int64_t nonfinite_in_a_row_ = 0;
@@ -190,8 +294,28 @@ class Trainer {
   std::vector<std::unique_ptr<metrics::Sink>> sinks_;
 };
 
+// Whether a finished run is not to go on for longer.
+bool is_over(const RunFolder& folder, const RunConfig& config) {
+  const RunConfig before = load_config(folder.config());
+  check_same_run(before, config);
+  return before.train.epochs == config.train.epochs &&
+         before.train.max_steps == config.train.max_steps;
+}
+
 }  // namespace
 
-Results train(const RunConfig& config) { return Trainer(config).run(); }
+Results train(const RunConfig& config, const RunControl& control) {
+  if (control.resume) {
+    const RunFolder folder(config, /*resume=*/true);
+    if (const auto steps = folder.finished_steps(); steps && is_over(folder, config)) {
+      log::info(folder.path().string() + " has finished already");
+      Results results;
+      results.status = "finished";
+      results.steps = *steps;
+      return results;
+    }
+  }
+  return Trainer(config, control).run();
+}
 
 }  // namespace lowmem::train

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "lowmem/engine/step.h"
@@ -47,6 +48,27 @@ class Window {
     record.tokens_per_second =
         window.seconds_ > 0 ? static_cast<double>(window.tokens_) / window.seconds_ : 0;
     return record;
+  }
+
+  // For a checkpoint, exactly.
+  nlohmann::json save() const {
+    return {{"loss_sum", loss_sum_},   {"seconds", seconds_},
+            {"grad_norm", grad_norm_}, {"rounding", {rounding_.updates, rounding_.lost}},
+            {"examples", examples_},   {"tokens", tokens_},
+            {"labelled", labelled_},   {"steps", steps_}};
+  }
+  static Window load(const nlohmann::json& saved) {
+    Window window;
+    window.loss_sum_ = saved.at("loss_sum");
+    window.seconds_ = saved.at("seconds");
+    window.grad_norm_ = saved.at("grad_norm");
+    window.rounding_.updates = saved.at("rounding").at(0);
+    window.rounding_.lost = saved.at("rounding").at(1);
+    window.examples_ = saved.at("examples");
+    window.tokens_ = saved.at("tokens");
+    window.labelled_ = saved.at("labelled");
+    window.steps_ = saved.at("steps");
+    return window;
   }
 
   // Steps in the window that take() ended.

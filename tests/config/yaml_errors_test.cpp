@@ -181,6 +181,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"run:\n\tseed: 1", "lowmem.yaml line 2: is indented with a tab."},
         Mistake{"run: {seed: 1", "lowmem.yaml line 1: is not valid YAML."},
         Mistake{"run:\n  name: \"a", "lowmem.yaml line 2: is not valid YAML."},
+        Mistake{"run:\n  name: \"a\\\"\n  seed: 1\n",
+                "lowmem.yaml line 2: begins a quoted text that nothing ends."},
+        Mistake{"\xEF\xBB\xBFrun:\n  name: 'a''\n",
+                "lowmem.yaml line 2: begins a quoted text that nothing ends."},
         Mistake{"run:\n  seed: 1\n name: a", "lowmem.yaml line 3: is not valid YAML."},
         Mistake{"run: {seed: 1}\n}", "lowmem.yaml line 2: is not valid YAML."}));
 

@@ -1,6 +1,7 @@
 #include "lowmem/core/files.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
@@ -35,6 +36,29 @@ TEST(Files, AFolderIsNotAFile) {
   const TempFolder folder;
   EXPECT_THAT(error_of([&] { read_file(folder.path()); }).problem(),
               HasSubstr("is a folder"));
+}
+
+TEST(Files, APipeOrADeviceIsNotAFile) {
+  const TempFolder folder;
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);
+  for (const std::filesystem::path& path :
+       {folder / "pipe", std::filesystem::path("/dev/zero")})
+    EXPECT_THAT(error_of([&] { read_file(path); }).problem(),
+                HasSubstr("is a pipe, device or socket"));
+}
+
+TEST(Files, JsonIsNotNestedDeeperThan64) {
+  const TempFolder folder;
+  const auto nested = [](size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
+  write_text(folder / "x.json", nested(64));
+  EXPECT_TRUE(read_json(folder / "x.json").is_array());
+  for (const size_t depth : {65, 2'000'000}) {
+    write_text(folder / "x.json", nested(depth));
+    EXPECT_THAT(error_of([&] { read_json(folder / "x.json"); }).problem(),
+                HasSubstr("nested deeper than 64"));
+  }
 }
 
 TEST(Files, RefusesMoreBytesThanAllowed) {

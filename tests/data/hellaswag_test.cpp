@@ -117,6 +117,28 @@ TEST(HellaSwagRows, RefuseAnEmptyFile) {
             file.path().string() + ": has no rows");
 }
 
+TEST(HellaSwagRows, ThatAreBadAreLeftOutWhereTheCallerCountsThem) {
+  const std::string good = official().dump() + "\n";
+  const TemporaryFile file("not JSON\n" + good + with("label", 7).dump() + "\n" + good);
+  BadRows skipped;
+  const auto rows = read_hellaswag(file.path(), 0, &skipped);
+  EXPECT_EQ(rows.size(), 2u);
+  EXPECT_EQ(skipped.count, 2);
+  EXPECT_EQ(skipped.first, file.path().string() + " line 1 is not valid JSON");
+  // Of a second file the rows are counted too, and the first stays the first.
+  read_hellaswag(file.path(), 1, &skipped);
+  EXPECT_EQ(skipped.count, 3);
+}
+
+TEST(HellaSwagRows, OfAFileWithoutAGoodOneStopEvenWhereBadOnesAreLeftOut) {
+  const TemporaryFile file("{}\n[]\n");
+  BadRows skipped;
+  EXPECT_EQ(error_of([&] { read_hellaswag(file.path(), 0, &skipped); }),
+            file.path().string() +
+                ": has no row that can be read; of 2 bad ones the first: " +
+                file.path().string() + " line 1 ctx is missing, and so is ctx_a");
+}
+
 TEST(HellaSwagRows, StopAtTheLimitBeforeWhatFollows) {
   const TemporaryFile file(official().dump() + "\n" + official().dump() + "\nnot JSON\n");
   EXPECT_EQ(read_hellaswag(file.path(), 1).size(), 1u);

@@ -16,8 +16,10 @@ std::vector<int64_t> lines(const std::string& text) {
   const TemporaryFile file(text);
   JsonlReader reader(file.path());
   std::vector<int64_t> lines;
-  nlohmann::json object;
-  while (reader.next(object)) lines.push_back(reader.line());
+  while (reader.next_line()) {
+    reader.object();
+    lines.push_back(reader.line());
+  }
   return lines;
 }
 
@@ -48,6 +50,24 @@ TEST(Jsonl, NamesTheLineThatIsNotJson) {
   EXPECT_EQ(error("\n\n[1]\n"), "line 3: is not a JSON object");
 }
 
+TEST(Jsonl, RefusesANulByte) {
+  EXPECT_EQ(error(std::string("{}\0{}\n", 6)),
+            "line 1: holds a NUL byte, which JSON cannot");
+}
+
+TEST(Jsonl, GoesOnBehindABadLine) {
+  const TemporaryFile file(std::string(17 * kMiB, 'x') + "\nnot json\n{\"a\": 1}\n");
+  JsonlReader reader(file.path());
+  for (int line = 1; line <= 2; ++line) {
+    EXPECT_TRUE(reader.next_line());
+    EXPECT_THROW(reader.object(), Error) << line;
+  }
+  EXPECT_TRUE(reader.next_line());
+  EXPECT_EQ(reader.line(), 3);
+  EXPECT_EQ(reader.object()["a"], 1);
+  EXPECT_FALSE(reader.next_line());
+}
+
 TEST(Jsonl, NamesTheLineThatIsNotUtf8) {
   EXPECT_EQ(error("{\"a\": \"caf\xE9\"}\n"), "line 1: is not UTF-8");
   EXPECT_EQ(error("{}\n\xFF\n"), "line 2: is not UTF-8");
@@ -73,7 +93,7 @@ TEST(Jsonl, RefusesALineOfMoreThan16MiB) {
 
 TEST(Jsonl, RefusesAFolderAndAMissingFile) {
   EXPECT_EQ(error_of([] { JsonlReader("/"); }),
-            "/: is a folder, where a JSONL file is expected");
+            "/: is a folder, where a file is expected");
   EXPECT_EQ(error_of([] { JsonlReader("/none/there.jsonl"); }),
             "/none/there.jsonl: cannot be read (No such file or directory)");
 }
@@ -84,8 +104,7 @@ TEST(Jsonl, TurnsAFailingReadIntoAnError) {
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "needs " << path;
   const auto read = [&] {
     JsonlReader reader(path);
-    nlohmann::json object;
-    reader.next(object);
+    reader.next_line();
   };
   EXPECT_EQ(error_of(read), "/proc/self/mem line 1: cannot be read");
 }

@@ -254,7 +254,7 @@ TEST(TokenizerJson, ListsNestedWithoutEndAreAnError) {
   const std::string open(100'000, '[');
   const std::string close(100'000, ']');
   folder.write_text("tokenizer.json", "{\"model\": " + open + close + "}");
-  expect_error(folder.error(), "tokenizer.json model", "is not an object");
+  expect_error(folder.error(), "tokenizer.json", "is nested deeper than 64");
 }
 
 TEST(TokenizerJson, APatternThatBacktracksWithoutEndIsAnErrorAtEncode) {

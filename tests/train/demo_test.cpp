@@ -1,48 +1,12 @@
 // The embedded demo tells a working trainer from a broken one.
-#include "lowmem/data/demo.h"
-
-#include <gtest/gtest.h>
-
-#include "lowmem/io/atomic_file.h"
-#include "lowmem/model/hf_weights.h"
 #include "lowmem/train/session.h"
+#include "train/demo_folder.h"
 
 namespace lowmem::train {
 namespace {
 
-namespace fs = std::filesystem;
-
-class Demo : public testing::Test {
+class Demo : public DemoFolder {
  protected:
-  static void SetUpTestSuite() {
-    folder() = fs::temp_directory_path() / ("lowmem-demo-" + std::to_string(getpid()));
-    fs::create_directories(folder() / "model");
-    for (const DemoFile& file : demo_files(7))
-      write_file_atomically(folder() / file.name, file.text);
-    model::write_random_model(folder() / "model/config.json", folder() / "model",
-                              DType::kF32, 7);
-  }
-  static void TearDownTestSuite() { fs::remove_all(folder()); }
-
-  static fs::path& folder() {
-    static fs::path path;
-    return path;
-  }
-
-  static RunConfig config(OptimizerKind optimizer, double lr) {
-    RunConfig config;
-    config.model.path = (folder() / "model").string();
-    config.model.dtype = config.model.compute_dtype = DType::kF32;
-    config.model.train = {"all"};
-    config.data.train = {(folder() / "train.jsonl").string()};
-    config.eval.data = (folder() / "val.jsonl").string();
-    config.eval.limit = 200;
-    config.train.batch_size = 16;
-    config.optimizer.name = optimizer;
-    config.optimizer.lr = lr;
-    return config;
-  }
-
   // bf16 weights, and the defaults of the memory section.
   static RunConfig low_memory(double lr) {
     RunConfig low = config(OptimizerKind::kAdafactor, lr);

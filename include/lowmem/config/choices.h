@@ -34,6 +34,12 @@ inline constexpr Choice<DataFormat> kDataFormats[] = {
     {"auto", DataFormat::kAuto}, {"hellaswag", DataFormat::kHellaSwag}};
 constexpr std::span<const Choice<DataFormat>> choices(DataFormat) { return kDataFormats; }
 
+// data.on_bad_row
+enum class BadRowMode { kStop, kSkip };
+inline constexpr Choice<BadRowMode> kBadRowModes[] = {{"stop", BadRowMode::kStop},
+                                                      {"skip", BadRowMode::kSkip}};
+constexpr std::span<const Choice<BadRowMode>> choices(BadRowMode) { return kBadRowModes; }
+
 // optimizer.name
 enum class OptimizerKind { kAdam, kAdamW, kAdafactor, kSgd };
 inline constexpr Choice<OptimizerKind> kOptimizerKinds[] = {

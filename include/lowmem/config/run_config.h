@@ -72,6 +72,7 @@ struct DataConfig {
   int64_t max_length = 160;
   bool shuffle = true;
   int64_t limit = 0;
+  BadRowMode on_bad_row = BadRowMode::kStop;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -81,6 +82,8 @@ struct DataConfig {
     field("max_length", max_length, "tokens a row is cut off at");
     field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
     field("limit", limit, "training rows to use, the first ones (0: all)");
+    field("on_bad_row", on_bad_row,
+          "on a row that cannot be read, in data.train or in eval.data");
   }
   bool operator==(const DataConfig&) const = default;
 };
@@ -92,6 +95,7 @@ struct TrainConfig {
   int64_t max_steps = 0;
   int64_t log_every = 100;
   int64_t save_every = 0;
+  int64_t keep_checkpoints = 2;
   NonfiniteMode on_nonfinite = NonfiniteMode::kStop;
 
   template <class Visitor>
@@ -103,7 +107,10 @@ struct TrainConfig {
     field("max_steps", max_steps,
           "updates to stop after, before the epochs end (0: none)");
     field("log_every", log_every, "updates between two lines of metrics.jsonl");
-    field("save_every", save_every, "updates between two checkpoints (0: none)");
+    field("save_every", save_every,
+          "updates between two checkpoints, for --resume (0: none)");
+    field("keep_checkpoints", keep_checkpoints,
+          "checkpoints that stay, the newest ones (0: all)");
     field("on_nonfinite", on_nonfinite,
           "on a loss or gradient that is not finite; skip leaves its weights");
   }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -48,8 +49,10 @@ class HellaSwag {
             int64_t batch_size, int64_t max_length, bool share_query = true);
 
   // At most `batch_size` rows at once, and `most_tokens` tokens unless one row has more.
+  // `between` is called before each of these batches, and may throw to end the run.
   HellaSwagResult run(const model::Llama& model, const loss::LossOptions& options,
-                      int64_t most_tokens) const;
+                      int64_t most_tokens,
+                      const std::function<void()>& between = {}) const;
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
   // Tokens that a run feeds to the model.

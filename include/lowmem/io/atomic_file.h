@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "lowmem/io/checksum.h"
 #include "lowmem/io/descriptor.h"
 
 namespace lowmem {
@@ -36,6 +37,8 @@ class AtomicFile {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   int64_t bytes_written() const { return bytes_written_; }
+  // Of those bytes.
+  uint64_t checksum() const { return checksum_.value(); }
 
   // Waits until the disk holds what was written. commit() does so itself; calling it
   // earlier shows errors earlier.
@@ -54,6 +57,7 @@ class AtomicFile {
   std::filesystem::path partial_;
   Descriptor file_;
   int64_t bytes_written_ = 0;
+  Checksum checksum_;
 };
 
 // The file at `path` is the old one or `text`, whole, whatever happens meanwhile.

@@ -39,6 +39,8 @@ class SafetensorsWriter {
   // Waits for the disk; finish() does so itself.
   void sync() { file_.sync(); }
   void finish();
+  // What has been written, header included.
+  const AtomicFile& file() const { return file_; }
 
  private:
   void skip_complete();

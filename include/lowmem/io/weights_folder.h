@@ -20,6 +20,10 @@ inline constexpr const char* kWeightsIndexFile = "model.safetensors.index.json";
 //
 // Opening checks every shard's header, that the index names only files of this folder,
 // and that each tensor is in the shard that the index names for it. No weights are read.
+//
+// Symbolic links are followed wherever they lead: the Hub's cache is made of links to
+// ../../blobs, and others link weights from another disk. An index, which comes from
+// outside, leads nowhere; a link is the doing of whoever put the folder on this machine.
 class WeightsFolder {
  public:
   struct Location {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json_fwd.hpp>
@@ -10,8 +11,9 @@ namespace lowmem::metrics {
 // returns, so that a run can be watched, and a killed one read.
 class JsonLines {
  public:
-  // Begins an empty file. Throws Error naming the path.
-  explicit JsonLines(std::filesystem::path path);
+  // Goes on after the first `keep` bytes of the file; 0 begins an empty one. Throws Error
+  // naming the path.
+  explicit JsonLines(std::filesystem::path path, uintmax_t keep = 0);
   // Throws Error naming the path where the disk refuses.
   void write(const nlohmann::ordered_json& line);
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
@@ -7,8 +8,10 @@
 
 namespace lowmem::metrics {
 
-// metrics.jsonl: one object a step record. Evaluations have files of their own.
-std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path);
+// metrics.jsonl: one object a step record. Evaluations have files of their own. Goes on
+// after the lines of the steps up to `last_step`; what follows them is removed.
+std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path,
+                                 int64_t last_step = 0);
 
 // A line a record on the log.
 std::unique_ptr<Sink> log_sink(int64_t total_steps);

@@ -9,6 +9,10 @@
 
 namespace lowmem::model {
 
+// Compares the names and shapes of a folder's weights with those of the model that
+// `config` describes, before room is made for any. Throws what load_weights() would.
+void check_weights(const LlamaConfig& config, const std::filesystem::path& folder);
+
 // Fills `model` from the safetensors of a Hugging Face folder, single or sharded, in F32,
 // F16, BF16 or F64, converting straight into the final tensors: on the CPU the extra
 // memory is 1 MiB, on a GPU one tensor on the host. Throws Error naming the tensor for

@@ -39,6 +39,10 @@ struct LlamaConfig {
   int64_t rope_original_max_position_embeddings = 8192;
 };
 
+// A config.json has 1 KB, and 30 KB where it lists a thousand labels. The time to copy
+// one grows with the square of its keys.
+inline constexpr int64_t kLargestConfig = 64 * 1024;  // bytes
+
 // Reads config.json (`path` may be the file or its folder), in the form of any release of
 // transformers: `rope_theta` and `rope_scaling`, or `rope_parameters`. Throws Error
 // naming the key for anything missing, contradictory, or not implemented here: a key that

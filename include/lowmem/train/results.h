@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -7,9 +8,21 @@
 #include <string>
 #include <vector>
 
+#include "lowmem/engine/memory_meter.h"
 #include "lowmem/eval/hellaswag.h"
 
 namespace lowmem::train {
+
+// The memory meter's highest counts, in bytes.
+struct Peaks {
+  int64_t total = 0;
+  std::array<int64_t, engine::kPhases> by_phase{};
+  int64_t resident = 0;     // of the process
+  int64_t device_used = 0;  // of the GPU
+
+  // What the meter has seen in this process, or `before` where that was higher.
+  static Peaks now(const Peaks& before);
+};
 
 // What results.json says of a run.
 struct Results {
@@ -19,19 +32,25 @@ struct Results {
     eval::Accuracy accuracy;
   };
 
-  std::string status = "running";
+  std::string status = "running";  // then "finished", or "stopped"
   int64_t steps = 0;
   std::optional<eval::Accuracy> before, after;
   std::vector<Epoch> epochs;
+  int64_t skipped_rows = 0;          // that data.on_bad_row = skip left out
   int64_t nonfinite_steps = 0;       // in which a loss or a gradient was not finite
   std::optional<double> final_loss;  // mean over the last logged steps
   int64_t examples = 0, tokens = 0;
   double training_seconds = 0;  // in steps alone
   double seconds = 0;           // in all
+  Peaks before_resume;          // of the run's earlier processes
 
   // With the memory meter's peaks and the versions as they are now. Field names are
   // those of docs/outputs.md; scripts rely on them.
   nlohmann::ordered_json to_json() const;
+
+  // For a checkpoint: all but the status, exactly.
+  nlohmann::json save() const;
+  static Results load(const nlohmann::json& saved);
 };
 
 // evaluation-<step>.jsonl: `index label log_likelihoods[4] acc acc_norm` a row.

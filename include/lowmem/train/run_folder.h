@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "lowmem/config/run_config.h"
+#include "lowmem/io/file_lock.h"
 
 namespace lowmem::train {
 
@@ -10,22 +13,34 @@ namespace lowmem::train {
 class RunFolder {
  public:
   // Only looks, so that a run which may not begin is refused before anything is loaded.
-  // Throws Error for a finished run of that name unless run.overwrite is set, for a
+  // Throws Error where another process is at it, where it cannot be written to, for a
   // folder with files in it that no run made, and where an input of this run lies in it.
-  explicit RunFolder(const RunConfig& config);
+  // Unless the run goes on (`resume`), or run.overwrite is set, also for a finished run
+  // of that name, or one with checkpoints.
+  RunFolder(const RunConfig& config, bool resume);
 
-  // Makes the folder, removes what an earlier run of the same name left in it, and writes
+  // Locks the folder for as long as this object lives, makes it, removes what an earlier
+  // run of the same name left in it (`resume`: only what was half written), and writes
   // config.yaml.
-  void prepare(const RunConfig& config) const;
+  void prepare(const RunConfig& config, bool resume);
+
+  // The number of steps of a finished run; nullopt where it has not finished.
+  std::optional<int64_t> finished_steps() const;
 
   const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path config() const { return path_ / "config.yaml"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path results() const { return path_ / "results.json"; }
   std::filesystem::path model() const { return path_ / "model"; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path evaluation(int64_t step) const;
 
  private:
+  std::filesystem::path lock() const { return path_ / ".lock"; }
+  void refuse_other_process() const;
+
   std::filesystem::path path_;
+  std::optional<FileLock> lock_;
 };
 
 }  // namespace lowmem::train

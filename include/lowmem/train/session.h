@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "lowmem/eval/hellaswag.h"
 #include "lowmem/optim/schedule.h"
 #include "lowmem/tokenizer/tokenizer.h"
+#include "lowmem/train/checkpoint.h"
 
 namespace lowmem::train {
 
@@ -18,18 +20,20 @@ namespace lowmem::train {
 // tensor is made. Throws Error where the configuration asks for what is not there.
 c10::Device open_device(const MemoryConfig& memory);
 
-// The model that the configuration names, of the given shape, with its weights. Throws
-// Error naming what is wrong, also where the tokenizer, of `vocabulary` ids, has more
-// than the model.
+// The model that the configuration names, of the given shape, with its weights unless
+// others will be put in their place. Throws Error naming what is wrong, also where the
+// tokenizer, of `vocabulary` ids, has more than the model.
 std::unique_ptr<model::Llama> load_model(const RunConfig& config,
                                          const model::LlamaConfig& shape,
-                                         int64_t vocabulary, c10::Device device);
+                                         int64_t vocabulary, c10::Device device,
+                                         bool with_weights = true);
 
-// The evaluation that the configuration asks for; nullopt where eval.data is empty.
+// The evaluation that the configuration asks for; nullopt where eval.data is empty. Adds
+// to `skipped_rows` what data.on_bad_row = skip leaves out.
 std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
                                                const model::LlamaConfig& shape,
                                                const Tokenizer& tokenizer,
-                                               c10::Device device);
+                                               c10::Device device, int64_t& skipped_rows);
 
 // Of evaluations: in slices of the vocabulary whatever memory.linear_cross_entropy says,
 // since whole logits of four endings could outweigh training.
@@ -41,16 +45,23 @@ inline loss::LossOptions sliced_loss(c10::Device device) {
 // which mistakes are cheapest to find: data before weights.
 class Session {
  public:
-  explicit Session(const RunConfig& config);
+  // Goes on from a checkpoint where one is given: weights, optimizer state and the place
+  // in the data are its own. Throws Error where it is of other rows or another model.
+  explicit Session(const RunConfig& config, const Checkpoint* from = nullptr);
 
   const RunConfig& config() const { return config_; }
   model::Llama& model() { return *model_; }
+  const engine::Parameters& parameters() const { return parameters_; }
   const std::optional<eval::HellaSwag>& evaluation() const { return texts_.evaluation; }
-  eval::HellaSwagResult evaluate() const;
+  // `between` is called before each batch, and may throw to end the evaluation.
+  eval::HellaSwagResult evaluate(const std::function<void()>& between = {}) const;
 
   // Bytes that stay for the whole run: the weights, and what the optimizer keeps.
   int64_t weight_bytes() const;
   int64_t optimizer_bytes() const;
+
+  // Training and evaluation rows that data.on_bad_row = skip left out.
+  int64_t skipped_rows() const { return texts_.skipped_rows; }
 
   int64_t total_steps() const;
   int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }
@@ -59,12 +70,16 @@ class Session {
   // returns.
   engine::PendingStep begin_step(int64_t step, bool report_rounding);
   c10::Device device() const { return device_; }
+  // Where the next step's rows begin, and which rows they are.
+  Batches::Cursor cursor() const { return batches_.cursor(); }
+  const std::string& rows() const { return rows_; }
   double lr(int64_t step) const { return schedule_.at(step); }
 
  private:
   // What is left of texts once they are tokens.
   struct Texts {
     int64_t vocabulary = 0;
+    int64_t skipped_rows = 0;
     std::vector<Example> examples;
     std::optional<eval::HellaSwag> evaluation;
   };
@@ -75,6 +90,7 @@ class Session {
   c10::Device device_;
   model::LlamaConfig shape_;
   Texts texts_;
+  std::string rows_;  // fingerprint of the examples
   Batches batches_;
   optim::Schedule schedule_;
   std::unique_ptr<model::Llama> model_;

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lowmem/config/run_config.h"
+#include "lowmem/data/batches.h"
+#include "lowmem/engine/parameters.h"
+#include "lowmem/model/llama.h"
+
+namespace lowmem::train {
+
+// What a run needs, beside its tensors, to go on as if it had never stopped. Rounding
+// noise and the order of rows are functions of the seed and the step, and so need
+// nothing.
+struct RunState {
+  int64_t step = 0;  // updates done
+  Batches::Cursor cursor;
+  RunConfig config;
+  std::string rows;         // fingerprint of the training rows
+  nlohmann::json progress;  // the trainer's sums and results so far
+};
+
+// A checkpoint on the disk, found whole.
+struct Checkpoint {
+  std::filesystem::path folder;
+  RunState state;
+  nlohmann::json updates;  // of each trained weight, by its name
+};
+
+// The checkpoints of a run, in `<run>/checkpoints/step-<number>/`:
+//
+//   weights.safetensors    every weight of the model, in its dtype
+//   optimizer.safetensors  <weight>/<name> for each tensor that the optimizer keeps
+//   manifest.json          RunState, and size and checksum of the files and of itself
+//
+// A checkpoint is whole or absent: it is written beside, synced and renamed.
+class Checkpoints {
+ public:
+  // `keep`: how many stay, the newest ones (0: all).
+  Checkpoints(std::filesystem::path folder, int64_t keep);
+
+  // Writes one, tensor by tensor, then removes those that are too old. Extra memory: 16
+  // MiB of host memory where the tensors are on a device, else next to none.
+  void save(const RunState& state, const model::Llama& model,
+            const engine::Parameters& parameters) const;
+
+  // The newest that is whole; each damaged one before it is named in a warning. nullopt
+  // where there is none at all. Throws Error where all are damaged. Reads every byte of
+  // the one it returns.
+  std::optional<Checkpoint> newest() const;
+
+  // Ascending. Empty where there is none.
+  std::vector<int64_t> steps() const;
+
+  // Removes what a killed process left half written.
+  void clean() const;
+
+ private:
+  std::filesystem::path path(int64_t step) const;
+  std::filesystem::path folder_;
+  int64_t keep_;
+};
+
+// Fills weights and optimizer state. Throws Error where the checkpoint is of another
+// model.
+void restore(const Checkpoint& checkpoint, model::Llama& model,
+             engine::Parameters& parameters);
+
+// Throws Error naming the first key in which a run that goes on must not differ from what
+// it was, with both values. Free are names and places of files, what only says how often
+// something is saved, the memory policies, which change no bit of the result, and, under
+// a constant schedule, how long to train.
+void check_same_run(const RunConfig& before, const RunConfig& now);
+
+}  // namespace lowmem::train

@@ -1,0 +1,35 @@
+#include "interrupt.h"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <initializer_list>
+
+namespace lowmem::cli {
+namespace {
+
+volatile std::sig_atomic_t g_signal = 0;
+
+void note(int signal) {
+  if (g_signal != 0) _exit(128 + signal);
+  g_signal = signal;
+}
+
+}  // namespace
+
+void catch_interrupts() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action {};
+    if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN)
+      continue;
+    action = {};
+    action.sa_handler = note;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    sigaction(signal, &action, nullptr);
+  }
+}
+
+int interrupt() { return g_signal; }
+
+}  // namespace lowmem::cli

@@ -1,0 +1,154 @@
+// JSONL rows: the file and line are named, whether they are trained or evaluated on.
+#include <filesystem>
+
+#include "bad_input/damaged.h"
+
+namespace lowmem::test {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kFile = "train.jsonl";
+constexpr const char* kThird = "train.jsonl line 3";
+
+// The training rows with the third one changed as bytes.
+Damage third_line(const std::string& name, std::function<void(std::string&)> edit,
+                  const std::string& thing, const std::string& problem) {
+  const auto make = [edit](const Inputs& inputs) {
+    std::string text = inputs.read(kFile);
+    const size_t begin = text.find('\n', text.find('\n') + 1) + 1;
+    const size_t end = text.find('\n', begin);
+    std::string line = text.substr(begin, end - begin);
+    edit(line);
+    inputs.write(kFile, text.substr(0, begin) + line + text.substr(end));
+    return Arguments();
+  };
+  return {name, make, thing, problem};
+}
+
+Damage third_row(const std::string& name, std::function<void(json&)> edit,
+                 const std::string& key, const std::string& problem) {
+  const auto on_line = [edit](std::string& line) {
+    json row = json::parse(line);
+    edit(row);
+    line = row.dump();
+  };
+  return third_line(name, on_line, kThird + (key.empty() ? "" : " " + key), problem);
+}
+
+Damage third_key(const std::string& name, const std::string& key, const json& value,
+                 const std::string& problem) {
+  return third_row(
+      name, [=](json& row) { row[key] = value; }, key, problem);
+}
+
+Damage evaluated(Damage damage, const std::string& name) {
+  damage.name = name;
+  damage.thing.replace(damage.thing.find("train"), 5, "val");
+  const auto make = damage.make;
+  damage.make = [make](const Inputs& inputs) {
+    make(inputs);
+    std::filesystem::rename(inputs.at(kFile), inputs.at("val.jsonl"));
+    return Arguments();
+  };
+  damage.command = Damage::Command::kEvaluate;
+  return damage;
+}
+
+std::vector<Damage> damaged_rows() {
+  const std::string label = "is not a number from 0 to 3";
+  const std::string endings = "is not a list of four strings";
+  const std::string not_json = "is not valid JSON";
+  const Damage text_as_label = third_key("LabelIsText", "label", "two", label);
+  const Damage not_utf8 = third_line(
+      "RowNotUtf8", [](auto& line) { line.insert(20, "\xC3\x28"); }, kThird,
+      "is not UTF-8");
+  return {
+      text_as_label,
+      not_utf8,
+      evaluated(text_as_label, "EvaluatedLabelIsText"),
+      evaluated(not_utf8, "EvaluatedRowNotUtf8"),
+      third_line(
+          "RowCutShort", [](auto& line) { line.resize(30); }, kThird, not_json),
+      third_line(
+          "RowHoldsNan", [](auto& line) { line = "{\"label\": NaN}"; }, kThird, not_json),
+      third_line(
+          "RowHoldsZeroByte", [](auto& line) { line += std::string("\0x", 2); }, kThird,
+          "holds a NUL byte"),
+      third_line(
+          "NumberBeyondDoubleInRow", [](auto& line) { line.insert(1, "\"x\": 1e999, "); },
+          kThird, not_json),
+      third_line(
+          "LoneSurrogate", [](auto& line) { line.insert(1, "\"x\": \"\\ud800\", "); },
+          kThird, not_json),
+      third_line(
+          "RowIsAList", [](auto& line) { line = "[" + line + "]"; }, kThird,
+          "is not a JSON object"),
+      third_line(
+          "RowOf17MiB", [](auto& line) { line.append(17 << 20, ' '); }, kThird,
+          "is longer than 16.0 MiB"),
+      third_line(
+          "RowOfBrackets",
+          [](auto& line) { line = "{\"ctx\":" + std::string(9'000'000, '['); }, kThird,
+          "is nested deeper than 32"),
+      third_row(
+          "ContextMissing",
+          [](json& row) {
+            row.erase("ctx");
+            row.erase("ctx_a");
+          },
+          "ctx", "is missing, and so is ctx_a"),
+      third_key("ContextIsAList", "ctx", {"a", "b"}, "is not a string"),
+      third_row(
+          "EndingsMissing", [](json& row) { row.erase("endings"); }, "endings", endings),
+      third_key("ThreeEndings", "endings", {"a", "b", "c"}, endings),
+      third_row(
+          "LabelMissing", [](json& row) { row.erase("label"); }, "label", "is missing"),
+      third_key("LabelFour", "label", 4, label),
+      third_key("LabelNegative", "label", -1, label),
+      third_key("LabelIs2To64", "label", UINT64_MAX, label),
+  };
+}
+LOWMEM_DAMAGES(Rows, damaged_rows());
+
+std::vector<Damage> damaged_row_files() {
+  const std::string device = "is a pipe, device or socket";
+  const auto in_evaluation = [](Damage damage) {
+    damage.command = Damage::Command::kEvaluate;
+    return damage;
+  };
+  return {
+      damaged_file("RowsEmpty", kFile, "", kFile, "has no rows"),
+      damaged_file("RowsBlank", kFile, "\n \t\r\n\n", kFile, "has no rows"),
+      damaged_file("RowsAreAJsonList", kFile, "[\n{}\n]\n", "train.jsonl line 1",
+                   "is not valid JSON"),
+      damaged_file("RowsAreGzip", kFile, std::string("\x1F\x8B\x08\0\0", 5),
+                   "train.jsonl line 1", "is not UTF-8"),
+      wrong_arguments("RowsMissing", {"data.train=/nowhere.jsonl"}, "/nowhere.jsonl",
+                      "cannot be read (No such file or directory)"),
+      wrong_arguments("RowsNotGiven", {"data.train=[]"}, "data.train", "is empty"),
+      wrong_arguments("RowsAreAFolder", {"data.train=/tmp"}, "/tmp", "is a folder"),
+      wrong_arguments("RowsAreEndlessZeros", {"data.train=/dev/zero"}, "/dev/zero",
+                      device),
+      {"RowsAreAPipe",
+       [](const Inputs& inputs) {
+         inputs.make_pipe(kFile);
+         return Arguments();
+       },
+       kFile, device},
+      in_evaluation(wrong_arguments("EvaluatedRowsAreEndless", {"eval.data=/dev/zero"},
+                                    "/dev/zero", device)),
+      {"AllRowsBadWhereBadOnesAreSkipped",
+       [](const Inputs& inputs) {
+         inputs.write(kFile, "{}\nnot json\n");
+         return Arguments{"data.on_bad_row=skip"};
+       },
+       kFile, "has no row that can be read; of 2 bad ones the first"},
+      wrong_arguments("RowsOfTwoTokens", {"data.max_length=2"}, "data.train",
+                      "has no row to train on"),
+  };
+}
+LOWMEM_DAMAGES(RowFiles, damaged_row_files());
+
+}  // namespace
+}  // namespace lowmem::test

@@ -1,0 +1,122 @@
+// Too little memory is one line, whatever runs out and whenever.
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include "fault/runs.h"
+
+namespace lowmem::test {
+namespace {
+
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+std::function<bool()> address_limit(rlim_t bytes) {
+  return [bytes] {
+    const rlimit limit{bytes, bytes};
+    return ::setrlimit(RLIMIT_AS, &limit) == 0;
+  };
+}
+
+class Starved : public FaultyRuns {
+ protected:
+  // A model of 100 million parameters, whose training does not fit what the tests give.
+  static std::string large() {
+    static const std::string path = [] {
+      const std::string folder = at("large");
+      fs::create_directories(folder);
+      nlohmann::json config = read_json(at("model") + "/config.json");
+      config["hidden_size"] = 1024;
+      config["intermediate_size"] = 4096;
+      config["num_hidden_layers"] = 6;
+      config["num_attention_heads"] = 16;
+      config["num_key_value_heads"] = 16;
+      config["head_dim"] = 64;
+      write_file_atomically(folder + ".json", config.dump());
+      const Outcome made = run_program("init " + folder + ".json " + folder);
+      EXPECT_EQ(made.status, 0) << made.output;
+      for (const char* name : {"tokenizer.json", "tokenizer_config.json"})
+        fs::copy_file(at("model") + "/" + name, folder + "/" + name,
+                      fs::copy_options::overwrite_existing);
+      return folder;
+    }();
+    return path;
+  }
+  static std::string training(const std::string& more = "") {
+    return quick("starved") + "model.path=" + large() +
+           " train.max_steps=2 run.overwrite=true " + more;
+  }
+  // Address space that the program takes before it has a model.
+  static int64_t base() {
+    static const int64_t bytes = [] {
+      Process process("--version");
+      int64_t most = 0;
+      process.wait_until([&] {
+        std::ifstream in("/proc/" + std::to_string(process.pid()) + "/statm");
+        int64_t pages = 0;
+        if (in >> pages) most = std::max(most, pages * 4096);
+        return false;
+      });
+      return most;
+    }();
+    return bytes;
+  }
+};
+
+TEST_F(Starved, OfAddressesItSaysSoInOneLine) {
+  int failures = 0;
+  // From less than the weights to nearly enough.
+  for (int64_t extra = 256; extra <= 2304; extra += 256) {
+    Process process(training(),
+                    address_limit(static_cast<rlim_t>(base() + extra * 1048576)));
+    if (process.status() == 0) continue;
+    ++failures;
+    expect_one_error(process, "memory");
+  }
+  EXPECT_GT(failures, 2);
+}
+
+// The memory controller of this process, where a group of its own can be made in it.
+fs::path memory_group() {
+  const std::string own = "lowmem-test-" + std::to_string(::getpid());
+  std::error_code code;
+  for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/memory"}) {
+    const fs::path group = fs::path(root) / own;
+    const bool limits = fs::exists(fs::path(root) / "cgroup.procs");
+    if (!limits || !fs::create_directory(group, code)) continue;
+    if (fs::exists(group / "memory.max") || fs::exists(group / "memory.limit_in_bytes"))
+      return group;
+    fs::remove(group, code);
+  }
+  return {};
+}
+
+bool write_to(const fs::path& file, const std::string& text) {
+  std::ofstream out(file);
+  out << text << std::flush;
+  return out.good();
+}
+
+TEST_F(Starved, InAContainerItSaysSoRatherThanBeKilled) {
+  const fs::path group = memory_group();
+  if (group.empty()) GTEST_SKIP() << "this system lets no test make a control group";
+  const bool second = fs::exists(group / "memory.max");
+  int failures = 0;
+  for (const int64_t megabytes : {400, 700, 1000, 1300}) {
+    const std::string bytes = std::to_string(megabytes * 1048576);
+    ASSERT_TRUE(
+        write_to(group / (second ? "memory.max" : "memory.limit_in_bytes"), bytes));
+    if (second) write_to(group / "memory.swap.max", "0");
+    Process process(training(), [&] {
+      return write_to(group / "cgroup.procs", std::to_string(::getpid()));
+    });
+    if (process.status() == 0) continue;
+    ++failures;
+    expect_one_error(process, "memory");
+  }
+  EXPECT_GT(failures, 1);
+  std::error_code code;
+  fs::remove(group, code);
+}
+
+}  // namespace
+}  // namespace lowmem::test

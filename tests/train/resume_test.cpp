@@ -1,0 +1,288 @@
+// A run that goes on from a checkpoint ends with the bits of one never interrupted.
+#include "train/resume.h"
+
+#include <gmock/gmock.h>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/engine/memory_meter.h"
+
+namespace lowmem::train {
+namespace {
+
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+struct Setting {
+  const char* name;
+  std::vector<std::string> overrides;
+};
+
+class Resume : public DemoFolder, public testing::WithParamInterface<Setting> {};
+
+TEST_P(Resume, IsExact) {
+  expect_exact_resume(config(OptimizerKind::kAdam, 3e-3), GetParam().overrides);
+}
+
+const std::vector<std::string> kBf16 = {"model.dtype=bf16", "model.compute_dtype=bf16"};
+
+std::vector<std::string> bf16(std::vector<std::string> more) {
+  more.insert(more.begin(), kBf16.begin(), kBf16.end());
+  return more;
+}
+
+std::string name_of(const testing::TestParamInfo<Setting>& info) {
+  return info.param.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Optimizers, Resume,
+    testing::Values(
+        Setting{"Adam", {}}, Setting{"AdamBf16", bf16({})},
+        Setting{"AdamBf16State", bf16({"optimizer.state_dtype=bf16"})},
+        Setting{"AdamKahan", bf16({"optimizer.rounding=kahan"})},
+        Setting{"AdamMixed", {"model.compute_dtype=bf16"}},
+        Setting{"AdamW", {"optimizer.name=adamw"}},
+        Setting{"AdamWBf16", bf16({"optimizer.name=adamw"})},
+        Setting{"AdamWMixed", {"optimizer.name=adamw", "model.compute_dtype=bf16"}},
+        Setting{"Adafactor", {"optimizer.name=adafactor"}},
+        Setting{"AdafactorBf16", bf16({"optimizer.name=adafactor"})},
+        Setting{"AdafactorKahan",
+                bf16({"optimizer.name=adafactor", "optimizer.rounding=kahan"})},
+        Setting{"AdafactorNearest",
+                bf16({"optimizer.name=adafactor", "optimizer.rounding=nearest"})},
+        Setting{"AdafactorMixed",
+                {"optimizer.name=adafactor", "model.compute_dtype=bf16"}},
+        Setting{"Sgd", {"optimizer.name=sgd"}},
+        Setting{"SgdBf16", bf16({"optimizer.name=sgd"})},
+        Setting{"SgdMixed", {"optimizer.name=sgd", "model.compute_dtype=bf16"}},
+        Setting{"SgdMomentum", {"optimizer.name=sgd", "optimizer.momentum=0.9"}},
+        Setting{"SgdMomentumBf16",
+                bf16({"optimizer.name=sgd", "optimizer.momentum=0.9"})}),
+    name_of);
+
+INSTANTIATE_TEST_SUITE_P(
+    Policies, Resume,
+    testing::Values(
+        Setting{"KeepAccumulate",
+                {"memory.activations=keep", "memory.gradients=accumulate"}},
+        Setting{"KeepUpdate", {"memory.activations=keep", "memory.gradients=update"}},
+        Setting{"RecomputeAccumulate",
+                {"memory.activations=recompute", "memory.gradients=accumulate"}},
+        Setting{"MicroBatches", {"train.micro_batch_size=5"}},
+        Setting{"Clipping", {"optimizer.clip_norm=0.5", "memory.gradients=accumulate"}},
+        Setting{"ClippingTwoPass",
+                {"optimizer.clip_norm=0.5", "optimizer.clip_mode=two_pass"}},
+        Setting{"Schedule", {"optimizer.schedule=cosine", "optimizer.warmup_steps=2"}},
+        Setting{"LayersOnly", {"model.train=layers"}},
+        Setting{"SmallEpochs", {"data.limit=37", "train.epochs=9"}},
+        Setting{"InFileOrder", {"data.shuffle=false"}}),
+    name_of);
+
+class Checkpointed : public DemoFolder {
+ protected:
+  // Six steps with a checkpoint after each, all kept.
+  RunConfig trained(const std::string& name) {
+    RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
+    config.run.dir = folder() / "runs";
+    config.run.name = name;
+    config.run.overwrite = true;
+    config.eval.data = "";
+    config.train.max_steps = 6;
+    config.train.log_every = 1;
+    config.train.save_every = 1;
+    config.train.keep_checkpoints = 0;
+    train(config);
+    return config;
+  }
+  static fs::path run_of(const RunConfig& config) {
+    return fs::path(config.run.dir) / config.run.name;
+  }
+  // As a process that was killed before the last two steps were saved.
+  static void forget_end(const RunConfig& config) {
+    fs::remove(run_of(config) / "results.json");
+    for (const char* step : {"step-00000005", "step-00000006"})
+      fs::remove_all(run_of(config) / "checkpoints" / step);
+  }
+  static Results resume(const RunConfig& config) {
+    RunControl control;
+    control.resume = true;
+    return train(config, control);
+  }
+  static std::string refusal(const RunConfig& config) {
+    try {
+      resume(config);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(Checkpointed, MemoryPoliciesMayChangeInBetween) {
+  const RunConfig whole = trained("whole");
+  RunConfig config = trained("other");
+  forget_end(config);
+  config.memory.activations = ActivationsMode::kKeep;
+  config.memory.gradients = GradientsMode::kAccumulate;
+  ASSERT_EQ(resume(config).status, "finished");
+  expect_equal_runs(run_of(whole), run_of(config));
+}
+
+TEST_F(Checkpointed, WhatWouldChangeTheResultMayNot) {
+  RunConfig config = trained("other");
+  forget_end(config);
+  for (const char* override :
+       {"optimizer.lr=0.1", "run.seed=1", "train.batch_size=8", "model.dtype=bf16",
+        "data.max_length=20", "optimizer.rounding=nearest", "model.train=layers"}) {
+    RunConfig changed = config;
+    apply_override(changed, override);
+    const std::string key =
+        std::string(override).substr(0, std::string(override).find('='));
+    EXPECT_THAT(refusal(changed), HasSubstr(key));
+  }
+  RunConfig longer = config;
+  longer.optimizer.schedule = ScheduleKind::kLinear;
+  EXPECT_THAT(refusal(longer), HasSubstr("optimizer.schedule"));
+}
+
+TEST_F(Checkpointed, OtherRowsAreRefused) {
+  RunConfig config = trained("rows");
+  forget_end(config);
+  config.data.train = {(folder() / "val.jsonl").string()};
+  EXPECT_THAT(refusal(config), HasSubstr("holds other rows than when the run began"));
+}
+
+TEST_F(Checkpointed, ALongerRunGoesOnWhereAShorterOneEnded) {
+  RunConfig config = trained("long");
+  EXPECT_EQ(resume(config).steps, 6);  // nothing to do
+  config.train.max_steps = 9;
+  const Results results = resume(config);
+  EXPECT_EQ(results.status, "finished");
+  EXPECT_EQ(results.steps, 9);
+  EXPECT_EQ(lines_of(run_of(config)).size(), 9u);
+}
+
+TEST_F(Checkpointed, OnlyTheNewestAreKept) {
+  RunConfig config = trained("kept");
+  EXPECT_EQ(Checkpoints(run_of(config) / "checkpoints", 0).steps(),
+            (std::vector<int64_t>{1, 2, 3, 4, 5, 6}));
+  config.train.keep_checkpoints = 2;
+  train(config);
+  EXPECT_EQ(Checkpoints(run_of(config) / "checkpoints", 0).steps(),
+            (std::vector<int64_t>{5, 6}));
+}
+
+TEST_F(Checkpointed, AnUnfinishedRunIsNotReplacedUnasked) {
+  RunConfig config = trained("precious");
+  forget_end(config);
+  config.run.overwrite = false;
+  try {
+    train(config);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("checkpoint after step 4"));
+    EXPECT_THAT(error.what(), HasSubstr("--resume"));
+  }
+}
+
+TEST_F(Checkpointed, ARunWithoutOneBeginsAnew) {
+  RunConfig config = trained("none");
+  fs::remove(run_of(config) / "results.json");
+  fs::remove_all(run_of(config) / "checkpoints");
+  const Results results = resume(config);
+  EXPECT_EQ(results.status, "finished");
+  EXPECT_EQ(lines_of(run_of(config)).size(), 6u);
+}
+
+void damage_byte(const fs::path& file, std::streamoff at) {
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekg(at);
+  const char byte = static_cast<char>(stream.get() ^ 1);
+  stream.seekp(at);
+  stream.put(byte);
+}
+
+struct Damage {
+  const char* name;
+  void (*apply)(const fs::path& checkpoint);
+};
+
+class Damaged : public Checkpointed, public testing::WithParamInterface<Damage> {};
+
+TEST_P(Damaged, IsNamedAndTheOneBeforeIsUsed) {
+  const RunConfig whole = trained("whole");
+  const RunConfig config = trained("damaged");
+  forget_end(config);
+  const fs::path newest = run_of(config) / "checkpoints/step-00000004";
+  GetParam().apply(newest);
+  log::set_up(/*quiet=*/false);
+  testing::internal::CaptureStderr();
+  const Results results = resume(config);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(results.status, "finished");
+  EXPECT_THAT(said, HasSubstr(newest.string() + " is damaged and left out"));
+  EXPECT_THAT(said, HasSubstr("goes on after step 3"));
+  expect_equal_runs(run_of(whole), run_of(config));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Checkpoints, Damaged,
+    testing::Values(
+        Damage{"AWeight",
+               [](const fs::path& c) { damage_byte(c / "weights.safetensors", 9000); }},
+        Damage{"AHeader",
+               [](const fs::path& c) { damage_byte(c / "weights.safetensors", 20); }},
+        Damage{
+            "AnAverage",
+            [](const fs::path& c) { damage_byte(c / "optimizer.safetensors", 70000); }},
+        Damage{"ANumber",
+               [](const fs::path& c) { damage_byte(c / "manifest.json", 500); }},
+        Damage{
+            "CutShort",
+            [](const fs::path& c) { fs::resize_file(c / "weights.safetensors", 5000); }},
+        Damage{"LackingAFile",
+               [](const fs::path& c) { fs::remove(c / "optimizer.safetensors"); }},
+        Damage{"LackingItsManifest",
+               [](const fs::path& c) { fs::remove(c / "manifest.json"); }},
+        Damage{"AnEmptyFolder",
+               [](const fs::path& c) {
+                 fs::remove_all(c);
+                 fs::create_directories(c);
+               }}),
+    [](const auto& given) { return given.param.name; });
+
+TEST_F(Checkpointed, ThatAreAllDamagedAreAnError) {
+  const RunConfig config = trained("hopeless");
+  fs::remove(run_of(config) / "results.json");
+  for (const auto& entry : fs::directory_iterator(run_of(config) / "checkpoints"))
+    damage_byte(entry.path() / "weights.safetensors", 9000);
+  EXPECT_THAT(refusal(config), HasSubstr("holds no checkpoint that is whole"));
+}
+
+TEST_F(Checkpointed, HalfWrittenOnesAreRemoved) {
+  const RunConfig config = trained("partial");
+  forget_end(config);
+  const fs::path half = run_of(config) / "checkpoints/.step-00000005.partial";
+  fs::create_directories(half);
+  write_file_atomically(half / "weights.safetensors", "half");
+  ASSERT_EQ(resume(config).status, "finished");
+  EXPECT_FALSE(fs::exists(half));
+}
+
+TEST_F(Checkpointed, IsWrittenWithoutACopyOfAnything) {
+  RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
+  Session session(config);
+  session.begin_step(0, /*report_rounding=*/false).wait();
+  engine::memory_meter::reset_peaks();
+  const int64_t before = engine::memory_meter::current_bytes();
+  ASSERT_GT(before, 3 * session.weight_bytes() - 1);  // with both averages
+  Checkpoints(folder() / "copies", 0)
+      .save({1, session.cursor(), config, session.rows(), {}}, session.model(),
+            session.parameters());
+  EXPECT_LE(engine::memory_meter::peak_bytes(), before);
+  EXPECT_EQ(Checkpoints(folder() / "copies", 0).newest()->state.step, 1);
+}
+
+}  // namespace
+}  // namespace lowmem::train

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "lowmem/core/files.h"
+
+namespace lowmem::train {
+
+// A run's lines of metrics.jsonl without what is of the machine and the hour.
+inline std::vector<nlohmann::json> lines_of(const std::filesystem::path& run) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream in(run / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);) {
+    nlohmann::json record = nlohmann::json::parse(line);
+    for (const char* key :
+         {"step_seconds", "tokens_per_second", "peak_bytes", "rss_bytes"})
+      record.erase(key);
+    lines.push_back(record);
+  }
+  return lines;
+}
+
+// results.json likewise.
+inline nlohmann::json results_of(const std::filesystem::path& run) {
+  nlohmann::json results = read_json(run / "results.json");
+  for (const char* key : {"peak_bytes", "peak_rss_bytes", "device_used_bytes", "seconds",
+                          "examples_per_second", "tokens_per_second"})
+    results.erase(key);
+  return results;
+}
+
+// Every file of two runs that must be equal is: the model, the evaluations, metrics and
+// results.
+inline void expect_equal_runs(const std::filesystem::path& one,
+                              const std::filesystem::path& other) {
+  EXPECT_EQ(lines_of(one), lines_of(other));
+  EXPECT_EQ(results_of(one), results_of(other));
+  int compared = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(one)) {
+    const auto name = entry.path().lexically_relative(one);
+    const std::string top = name.begin()->string();
+    if (!entry.is_regular_file() || (top != "model" && !top.starts_with("evaluation-")))
+      continue;
+    ++compared;
+    EXPECT_EQ(read_file(entry.path()), read_file(other / name)) << name;
+  }
+  EXPECT_GE(compared, 4);  // of the model alone
+}
+
+}  // namespace lowmem::train
