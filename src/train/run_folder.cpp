@@ -39,7 +39,9 @@ void refuse_inputs_inside(const std::filesystem::path& folder, const RunConfig& 
   const auto root = std::filesystem::weakly_canonical(folder);
   for (const std::string& input : inputs) {
     if (input.empty()) continue;
-    const auto path = std::filesystem::weakly_canonical(input);
+    std::error_code code;  // of names that nothing can have: reading them says so
+    const auto path = std::filesystem::weakly_canonical(input, code);
+    if (code) continue;
     if (std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first ==
         root.end())
       throw Error(input, "lies in " + folder.string() + ", which this run would replace",
@@ -119,9 +121,12 @@ std::optional<int64_t> RunFolder::finished_steps() const {
   std::error_code code;
   if (!std::filesystem::exists(results(), code)) return std::nullopt;
   const nlohmann::json results = read_json(this->results());
-  if (!results.is_object() || results.value("status", "") != "finished")
+  const auto field = [&](const char* name) {
+    return results.is_object() ? results.value(name, nlohmann::json()) : nlohmann::json();
+  };
+  if (field("status") != "finished" || !field("steps").is_number_integer())
     return std::nullopt;
-  return results.value("steps", int64_t{0});
+  return field("steps").get<int64_t>();
 }
 
 std::filesystem::path RunFolder::evaluation(int64_t step) const {
