@@ -10,9 +10,10 @@ namespace {
 
 volatile std::sig_atomic_t g_signal = 0;
 
+// Batch systems send SIGTERM and SIGHUP together, and more than once.
 void note(int signal) {
-  if (g_signal != 0) _exit(128 + signal);
-  g_signal = signal;
+  if (g_signal != 0 && signal == SIGINT) _exit(128 + signal);
+  if (g_signal == 0) g_signal = signal;
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 namespace lowmem::cli {
 
 // From here on SIGINT, SIGTERM and SIGHUP ask the program to end rather than end it; a
-// second one ends it at once, with the status 128 + signal. One that the process was
-// started to ignore, as nohup does with SIGHUP, stays ignored.
+// SIGINT after one of them ends it at once, with the status 128 + SIGINT. One that the
+// process was started to ignore, as nohup does with SIGHUP, stays ignored.
 void catch_interrupts();
 
 // The signal that has arrived; 0: none.

@@ -52,6 +52,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   lowmem::log::set_up(false);
+  std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads must not end a run
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an Error, not a signal
   lowmem::engine::memory_meter::install();
   try {

@@ -1,32 +1,25 @@
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <string>
+#include <system_error>
 
+#include "lowmem/core/log.h"
 #include "lowmem/metrics/jsonl.h"
 #include "lowmem/metrics/sinks.h"
 
 namespace lowmem::metrics {
 namespace {
 
-// Bytes of the lines of the steps up to `last_step`; ends at the first line that is cut
-// short or is of a later step.
-uintmax_t bytes_until(const std::filesystem::path& path, int64_t last_step) {
-  std::ifstream in(path, std::ios::binary);
-  uintmax_t bytes = 0;
-  for (std::string line; std::getline(in, line) && !in.eof();) {
-    const auto record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!record.is_object() || !record.contains("step") ||
-        !record["step"].is_number_integer() || record["step"] > last_step)
-      break;
-    bytes += line.size() + 1;
-  }
-  return bytes;
+uintmax_t bytes_to_keep(const std::filesystem::path& path, uintmax_t keep) {
+  std::error_code code;
+  const uintmax_t size = keep == 0 ? 0 : std::filesystem::file_size(path, code);
+  if (!code && size >= keep) return keep;
+  log::warn(path.string() + " is shorter than it was: lines are missing");
+  return code ? 0 : size;
 }
 
 class JsonlSink final : public Sink {
  public:
-  JsonlSink(const std::filesystem::path& path, int64_t last_step)
-      : lines_(path, bytes_until(path, last_step)) {}
+  JsonlSink(const std::filesystem::path& path, uintmax_t keep)
+      : lines_(path, bytes_to_keep(path, keep)) {}
 
   void step(const StepRecord& r) override {
     nlohmann::ordered_json line = {{"step", r.step},
@@ -52,8 +45,8 @@ class JsonlSink final : public Sink {
 
 }  // namespace
 
-std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path, int64_t last_step) {
-  return std::make_unique<JsonlSink>(path, last_step);
+std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path, uintmax_t keep) {
+  return std::make_unique<JsonlSink>(path, keep);
 }
 
 }  // namespace lowmem::metrics

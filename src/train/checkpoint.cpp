@@ -122,11 +122,23 @@ fs::path Checkpoints::path(int64_t step) const {
          (kPrefix + std::string(8 - std::min<size_t>(8, digits.size()), '0') + digits);
 }
 
+std::vector<fs::path> Checkpoints::entries() const {
+  std::vector<fs::path> found;
+  std::error_code code;
+  if (fs::symlink_status(folder_, code).type() == fs::file_type::not_found) return found;
+  for (fs::directory_iterator at(folder_, code), end; !code && at != end;
+       at.increment(code))
+    found.push_back(at->path());
+  if (code)
+    throw Error(folder_.string(), "cannot be read (" + code.message() + ")",
+                "Check its permissions and its disk; nothing was changed");
+  return found;
+}
+
 std::vector<int64_t> Checkpoints::steps() const {
   std::vector<int64_t> found;
-  std::error_code code;
-  for (const auto& entry : fs::directory_iterator(folder_, code)) {
-    const int64_t step = step_of(entry.path().filename().string());
+  for (const fs::path& entry : entries()) {
+    const int64_t step = step_of(entry.filename().string());
     if (step >= 0) found.push_back(step);
   }
   std::sort(found.begin(), found.end());
@@ -134,11 +146,9 @@ std::vector<int64_t> Checkpoints::steps() const {
 }
 
 void Checkpoints::clean() const {
-  std::vector<fs::path> partial;
   std::error_code code;
-  for (const auto& entry : fs::directory_iterator(folder_, code))
-    if (is_partial(entry.path())) partial.push_back(entry.path());
-  for (const fs::path& path : partial) fs::remove_all(path, code);
+  for (const fs::path& entry : entries())
+    if (is_partial(entry)) fs::remove_all(entry, code);
 }
 
 void Checkpoints::save(const RunState& state, const model::Llama& model,
@@ -153,6 +163,9 @@ void Checkpoints::save(const RunState& state, const model::Llama& model,
     updates[slot.name] = slot.updates;
   write_manifest(folder.path(), state, updates, files);
   folder.commit();
+  // The first time, the names of folders above are new as well.
+  sync_folder(folder_.parent_path());
+  sync_folder(fs::absolute(folder_).parent_path().parent_path());
 
   std::vector<int64_t> all = steps();
   // A run that went back to an earlier one has no use for what came after.
@@ -179,7 +192,7 @@ std::optional<Checkpoint> Checkpoints::newest() const {
   }
   if (all.empty()) return std::nullopt;
   throw Error(folder_.string(), "holds no checkpoint that is whole: " + damage,
-              "Begin the run anew with run.overwrite = true");
+              "Begin the run anew, without --resume and with run.overwrite = true");
 }
 
 void restore(const Checkpoint& checkpoint, model::Llama& model,

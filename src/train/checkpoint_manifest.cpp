@@ -16,8 +16,15 @@ constexpr const char* kManifest = "manifest.json";
 constexpr int64_t kFormat = 1;
 constexpr const char* kRemedy = "Use the checkpoint before it";
 
+// Paths need not be UTF-8, as JSON must: what is not is replaced, and no path has to read
+// back equal.
+std::string text_of(const json& manifest, int indent) {
+  return manifest.dump(indent, ' ', /*ensure_ascii=*/false,
+                       json::error_handler_t::replace);
+}
+
 std::string checksum_of(const json& manifest) {
-  const std::string text = manifest.dump();
+  const std::string text = text_of(manifest, -1);
   Checksum checksum;
   checksum.add(std::as_bytes(std::span(text)));
   return hexadecimal(checksum.value());
@@ -62,6 +69,9 @@ void write_manifest(const fs::path& folder, const RunState& state, const json& u
         {"cursor", {{"epoch", state.cursor.epoch}, {"offset", state.cursor.offset}}},
         {"config", to_yaml(state.config)},
         {"rows", state.rows},
+        {"shape", state.shape},
+        {"device", state.device},
+        {"metrics", state.metrics},
         {"progress", state.progress}}},
       {"updates", updates},
       {"files", json::array()}};
@@ -70,7 +80,7 @@ void write_manifest(const fs::path& folder, const RunState& state, const json& u
                                  {"bytes", file.bytes},
                                  {"checksum", hexadecimal(file.checksum)}});
   manifest["checksum"] = checksum_of(manifest);
-  write_file_atomically(folder / kManifest, manifest.dump(1) + "\n");
+  write_file_atomically(folder / kManifest, text_of(manifest, 1) + "\n");
 }
 
 Checkpoint read_manifest(const fs::path& folder) {
@@ -92,6 +102,9 @@ Checkpoint read_manifest(const fs::path& folder) {
     apply_yaml(checkpoint.state.config, state.at("config").get<std::string>(),
                path.string());
     checkpoint.state.rows = state.at("rows");
+    checkpoint.state.shape = state.at("shape");
+    checkpoint.state.device = state.at("device");
+    checkpoint.state.metrics = state.at("metrics");
     checkpoint.state.progress = state.at("progress");
     return checkpoint;
   } catch (const json::exception&) {

@@ -18,9 +18,14 @@
 namespace lowmem::train {
 namespace {
 
-// Everything a run writes; nothing else in the folder is touched.
+// Its presence says that what else is there is on its way out.
+constexpr const char* kReplacing = ".replacing";
+
+// Everything a run writes; nothing else in the folder is touched. Killed in between, the
+// next run goes on with it, and nothing old is mistaken for the new run's.
 void remove_old_run(const std::filesystem::path& folder) {
-  for (const char* name : {"config.yaml", "metrics.jsonl", "results.json"})
+  write_file_atomically(folder / kReplacing, "");
+  for (const char* name : {"results.json", "metrics.jsonl"})
     std::filesystem::remove(folder / name);
   for (const char* name : {"model", "checkpoints"})
     std::filesystem::remove_all(folder / name);
@@ -29,6 +34,7 @@ void remove_old_run(const std::filesystem::path& folder) {
     if (name.starts_with("evaluation-") && name.ends_with(".jsonl"))
       std::filesystem::remove(entry.path());
   }
+  std::filesystem::remove(folder / kReplacing);
 }
 
 // Training from or on what a run of this name would replace would destroy it.
@@ -75,36 +81,48 @@ RunFolder::RunFolder(const RunConfig& config, bool resume)
   try {
     refuse_inputs_inside(path_, config);
     refuse_unwritable(path_);
-    const bool replaces = !resume && !config.run.overwrite;
-    if (replaces && finished_steps())
+    if (!std::filesystem::exists(path_)) return;
+    if (!std::filesystem::is_empty(path_) && !std::filesystem::exists(this->config()) &&
+        !std::filesystem::exists(lock()))
+      throw Error(path_.string(), "is not empty, and no run made it",
+                  "Choose another run.name or run.dir; nothing was touched");
+    take_lock();
+    if (std::filesystem::exists(path_ / kReplacing)) remove_old_run(path_);
+    refuse_what_is_there(config, resume);
+  } catch (const std::filesystem::filesystem_error& error) {
+    fail(path_, error);
+  }
+}
+
+void RunFolder::refuse_what_is_there(const RunConfig& config, bool resume) const {
+  const std::vector<int64_t> steps = Checkpoints(checkpoints(), 0).steps();
+  const bool goes_on = resume && !steps.empty();
+  if (!goes_on && !config.run.overwrite) {
+    if (finished_steps() && !resume)
       throw Error(path_.string(), "holds a finished run",
                   "Choose another run.name, or set run.overwrite = true to replace it");
-    const std::vector<int64_t> steps = Checkpoints(checkpoints(), 0).steps();
-    if (replaces && !steps.empty())
+    if (!steps.empty())
       throw Error(path_.string(),
                   "holds an unfinished run with a checkpoint after step " +
                       std::to_string(steps.back()),
                   "Go on with --resume, or set run.overwrite = true to replace it");
-    if (std::filesystem::exists(path_) && !std::filesystem::is_empty(path_) &&
-        !std::filesystem::exists(this->config()) && !std::filesystem::exists(lock()))
-      throw Error(path_.string(), "is not empty, and no run made it",
-                  "Choose another run.name or run.dir; nothing was touched");
-  } catch (const std::filesystem::filesystem_error& error) {
-    fail(path_, error);
   }
-  if (FileLock::is_held(lock())) refuse_other_process();
 }
 
-void RunFolder::refuse_other_process() const {
-  throw Error(path_.string(), "is in use by another run that is under way",
-              "Wait until it has ended, or choose another run.name");
+void RunFolder::take_lock() {
+  lock_ = FileLock::take(lock());
+  if (!lock_)
+    throw Error(path_.string(), "is in use by another run that is under way",
+                "Wait until it has ended, or choose another run.name");
 }
 
 void RunFolder::prepare(const RunConfig& config, bool resume) {
   try {
-    std::filesystem::create_directories(path_);
-    lock_ = FileLock::take(lock());
-    if (!lock_) refuse_other_process();
+    if (!lock_) {
+      std::filesystem::create_directories(path_);
+      take_lock();
+      refuse_what_is_there(config, resume);
+    }
     if (resume) {
       std::filesystem::remove(results());
       Checkpoints(checkpoints(), 0).clean();

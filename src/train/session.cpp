@@ -2,7 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 #include "lowmem/data/hellaswag.h"
@@ -90,6 +93,14 @@ std::string fingerprint(const std::vector<Example>& examples) {
     checksum.add(std::as_bytes(std::span(example.ids)));
     checksum.add(std::as_bytes(std::span(example.labels)));
   }
+  return hexadecimal(checksum.value());
+}
+
+// Equal for equal JSON.
+std::string fingerprint(const std::filesystem::path& json) {
+  const std::string text = read_json(json).dump();
+  Checksum checksum;
+  checksum.add(std::as_bytes(std::span(text)));
   return hexadecimal(checksum.value());
 }
 
@@ -182,6 +193,7 @@ Session::Session(const RunConfig& config, const Checkpoint* from)
     : config_(config),
       device_(open_device(config.memory)),
       shape_(model::read_llama_config(config.model.path)),
+      shape_name_(fingerprint(std::filesystem::path(config.model.path) / "config.json")),
       texts_(read_texts(config, shape_, device_)),
       rows_(fingerprint(texts_.examples)),
       batches_(static_cast<int64_t>(texts_.examples.size()), config.train.batch_size,
@@ -205,6 +217,14 @@ Session::Session(const RunConfig& config, const Checkpoint* from)
       throw Error("data.train", "holds other rows than when the run began",
                   "Give the files, the tokenizer and the data settings of then, or begin "
                   "another run");
+    if (from->state.shape != shape_name_)
+      throw Error(config.model.path + "/config.json",
+                  "differs from the one that the run began with",
+                  "Give the model folder of then, or begin another run");
+    const std::string device = c10::DeviceTypeName(device_.type(), /*lower_case=*/true);
+    if (from->state.device != device)
+      log::warn("goes on on another device, " + device + " after " + from->state.device +
+                ": the result will differ in its last bits");
     const engine::PhaseScope phase(engine::Phase::kLoad);
     restore(*from, *model_, parameters_);
     batches_.seek(from->state.cursor);

@@ -35,6 +35,15 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// How long a file is on the disk; 0 where someone has taken it away.
+uintmax_t synced_bytes(const std::filesystem::path& file) {
+  std::error_code code;
+  const uintmax_t bytes = std::filesystem::file_size(file, code);
+  if (code) return 0;
+  sync_file(file);
+  return bytes;
+}
+
 struct Stopped {};  // thrown when the run is asked to end
 
 class Trainer {
@@ -46,18 +55,26 @@ class Trainer {
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
         session_(config, from_ ? &*from_ : nullptr),
         total_steps_(session_.total_steps()) {
-    folder_.prepare(config, from_.has_value());
-    if (from_) load_progress();
+    const bool goes_on = from_.has_value();
+    uintmax_t metrics = 0;
+    if (goes_on) {
+      metrics = from_->state.metrics;
+      load_progress();
+    }
+    folder_.prepare(config, goes_on);
     results_.skipped_rows = session_.skipped_rows();
-    sinks_.push_back(metrics::jsonl_sink(folder_.metrics(), step_));
+    if (control_.begins) control_.begins();
+    sinks_.push_back(metrics::jsonl_sink(folder_.metrics(), metrics));
     sinks_.push_back(metrics::log_sink(total_steps_));
   }
 
   Results run() {
     try {
-      train();
-    } catch (const Stopped&) {
-      stop();
+      try {
+        train();
+      } catch (const Stopped&) {
+        stop();
+      }
     } catch (const std::exception& failure) {
       say_how_to_go_on();
       const std::string asked = asked_of(failure);
@@ -70,8 +87,7 @@ class Trainer {
 
  private:
   void train() {
-    if (control_.begins) control_.begins();
-    if (session_.evaluation() && !results_.before) results_.before = evaluate();
+    if (session_.evaluation() && step_ == 0) results_.before = evaluate();
     evaluate_if_due();  // where the run was interrupted before that
     check_stop();
     while (step_ < total_steps_) {
@@ -212,19 +228,33 @@ class Trainer {
 
   std::optional<Checkpoint> newest_checkpoint(const RunConfig& config) const {
     auto found = checkpoints_.newest();
-    if (!found)
-      log::info(folder_.path().string() + " has no checkpoint: the run begins anew");
-    else
+    if (found) {
       check_same_run(found->state.config, config);
+      return found;
+    }
+    if (folder_.finished_steps() && !config.run.overwrite)
+      throw Error(folder_.path().string(),
+                  "holds a finished run without a checkpoint to go on from",
+                  "Choose another run.name, or set run.overwrite = true to replace it");
+    log::info(folder_.path().string() + " has no checkpoint: the run begins anew");
     return found;
   }
 
   void load_progress() {
     step_ = from_->state.step;
+    if (step_ > total_steps_)
+      throw Error("a run of " + std::to_string(total_steps_) + " steps",
+                  "would end before its checkpoint after step " + std::to_string(step_),
+                  "Set train.epochs and train.max_steps to more");
     const nlohmann::json& saved = from_->state.progress;
-    nonfinite_in_a_row_ = saved.at("nonfinite_in_a_row");
-    window_ = Window::load(saved.at("window"));
-    results_ = Results::load(saved.at("results"));
+    try {
+      nonfinite_in_a_row_ = saved.at("nonfinite_in_a_row");
+      window_ = Window::load(saved.at("window"));
+      results_ = Results::load(saved.at("results"));
+    } catch (const nlohmann::json::exception&) {
+      throw Error(from_->folder.string(), "is of another version of the program",
+                  "Go on with that version");
+    }
     seconds_before_ = results_.seconds;
     log::info("goes on after step " + std::to_string(step_) + ", from " +
               from_->folder.string());
@@ -234,16 +264,19 @@ class Trainer {
 
   void checkpoint() {
     const engine::PhaseScope phase(engine::Phase::kSave);
-    sync_file(folder_.metrics());
     results_.seconds = seconds();
-    checkpoints_.save({step_,
-                       session_.cursor(),
-                       session_.config(),
-                       session_.rows(),
-                       {{"nonfinite_in_a_row", nonfinite_in_a_row_},
-                        {"window", window_.save()},
-                        {"results", results_.save()}}},
-                      session_.model(), session_.parameters());
+    RunState state;
+    state.step = step_;
+    state.cursor = session_.cursor();
+    state.config = session_.config();
+    state.rows = session_.rows();
+    state.shape = session_.shape();
+    state.device = c10::DeviceTypeName(session_.device().type(), /*lower_case=*/true);
+    state.metrics = synced_bytes(folder_.metrics());
+    state.progress = {{"nonfinite_in_a_row", nonfinite_in_a_row_},
+                      {"window", window_.save()},
+                      {"results", results_.save()}};
+    checkpoints_.save(state, session_.model(), session_.parameters());
     saved_step_ = step_;
   }
 

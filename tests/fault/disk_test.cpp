@@ -53,6 +53,8 @@ TEST_F(Disk, TooSmallForTheModel) {
   expect_one_error(process, "model.safetensors");
   EXPECT_FALSE(fs::exists(folder_of("no_model") / "model/model.safetensors"));
   EXPECT_FALSE(fs::exists(folder_of("no_model") / "results.json"));
+  EXPECT_TRUE(partial_files("no_model").empty());
+  expect_exact_end("no_model");
 }
 
 // Runs on a disk of `size` that only the process sees, where the system allows that.
@@ -102,7 +104,8 @@ TEST_F(SmallDisk, HasNoRoomForTheModel) {
 
 // The superuser may write anywhere, unless it gives that right up.
 bool obey_permissions() {
-  return ::geteuid() != 0 || ::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE) == 0;
+  return ::geteuid() != 0 || (::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE) == 0 &&
+                              ::prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH) == 0);
 }
 
 TEST_F(Disk, ThatMayNotBeWrittenToIsFoundBeforeAnythingIsLoaded) {
@@ -115,6 +118,22 @@ TEST_F(Disk, ThatMayNotBeWrittenToIsFoundBeforeAnythingIsLoaded) {
   expect_one_error(process, runs.string() + ": cannot be written to");
   EXPECT_EQ(process.output().find("loaded"), std::string::npos) << process.output();
   fs::permissions(runs, fs::perms::owner_all);
+}
+
+// What cannot be seen is not taken for absent.
+TEST_F(Disk, ThatHidesTheCheckpointsDoesNotCostTheRun) {
+  const Outcome before = run_program(run("hidden"));
+  ASSERT_EQ(before.status, 0) << before.output;
+  const fs::path checkpoints = folder_of("hidden") / "checkpoints";
+  fs::remove(folder_of("hidden") / "results.json");
+  fs::permissions(checkpoints, fs::perms::none);
+  Process process(run("hidden") + "--resume", obey_permissions);
+  if (process.status() == Process::kNotPrepared)
+    GTEST_SKIP() << "this system does not let the superuser give up its rights";
+  expect_one_error(process, checkpoints.string() + ": cannot be read");
+  fs::permissions(checkpoints, fs::perms::owner_all);
+  EXPECT_TRUE(fs::exists(folder_of("hidden") / "model/model.safetensors"));
+  expect_exact_end("hidden");
 }
 
 TEST_F(Disk, ThatBecomesReadOnlyStopsTheRunAndItGoesOn) {

@@ -16,10 +16,12 @@ class Folder : public FaultyRuns {};
 TEST_F(Folder, IsOneRunsAtATime) {
   Process first(run("shared"));
   ASSERT_TRUE(first.wait_for("step      4"));
+  first.send(SIGSTOP);
   Process second(run("shared", "run.overwrite=true"));
   expect_one_error(second, "is in use by another run");
   Process third(run("shared") + "--resume");
   expect_one_error(third, "is in use by another run");
+  first.send(SIGCONT);
   EXPECT_EQ(first.status(), 0) << first.output();
   train::expect_equal_runs(whole(), folder_of("shared"));
 }

@@ -25,6 +25,7 @@ class Process {
   // `prepare` runs in the new process before the program does; false: it cannot be done
   // here, which status() tells as kNotPrepared.
   static constexpr int kNotPrepared = 99;
+  static constexpr std::chrono::minutes kHang{5};
 
   explicit Process(const std::string& arguments,
                    const std::function<bool()>& prepare = {}) {
@@ -67,10 +68,10 @@ class Process {
     return ended_;
   }
 
-  // Waits for the end; after a minute it is a hang, and killed. The exit status, or 128 +
-  // signal.
+  // Waits for the end; after five minutes it is a hang, and killed. The exit status, or
+  // 128 + signal.
   int status() {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    const auto end = std::chrono::steady_clock::now() + kHang;
     while (!has_ended()) {
       if (std::chrono::steady_clock::now() > end) {
         ADD_FAILURE() << "hangs; so far it said\n" << output();
@@ -96,8 +97,9 @@ class Process {
     return wait_until([&] { return output().find(text) != std::string::npos; });
   }
   bool wait_until(const std::function<bool()>& condition) {
+    const auto end = std::chrono::steady_clock::now() + kHang;
     while (!condition()) {
-      if (has_ended()) return condition();
+      if (has_ended() || std::chrono::steady_clock::now() > end) return condition();
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
     return true;

@@ -9,7 +9,7 @@ namespace lowmem::test {
 class FaultyRuns : public DemoProgram {
  protected:
   static std::string run(const std::string& name, const std::string& more = "") {
-    return quick(name) + "train.max_steps=30 train.log_every=4 train.save_every=1 " +
+    return quick(name) + "train.max_steps=60 train.log_every=4 train.save_every=1 " +
            "eval.data=" + at("val.jsonl") + " eval.limit=16 eval.every=10 " + more + " ";
   }
   // The same, never interrupted; made once a suite.

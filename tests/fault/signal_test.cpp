@@ -6,7 +6,7 @@
 namespace lowmem::test {
 namespace {
 
-using testing::HasSubstr;
+using testing::HasSubstr, testing::Not;
 
 class Signals : public FaultyRuns, public testing::WithParamInterface<int> {};
 
@@ -36,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(Each, Signals, testing::Values(SIGINT, SIGTERM, SIGHUP)
 class Signal : public FaultyRuns {};
 
 TEST_F(Signal, WithinAnEvaluationDoesNotWaitForItsEnd) {
-  const std::string arguments = run("evaluating", "eval.batch_size=1 eval.limit=200");
+  const std::string arguments = run("evaluating", "eval.batch_size=1 eval.limit=600");
   Process process(arguments);
   ASSERT_TRUE(process.wait_for("step      8"));
   ASSERT_TRUE(process.wait_until([] {
@@ -45,9 +45,11 @@ TEST_F(Signal, WithinAnEvaluationDoesNotWaitForItsEnd) {
   std::this_thread::sleep_for(std::chrono::milliseconds(60));
   process.send(SIGTERM);
   EXPECT_EQ(process.status(), 128 + SIGTERM);
+  EXPECT_THAT(process.output(), Not(HasSubstr("evaluated after step 10")));
+  EXPECT_THAT(process.output(), HasSubstr("stopped after step 10"));
   const Outcome outcome = run_program(arguments + "--resume");
   EXPECT_EQ(outcome.status, 0) << outcome.output;
-  EXPECT_EQ(results("evaluating")["accuracy"]["epochs"].size(), 3u);
+  EXPECT_EQ(results("evaluating")["accuracy"]["epochs"].size(), 6u);
 }
 
 TEST_F(Signal, BeforeTheFirstStepLeavesNothingToGoOnFrom) {
@@ -71,6 +73,38 @@ TEST_F(Signal, ASecondOneEndsItAtOnce) {
   EXPECT_EQ(process.status(), 128 + SIGINT);
   EXPECT_LT(std::chrono::steady_clock::now() - sent, std::chrono::milliseconds(500));
   EXPECT_FALSE(std::filesystem::exists(folder_of("impatient") / "results.json"));
+}
+
+// As batch systems and service managers send them.
+TEST_F(Signal, ThatComesTwiceOrWithAnotherIsAnsweredOnce) {
+  Process process(run("twice", "train.save_every=0"));
+  ASSERT_TRUE(process.wait_for("step      8"));
+  process.send(SIGTERM);
+  process.send(SIGHUP);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  process.send(SIGTERM);
+  EXPECT_EQ(process.status(), 128 + SIGTERM);
+  expect_exact_end("twice");
+}
+
+// Ctrl-C reaches `lowmem-train ... | tee log` whole: the reader ends first.
+TEST_F(Signal, WithTheLogsReaderGoneStillSaves) {
+  int pipe[2];
+  ASSERT_EQ(::pipe(pipe), 0);
+  Process process(run("piped", "train.save_every=0 train.log_every=1"), [&] {
+    ::close(pipe[0]);
+    return ::dup2(pipe[1], 1) == 1 && ::dup2(pipe[1], 2) == 2;
+  });
+  ::close(pipe[1]);
+  ::close(pipe[0]);
+  process.wait_until([] {
+    std::error_code code;
+    return std::filesystem::file_size(folder_of("piped") / "metrics.jsonl", code) > 500 &&
+           !code;
+  });
+  process.send(SIGINT);
+  EXPECT_EQ(process.status(), 128 + SIGINT);
+  EXPECT_FALSE(std::filesystem::is_empty(folder_of("piped") / "checkpoints"));
 }
 
 TEST_F(Signal, ThatIsIgnoredAsNohupDoesStaysIgnored) {

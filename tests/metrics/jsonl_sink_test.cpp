@@ -22,32 +22,35 @@ std::vector<int64_t> steps_in(const std::filesystem::path& file) {
   return steps;
 }
 
-void write_steps(const std::filesystem::path& file, int64_t after, int64_t last) {
-  const auto sink = jsonl_sink(file, after);
-  for (int64_t step = after + 1; step <= last; ++step) {
-    StepRecord record;
-    record.step = step;
+// Returns the length after each.
+std::vector<uintmax_t> write_steps(const std::filesystem::path& file, uintmax_t keep,
+                                   int64_t first, int64_t last) {
+  const auto sink = jsonl_sink(file, keep);
+  std::vector<uintmax_t> lengths;
+  StepRecord record;
+  for (record.step = first; record.step <= last; ++record.step) {
     sink->step(record);
+    lengths.push_back(std::filesystem::file_size(file));
   }
+  return lengths;
 }
 
-TEST(JsonlSink, GoesOnAfterTheGivenStep) {
+TEST(JsonlSink, GoesOnAfterTheGivenLength) {
   const TempFolder folder;
   const auto file = folder.path() / "metrics.jsonl";
-  write_steps(file, 0, 5);
-  write_steps(file, 3, 4);
+  const auto lengths = write_steps(file, 0, 1, 5);
+  write_steps(file, lengths[2], 4, 4);
   EXPECT_EQ(steps_in(file), (std::vector<int64_t>{1, 2, 3, 4}));
-  write_steps(file, 0, 2);
+  write_steps(file, 0, 1, 2);
   EXPECT_EQ(steps_in(file), (std::vector<int64_t>{1, 2}));
 }
 
-TEST(JsonlSink, RemovesALineThatWasCutShort) {
+TEST(JsonlSink, GoesOnAtTheEndOfAFileThatWasShortened) {
   const TempFolder folder;
   const auto file = folder.path() / "metrics.jsonl";
-  write_steps(file, 0, 3);
-  const auto size = std::filesystem::file_size(file);
-  std::filesystem::resize_file(file, size - 10);
-  write_steps(file, 3, 4);
+  const auto lengths = write_steps(file, 0, 1, 3);
+  std::filesystem::resize_file(file, lengths[1]);
+  write_steps(file, lengths[2], 4, 4);
   EXPECT_EQ(steps_in(file), (std::vector<int64_t>{1, 2, 4}));
 }
 

@@ -153,6 +153,59 @@ TEST_F(Checkpointed, OtherRowsAreRefused) {
   EXPECT_THAT(refusal(config), HasSubstr("holds other rows than when the run began"));
 }
 
+TEST_F(Checkpointed, AnotherConfigJsonIsRefused) {
+  RunConfig config = trained("shape");
+  forget_end(config);
+  const fs::path copy = folder() / "copy";
+  fs::remove_all(copy);
+  fs::copy(folder() / "model", copy);
+  nlohmann::json shape = read_json(copy / "config.json");
+  shape["rms_norm_eps"] = 0.01;
+  write_file_atomically(copy / "config.json", shape.dump());
+  config.model.path = copy.string();
+  EXPECT_THAT(refusal(config), HasSubstr("differs from the one that the run began with"));
+}
+
+TEST_F(Checkpointed, FoldersAndFilesMayHaveOtherNames) {
+  const RunConfig whole = trained("whole");
+  RunConfig config = trained("moved");
+  forget_end(config);
+  const fs::path elsewhere = folder() / "elsewhere";
+  fs::remove_all(elsewhere);
+  fs::create_directories(elsewhere / "runs");
+  fs::rename(run_of(config), elsewhere / "runs/renamed");
+  fs::copy(folder() / "model", elsewhere / "model");
+  fs::copy(folder() / "train.jsonl", elsewhere / "rows.jsonl");
+  config.run.dir = elsewhere / "runs";
+  config.run.name = "renamed";
+  config.model.path = elsewhere / "model";
+  config.data.train = {elsewhere / "rows.jsonl"};
+  ASSERT_EQ(resume(config).status, "finished");
+  expect_equal_runs(run_of(whole), run_of(config));
+}
+
+TEST_F(Checkpointed, AFinishedRunWithoutOneIsNotReplacedByALongerOne) {
+  RunConfig config = trained("dear");
+  fs::remove_all(run_of(config) / "checkpoints");
+  config.run.overwrite = false;
+  config.train.max_steps = 9;
+  EXPECT_THAT(refusal(config), HasSubstr("without a checkpoint to go on from"));
+  EXPECT_TRUE(fs::exists(run_of(config) / "model/model.safetensors"));
+}
+
+TEST_F(Checkpointed, ARunCannotEndBeforeIt) {
+  RunConfig config = trained("short");
+  fs::remove(run_of(config) / "results.json");
+  config.train.max_steps = 4;
+  EXPECT_THAT(refusal(config), HasSubstr("would end before its checkpoint"));
+}
+
+TEST_F(Checkpointed, PathsNeedNotBeUtf8) {
+  RunConfig config = trained("odd\xff");
+  forget_end(config);
+  EXPECT_EQ(resume(config).status, "finished");
+}
+
 TEST_F(Checkpointed, ALongerRunGoesOnWhereAShorterOneEnded) {
   RunConfig config = trained("long");
   EXPECT_EQ(resume(config).steps, 6);  // nothing to do
@@ -258,6 +311,8 @@ TEST_F(Checkpointed, ThatAreAllDamagedAreAnError) {
   for (const auto& entry : fs::directory_iterator(run_of(config) / "checkpoints"))
     damage_byte(entry.path() / "weights.safetensors", 9000);
   EXPECT_THAT(refusal(config), HasSubstr("holds no checkpoint that is whole"));
+  EXPECT_EQ(lines_of(run_of(config)).size(), 6u);  // nothing was touched
+  EXPECT_TRUE(fs::exists(run_of(config) / "model/model.safetensors"));
 }
 
 TEST_F(Checkpointed, HalfWrittenOnesAreRemoved) {
@@ -277,9 +332,9 @@ TEST_F(Checkpointed, IsWrittenWithoutACopyOfAnything) {
   engine::memory_meter::reset_peaks();
   const int64_t before = engine::memory_meter::current_bytes();
   ASSERT_GT(before, 3 * session.weight_bytes() - 1);  // with both averages
-  Checkpoints(folder() / "copies", 0)
-      .save({1, session.cursor(), config, session.rows(), {}}, session.model(),
-            session.parameters());
+  RunState state;
+  state.step = 1;
+  Checkpoints(folder() / "copies", 0).save(state, session.model(), session.parameters());
   EXPECT_LE(engine::memory_meter::peak_bytes(), before);
   EXPECT_EQ(Checkpoints(folder() / "copies", 0).newest()->state.step, 1);
 }

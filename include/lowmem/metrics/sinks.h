@@ -9,9 +9,9 @@
 namespace lowmem::metrics {
 
 // metrics.jsonl: one object a step record. Evaluations have files of their own. Goes on
-// after the lines of the steps up to `last_step`; what follows them is removed.
-std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path,
-                                 int64_t last_step = 0);
+// after the first `keep` bytes; what follows them is removed. A file that has fewer goes
+// on at its end, with a warning.
+std::unique_ptr<Sink> jsonl_sink(const std::filesystem::path& path, uintmax_t keep = 0);
 
 // A line a record on the log.
 std::unique_ptr<Sink> log_sink(int64_t total_steps);

@@ -22,6 +22,9 @@ struct RunState {
   Batches::Cursor cursor;
   RunConfig config;
   std::string rows;         // fingerprint of the training rows
+  std::string shape;        // fingerprint of the model's config.json
+  std::string device;       // that the run computes on: "cpu", "cuda"
+  uintmax_t metrics = 0;    // bytes of metrics.jsonl
   nlohmann::json progress;  // the trainer's sums and results so far
 };
 
@@ -54,7 +57,8 @@ class Checkpoints {
   // the one it returns.
   std::optional<Checkpoint> newest() const;
 
-  // Ascending. Empty where there is none.
+  // Ascending. Empty where there is none. Throws Error where the folder cannot be read:
+  // what is there is not known then, and must not be replaced.
   std::vector<int64_t> steps() const;
 
   // Removes what a killed process left half written.
@@ -62,6 +66,7 @@ class Checkpoints {
 
  private:
   std::filesystem::path path(int64_t step) const;
+  std::vector<std::filesystem::path> entries() const;
   std::filesystem::path folder_;
   int64_t keep_;
 };

@@ -12,16 +12,17 @@ namespace lowmem::train {
 // The folder of one run, dir/name, and the names of what lies in it.
 class RunFolder {
  public:
-  // Only looks, so that a run which may not begin is refused before anything is loaded.
-  // Throws Error where another process is at it, where it cannot be written to, for a
-  // folder with files in it that no run made, and where an input of this run lies in it.
-  // Unless the run goes on (`resume`), or run.overwrite is set, also for a finished run
-  // of that name, or one with checkpoints.
+  // Changes nothing, so that a run which may not begin is refused before anything is
+  // loaded; only a removal that a kill interrupted is brought to its end. Locks the
+  // folder, where it is there, for as long as this object lives. Throws Error where
+  // another process is at it, where it cannot be written to, for a folder with files in
+  // it that no run made, and where an input of this run lies in it. Unless the run goes
+  // on (`resume`), or run.overwrite is set, also for a finished run of that name, or one
+  // with checkpoints.
   RunFolder(const RunConfig& config, bool resume);
 
-  // Locks the folder for as long as this object lives, makes it, removes what an earlier
-  // run of the same name left in it (`resume`: only what was half written), and writes
-  // config.yaml.
+  // Makes the folder, removes what an earlier run of the same name left in it (`resume`:
+  // only what was half written), and writes config.yaml.
   void prepare(const RunConfig& config, bool resume);
 
   // The number of steps of a finished run; nullopt where it has not finished.
@@ -37,7 +38,8 @@ class RunFolder {
 
  private:
   std::filesystem::path lock() const { return path_ / ".lock"; }
-  void refuse_other_process() const;
+  void refuse_what_is_there(const RunConfig& config, bool resume) const;
+  void take_lock();
 
   std::filesystem::path path_;
   std::optional<FileLock> lock_;

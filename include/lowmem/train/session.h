@@ -73,6 +73,8 @@ class Session {
   // Where the next step's rows begin, and which rows they are.
   Batches::Cursor cursor() const { return batches_.cursor(); }
   const std::string& rows() const { return rows_; }
+  // Fingerprint of the model's config.json.
+  const std::string& shape() const { return shape_name_; }
   double lr(int64_t step) const { return schedule_.at(step); }
 
  private:
@@ -89,6 +91,7 @@ class Session {
   RunConfig config_;
   c10::Device device_;
   model::LlamaConfig shape_;
+  std::string shape_name_;
   Texts texts_;
   std::string rows_;  // fingerprint of the examples
   Batches batches_;
