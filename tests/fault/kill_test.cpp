@@ -33,7 +33,7 @@ TEST_F(Killed, AtTwentyRandomMomentsItEndsWithTheSameBits) {
       // What the kill before left is removed first.
       process.wait_until([] { return !is_saving(); });
       process.wait_until(is_saving);
-      std::this_thread::sleep_for(std::chrono::microseconds(random() % 4000));
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 1500));
     } else {
       std::this_thread::sleep_for(std::chrono::milliseconds(random() % 900));
     }
@@ -47,7 +47,7 @@ TEST_F(Killed, AtTwentyRandomMomentsItEndsWithTheSameBits) {
     if (aimed && is_saving()) ++while_saving;
   }
   EXPECT_EQ(kills, 20);
-  EXPECT_GT(while_saving, 1);
+  EXPECT_GT(while_saving, 0);
   expect_exact_end("killed");
   EXPECT_TRUE(partial_files("killed").empty());
 }
@@ -55,7 +55,7 @@ TEST_F(Killed, AtTwentyRandomMomentsItEndsWithTheSameBits) {
 TEST_F(Killed, WhileTheModelIsWrittenItIsWrittenAgain) {
   const std::string arguments = run("exported", "train.save_every=10");
   int while_exporting = 0;
-  for (int attempt = 0; attempt < 10 && while_exporting == 0; ++attempt) {
+  for (int attempt = 0; attempt < 20 && while_exporting == 0; ++attempt) {
     Process process(arguments + "run.overwrite=true");
     process.wait_until([] {
       return std::filesystem::exists(folder_of("exported") / "model/config.json");

@@ -15,7 +15,6 @@ namespace lowmem::train {
 // Seven steps, with an evaluation after every third, in one go and in four.
 inline void expect_exact_resume(RunConfig config,
                                 const std::vector<std::string>& overrides) {
-  for (const std::string& override : overrides) apply_override(config, override);
   config.run.dir = (std::filesystem::path(config.model.path).parent_path() / "runs");
   config.run.overwrite = true;
   config.train.max_steps = 7;
@@ -23,6 +22,7 @@ inline void expect_exact_resume(RunConfig config,
   config.train.save_every = 2;
   config.eval.every = Interval::every(3);
   config.eval.limit = 8;
+  for (const std::string& override : overrides) apply_override(config, override);
 
   config.run.name = "whole";
   ASSERT_EQ(train(config).status, "finished");
