@@ -91,9 +91,9 @@ class Session {
   RunConfig config_;
   c10::Device device_;
   model::LlamaConfig shape_;
-  std::string shape_name_;
   Texts texts_;
-  std::string rows_;  // fingerprint of the examples
+  std::string rows_;        // fingerprint of the examples
+  std::string shape_name_;  // fingerprint of config.json
   Batches batches_;
   optim::Schedule schedule_;
   std::unique_ptr<model::Llama> model_;
