@@ -19,18 +19,20 @@ struct Outcome {
   std::string output;  // standard output and error together
 };
 
-// Runs the program as a user would, through a shell.
-inline Outcome run_program(const std::string& arguments) {
-  const std::string command =
-      std::string(LOWMEM_TRAIN) + " " + arguments + " 2>&1 </dev/null";
+// Runs a command as a user would, through a shell.
+inline Outcome run_command(const std::string& command) {
   Outcome outcome;
-  FILE* pipe = popen(command.c_str(), "r");
+  FILE* pipe = popen((command + " 2>&1 </dev/null").c_str(), "r");
   std::array<char, 4096> piece{};
   for (size_t n = 0; (n = fread(piece.data(), 1, piece.size(), pipe)) > 0;)
     outcome.output.append(piece.data(), n);
   const int status = pclose(pipe);
   outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return outcome;
+}
+
+inline Outcome run_program(const std::string& arguments) {
+  return run_command(std::string(LOWMEM_TRAIN) + " " + arguments);
 }
 
 // A demo in a temporary folder, shared by the tests of a suite, and runs beside it.

@@ -1,13 +1,12 @@
 // The program with memory.device = cuda on the fake GPU: what it puts on the GPU, what it
 // waits for, and what it says when the GPU is too small. Kernels do nothing, so that
 // losses mean nothing.
+#include "cli/program.h"
+
 #include <dlfcn.h>
 #include <gmock/gmock.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -22,21 +21,6 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr, testing::IsEmpty;
 namespace fs = std::filesystem;
-
-struct Outcome {
-  int status = 0;
-  std::string output;  // standard output and error together
-};
-Outcome run_command(const std::string& command) {
-  Outcome outcome;
-  FILE* pipe = popen((command + " 2>&1 </dev/null").c_str(), "r");
-  std::array<char, 4096> piece{};
-  for (size_t n = 0; (n = fread(piece.data(), 1, piece.size(), pipe)) > 0;)
-    outcome.output.append(piece.data(), n);
-  const int status = pclose(pipe);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return outcome;
-}
 
 class ProgramOnFakeGpu : public testing::Test {
  protected:
