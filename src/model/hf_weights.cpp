@@ -8,11 +8,14 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/weights_folder.h"
+#include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
 #include "model_folder.h"
 
 namespace lowmem::model {
 namespace {
+
+using ops::dtype_of;
 
 constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr const char* kHead = "lm_head.weight";
@@ -26,10 +29,6 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 std::span<std::byte> bytes_of(at::Tensor& tensor) {
   return {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
-}
-
-DType dtype_of(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat ? DType::kF32 : DType::kBF16;
 }
 
 // The file's tensor for a parameter. A tied pair may lie in the file under either name.

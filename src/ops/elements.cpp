@@ -6,21 +6,22 @@
 #include <numeric>
 
 #include "lowmem/kernels/norm.h"
+#include "lowmem/ops/dtype.h"
 
 namespace lowmem::ops {
 namespace {
 
-DType dtype_of(const at::Tensor& tensor) {
+DType checked_dtype(const at::Tensor& tensor) {
   TORCH_INTERNAL_ASSERT(tensor.is_contiguous());
   TORCH_INTERNAL_ASSERT(tensor.scalar_type() == at::kFloat ||
                         tensor.scalar_type() == at::kBFloat16);
-  return tensor.scalar_type() == at::kFloat ? DType::kF32 : DType::kBF16;
+  return dtype_of(tensor);
 }
 
 }  // namespace
 
 kernels::ParamView weights_of(at::Tensor& tensor) {
-  const DType dtype = dtype_of(tensor);
+  const DType dtype = checked_dtype(tensor);
   kernels::ParamView weights;
   weights.data = tensor.mutable_data_ptr();
   weights.dtype = dtype;
@@ -28,18 +29,18 @@ kernels::ParamView weights_of(at::Tensor& tensor) {
 }
 
 kernels::Array array_of(at::Tensor& tensor) {
-  const DType dtype = dtype_of(tensor);
+  const DType dtype = checked_dtype(tensor);
   return {tensor.mutable_data_ptr(), dtype};
 }
 
 kernels::ConstArray const_array_of(const at::Tensor& tensor) {
-  return {tensor.const_data_ptr(), dtype_of(tensor)};
+  return {tensor.const_data_ptr(), checked_dtype(tensor)};
 }
 
 float* floats_of(at::Tensor& tensor) { return tensor.mutable_data_ptr<float>(); }
 
 kernels::Bf16* bf16_of(at::Tensor& tensor) {
-  TORCH_INTERNAL_ASSERT(dtype_of(tensor) == DType::kBF16);
+  TORCH_INTERNAL_ASSERT(checked_dtype(tensor) == DType::kBF16);
   return static_cast<kernels::Bf16*>(tensor.mutable_data_ptr());
 }
 

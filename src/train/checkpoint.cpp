@@ -11,12 +11,14 @@
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/io/safetensors_writer.h"
+#include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
 
 namespace lowmem::train {
 namespace {
 
 namespace fs = std::filesystem;
+using ops::dtype_of;
 
 constexpr const char* kWeights = "weights.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
@@ -37,10 +39,6 @@ NamedTensors states_of(const engine::Parameters& parameters) {
     for (const auto& [name, tensor] : slot.state)
       tensors.emplace_back(slot.name + "/" + name, tensor);
   return tensors;
-}
-
-DType dtype_of(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat ? DType::kF32 : DType::kBF16;
 }
 
 ManifestFile write_tensors(const fs::path& path, NamedTensors tensors) {
@@ -93,10 +91,9 @@ void read_states(const fs::path& path, engine::Parameters& parameters) {
         slots.find(slash == std::string::npos ? info.name : info.name.substr(0, slash));
     if (slot == slots.end())
       refuse_tensor(path, info.name, "is of a weight that this run does not train");
-    at::Tensor tensor = at::empty(
-        info.shape,
-        at::TensorOptions(info.dtype == DType::kF32 ? at::kFloat : at::kBFloat16)
-            .device(slot->second->param.device()));
+    at::Tensor tensor =
+        at::empty(info.shape, at::TensorOptions(ops::scalar_type(info.dtype))
+                                  .device(slot->second->param.device()));
     read_tensor(file, info.name, tensor);
     slot->second->state[info.name.substr(slash + 1)] = tensor;
   }

@@ -14,15 +14,14 @@
 #include "lowmem/kernels/device_memory.h"
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/ops/cuda.h"
+#include "lowmem/ops/dtype.h"
 #include "lowmem/train/collate.h"
 #include "lowmem/train/out_of_memory.h"
 
 namespace lowmem::train {
 namespace {
 
-at::ScalarType scalar_type(DType dtype) {
-  return dtype == DType::kF32 ? at::kFloat : at::kBFloat16;
-}
+using ops::scalar_type;
 
 // Ids beyond the embedding table would read past its end.
 void check_vocabulary(const std::string& path, int64_t vocabulary, int64_t rows) {
@@ -221,7 +220,7 @@ Session::Session(const RunConfig& config, const Checkpoint* from)
       throw Error(config.model.path + "/config.json",
                   "differs from the one that the run began with",
                   "Give the model folder of then, or begin another run");
-    const std::string device = c10::DeviceTypeName(device_.type(), /*lower_case=*/true);
+    const std::string device = state().device;
     if (from->state.device != device)
       log::warn("goes on on another device, " + device + " after " + from->state.device +
                 ": the result will differ in its last bits");
@@ -231,6 +230,16 @@ Session::Session(const RunConfig& config, const Checkpoint* from)
   }
   log::info("training " + format_count(parameters_.elements()) + " parameters for " +
             format_count(total_steps()) + " steps");
+}
+
+RunState Session::state() const {
+  RunState state;
+  state.cursor = batches_.cursor();
+  state.config = config_;
+  state.rows = rows_;
+  state.shape = shape_name_;
+  state.device = c10::DeviceTypeName(device_.type(), /*lower_case=*/true);
+  return state;
 }
 
 int64_t Session::weight_bytes() const {

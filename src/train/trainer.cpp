@@ -265,13 +265,8 @@ class Trainer {
   void checkpoint() {
     const engine::PhaseScope phase(engine::Phase::kSave);
     results_.seconds = seconds();
-    RunState state;
+    RunState state = session_.state();
     state.step = step_;
-    state.cursor = session_.cursor();
-    state.config = session_.config();
-    state.rows = session_.rows();
-    state.shape = session_.shape();
-    state.device = c10::DeviceTypeName(session_.device().type(), /*lower_case=*/true);
     state.metrics = synced_bytes(folder_.metrics());
     state.progress = {{"nonfinite_in_a_row", nonfinite_in_a_row_},
                       {"window", window_.save()},

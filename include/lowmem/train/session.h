@@ -70,11 +70,8 @@ class Session {
   // returns.
   engine::PendingStep begin_step(int64_t step, bool report_rounding);
   c10::Device device() const { return device_; }
-  // Where the next step's rows begin, and which rows they are.
-  Batches::Cursor cursor() const { return batches_.cursor(); }
-  const std::string& rows() const { return rows_; }
-  // Fingerprint of the model's config.json.
-  const std::string& shape() const { return shape_name_; }
+  // For a checkpoint: all but the trainer's own, which are step, progress and metrics.
+  RunState state() const;
   double lr(int64_t step) const { return schedule_.at(step); }
 
  private:
