@@ -24,9 +24,9 @@ if(NOT EXISTS "${version_header}")  # where releases before 2.10 have it
 endif()
 file(STRINGS "${version_header}" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
 string(REGEX REPLACE "[^0-9;]" "" numbers "${lines}")
-list(JOIN numbers "." torch_version)
-if(torch_version VERSION_LESS 2.9)
-  message(FATAL_ERROR "The LibTorch in ${LOWMEM_TORCH} is ${torch_version}; 2.9 or later is "
+list(JOIN numbers "." LOWMEM_TORCH_VERSION)
+if(LOWMEM_TORCH_VERSION VERSION_LESS 2.9)
+  message(FATAL_ERROR "The LibTorch in ${LOWMEM_TORCH} is ${LOWMEM_TORCH_VERSION}; 2.9 or later is "
                       "needed. scripts/setup.sh fetches 2.11.")
 endif()
 

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "lowmem/config/validate.h"
+#include "lowmem/core/error.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
@@ -10,10 +11,12 @@ namespace lowmem::cli {
 
 void add_evaluate(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "evaluate", "HellaSwag accuracy of a model folder: model.path on eval.data");
+      "evaluate", "accuracy and perplexity of a model folder: model.path on eval.data");
   const auto options = add_config_options(*command);
   auto rows = std::make_shared<std::string>();
-  command->add_option("--rows", *rows, "also write every row's scores to this JSONL file")
+  command
+      ->add_option("--rows", *rows,
+                   "also write every HellaSwag row's scores to this JSONL file")
       ->type_name("FILE");
   command->callback([options, rows] {
     const RunConfig config = config_of(*options);
@@ -24,16 +27,23 @@ void add_evaluate(CLI::App& app) {
     int64_t skipped_rows = 0;
     const auto evaluation =
         train::make_evaluation(config, shape, *tokenizer, device, skipped_rows);
+    if (!rows->empty() && !evaluation->hellaswag)
+      throw Error("--rows " + *rows, "is for HellaSwag rows, and eval.data has none",
+                  "Leave it out");
     const int64_t vocabulary = tokenizer->vocab_size();
     tokenizer.reset();
     engine::memory_meter::return_free_memory();
     const auto model = train::load_model(config, shape, vocabulary, device);
     const auto result = evaluation->run(*model, train::sliced_loss(device),
                                         eval::HellaSwag::kTokensAtOnce);
-    if (!rows->empty()) train::write_evaluation(*rows, result);
-    const auto& [acc, acc_norm, count] = result.accuracy;
-    std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", acc, acc_norm,
-                static_cast<long long>(count));
+    if (!rows->empty()) train::write_evaluation(*rows, *result.hellaswag);
+    const train::Scores scores = result.scores();
+    if (const auto& a = scores.accuracy)
+      std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", a->acc, a->acc_norm,
+                  static_cast<long long>(a->count));
+    if (const auto& l = scores.likelihood)
+      std::printf("loss %.4f\nperplexity %.4f\ntokens %lld\n", l->loss, l->perplexity(),
+                  static_cast<long long>(l->tokens));
   });
 }
 

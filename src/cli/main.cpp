@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "commands.h"
-#include "lowmem/config/help.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/version.h"
 #include "lowmem/engine/memory_meter.h"
+#include "usage.h"
 
 namespace lowmem::cli {
 namespace {
@@ -20,21 +20,32 @@ int run(int argc, char** argv) {
   CLI::App app(
       "Fine-tunes all weights of a Llama in little more memory than the weights.",
       "lowmem-train");
-  app.set_version_flag("--version", version());
-  app.footer("Configuration keys, for the YAML file and as section.key=value:\n\n" +
-             config_help());
+  app.set_version_flag("--version", version(), "print the version");
+  app.set_help_flag("--help,-h", "print this page");
+  // Commands take help flag and formatter from here.
+  app.formatter_fn([](const CLI::App* command, const std::string&, CLI::AppFormatMode) {
+    return help_page(*command);
+  });
   bool quiet = false;
   app.parse_complete_callback([&quiet] { log::set_up(quiet); });
   app.require_subcommand(0, 1);
   add_train(app);
+  add_plan(app);
   add_evaluate(app);
+  add_data(app);
   add_report(app);
   add_init(app);
   add_demo(app);
+  add_completion(app);
+  add_manual(app);
   std::vector<CLI::App*> commands = app.get_subcommands([](CLI::App*) { return true; });
   commands.push_back(&app);
-  for (CLI::App* command : commands)
-    command->add_flag("--quiet,-q", quiet, "print warnings and errors only");
+  for (CLI::App* command : commands) {
+    command->add_flag("--quiet,-q", quiet, "print warnings and errors only")
+        ->group(kGeneral);
+    command->get_help_ptr()->group(kGeneral);
+  }
+  app.get_version_ptr()->group(kGeneral);
   try {
     app.parse(argc, argv);
     return 0;

@@ -1,24 +1,53 @@
 #include "options.h"
 
+#include "lowmem/config/help.h"
 #include "lowmem/config/overrides.h"
 #include "lowmem/config/yaml.h"
+#include "lowmem/core/error.h"
 
 namespace lowmem::cli {
+namespace {
+
+constexpr char kGroup[] = "Configuration";
+
+KeyInfo key_named(std::string_view name) {
+  for (KeyInfo& key : config_keys())
+    if (key.name == name) return key;
+  throw Error(std::string(name), "is no key", "Correct kShortFlags");
+}
+
+// "FILE" where the shell should offer file names.
+std::string value_name(const KeyInfo& key) {
+  std::string words;
+  for (const std::string& word : key.words) (words += words.empty() ? "" : "|") += word;
+  if (!words.empty()) return words;
+  if (key.name == "model.path") return "DIR";
+  return key.type == "integer" ? "N" : key.type == "number" ? "NUMBER" : "TEXT";
+}
+
+}  // namespace
 
 std::shared_ptr<ConfigOptions> add_config_options(CLI::App& app) {
   auto options = std::make_shared<ConfigOptions>();
-  app.add_option("--config,-c", options->file, "YAML file of the run")->type_name("FILE");
+  app.add_option("--config,-c", options->file, "YAML file of the run")
+      ->type_name("FILE")
+      ->group(kGroup);
   for (const ShortFlag& flag : kShortFlags) {
-    const std::string key(flag.key);
-    app.add_option_function<std::string>(
-           std::string(flag.flag),
-           [options, key](const std::string& value) {
-             options->flags.emplace_back(key, value);
-           },
-           "short for " + key + "=...")
-        ->type_name("VALUE");
+    const KeyInfo key = key_named(flag.key);
+    CLI::Option* option = app.add_option_function<std::string>(
+        std::string(flag.flag),
+        [options, name = key.name](const std::string& value) {
+          options->flags.emplace_back(name, value);
+        },
+        "short for " + key.name + "=...");
+    option->type_name(value_name(key))->group(kGroup);
+    if (key.default_value != "\"\"") option->default_str(key.default_value);
   }
-  app.add_option("overrides", options->overrides, "section.key=value, over the file")
+  app.add_option("overrides", options->overrides,
+                 app.get_parent() == nullptr
+                     ? "a configuration key and its value, over the file; listed below"
+                     : "a configuration key and its value, over the file; lowmem-train "
+                       "--help lists the keys")
       ->type_name("KEY=VALUE");
   return options;
 }

@@ -1,6 +1,7 @@
 #include "lowmem/config/help.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "config/keys.h"
 #include "config/values.h"
@@ -10,10 +11,65 @@ namespace {
 
 constexpr size_t kDocColumn = 36;
 
+template <class Value>
+std::vector<std::string> words_for(const Value& value) {
+  if constexpr (ChoiceEnum<Value>) {
+    std::vector<std::string> words;
+    for (const auto& choice : choices(value)) words.emplace_back(choice.word);
+    return words;
+  } else if constexpr (std::is_same_v<Value, bool>) {
+    return {"true", "false"};
+  } else if constexpr (std::is_same_v<Value, AutoDouble>) {
+    return {"auto"};
+  } else if constexpr (std::is_same_v<Value, Interval>) {
+    return {"epoch", "never"};
+  } else {
+    return {};
+  }
+}
+
 // Types that the default and the doc do not already tell.
 bool worth_a_line(const std::string& type) {
   return type.find('|') != std::string::npos && type != type_name(bool()) &&
          type != type_name(AutoDouble());
+}
+
+// Calls use(section, doc, keys) for each section.
+template <class Use>
+void for_each_section(Use&& use) {
+  const std::vector<KeyInfo> keys = config_keys();
+  RunConfig().visit([&](const std::string& section, auto&, const char* doc) {
+    std::vector<KeyInfo> own;
+    std::copy_if(keys.begin(), keys.end(), std::back_inserter(own),
+                 [&](const KeyInfo& key) { return key.name.starts_with(section + "."); });
+    use(section, std::string(doc), own);
+  });
+}
+
+std::string code(const std::string& text) { return "`" + text + "`"; }
+
+// "number, `auto`": its words as code, what stands for any number or text as it is.
+std::string values_cell(const KeyInfo& key) {
+  std::string cell;
+  for (size_t begin = 0; begin != std::string::npos;) {
+    const size_t bar = key.type.find(" | ", begin);
+    const std::string part = key.type.substr(begin, bar - begin);
+    const bool word =
+        std::find(key.words.begin(), key.words.end(), part) != key.words.end();
+    (cell += cell.empty() ? "" : ", ") += word ? code(part) : part;
+    begin = bar == std::string::npos ? bar : bar + 3;
+  }
+  return cell;
+}
+
+// A table's cell may hold no bar, and a star would begin emphasis.
+std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == '|' || c == '*') result += '\\';
+    result += c;
+  }
+  return result;
 }
 
 }  // namespace
@@ -21,21 +77,19 @@ bool worth_a_line(const std::string& type) {
 std::vector<KeyInfo> config_keys() {
   std::vector<KeyInfo> keys;
   RunConfig defaults;
-  for_each_key(defaults,
-               [&](const std::string& name, const auto& value, const char* doc) {
-                 keys.push_back({name, type_name(value), format_value(value), doc});
-               });
+  for_each_key(defaults, [&](const std::string& name, const auto& value,
+                             const char* doc) {
+    keys.push_back({name, type_name(value), words_for(value), format_value(value), doc});
+  });
   return keys;
 }
 
 std::string config_help() {
   std::string help;
-  const std::vector<KeyInfo> keys = config_keys();
-  RunConfig defaults;
-  defaults.visit([&](const std::string& section, auto&, const char* section_doc) {
+  for_each_section([&](const std::string& section, const std::string& section_doc,
+                       const std::vector<KeyInfo>& keys) {
     (help += help.empty() ? "" : "\n") += section + ": " + section_doc + "\n";
     for (const KeyInfo& key : keys) {
-      if (!key.name.starts_with(section + ".")) continue;
       std::string line = "  " + key.name + "=" + key.default_value;
       line.resize(std::max(line.size() + 2, kDocColumn), ' ');
       help += line + key.doc + "\n";
@@ -43,6 +97,20 @@ std::string config_help() {
     }
   });
   return help;
+}
+
+std::string config_markdown() {
+  std::string page;
+  for_each_section([&](const std::string& section, const std::string& section_doc,
+                       const std::vector<KeyInfo>& keys) {
+    (page += page.empty() ? "" : "\n") +=
+        "### " + section + "\n\n" + escaped(section_doc) +
+        ":\n\n| key | default | values | meaning |\n|---|---|---|---|\n";
+    for (const KeyInfo& key : keys)
+      page += "| " + code(key.name) + " | " + code(key.default_value) + " | " +
+              values_cell(key) + " | " + escaped(key.doc) + " |\n";
+  });
+  return page;
 }
 
 }  // namespace lowmem

@@ -66,10 +66,14 @@ void check_run(const RunFolderConfig& run) {
                 "Name the folder of the runs; . is the current one");
 }
 
-void check_model(const ModelConfig& model) {
+void check_path(const ModelConfig& model) {
   if (model.path.empty())
     throw Error("model.path", "is not given",
                 "Write the Hugging Face folder of a Llama, as in model.path=FOLDER");
+}
+
+void check_model(const ModelConfig& model) {
+  check_path(model);
   if (model.dtype == DType::kBF16 && model.compute_dtype == DType::kF32)
     throw Error(assigned("model.compute_dtype", model.compute_dtype),
                 "is wider than the weights, model.dtype = bf16",
@@ -79,9 +83,25 @@ void check_model(const ModelConfig& model) {
               "Write layers, all, or patterns of weight names");
 }
 
+// Whether rows of this format may be written by a chat template.
+bool may_be_chats(DataFormat format) {
+  return format == DataFormat::kAuto || format == DataFormat::kChat;
+}
+
+// What training and evaluation rows share. `read` are the formats of the files that are.
+void check_sequences(const DataConfig& data, std::initializer_list<DataFormat> read) {
+  check_count("data.max_length", data.max_length, 2);
+  if (data.chat_template != ChatTemplate::kAuto &&
+      std::none_of(read.begin(), read.end(), may_be_chats))
+    throw Error(assigned("data.chat_template", data.chat_template),
+                "is for chats, and no file may hold them: the format is set to " +
+                    std::string(word_of(*read.begin())),
+                "Remove it, or set data.format (of eval.data: eval.format) to chat or "
+                "auto");
+}
+
 void check_data(const DataConfig& data) {
   check_texts("data.train", data.train, "Name the JSONL files to train on");
-  check_count("data.max_length", data.max_length, 2);
   check_count("data.limit", data.limit, 0);
 }
 
@@ -185,6 +205,8 @@ void check_graphs(const RunConfig& config) {
 }
 
 void check_eval(const EvalConfig& eval) {
+  if (!eval.data.empty())
+    check_texts("eval.data", eval.data, "Name the JSONL files to evaluate on");
   if (eval.every.unit == Interval::Unit::kSteps)
     check_count("eval.every", eval.every.steps, 1);
   check_count("eval.batch_size", eval.batch_size, 1);
@@ -194,17 +216,27 @@ void check_eval(const EvalConfig& eval) {
 }  // namespace
 
 void validate(const RunConfig& config, Purpose purpose) {
+  if (purpose == Purpose::kData) {
+    check_path(config.model);
+    check_data(config.data);
+    check_sequences(config.data, {config.data.format});
+    return;
+  }
   check_run(config.run);
   check_model(config.model);
   check_eval(config.eval);
   if (purpose == Purpose::kEvaluate) {
     if (config.eval.data.empty())
-      throw Error(
-          "eval.data", "is not given",
-          "Write the HellaSwag JSONL file to evaluate, as in eval.data=val.jsonl");
+      throw Error("eval.data", "is not given",
+                  "Write the JSONL file to evaluate on, as in eval.data=val.jsonl");
+    check_sequences(config.data, {config.eval.format});
     return;
   }
   check_data(config.data);
+  if (config.eval.data.empty())
+    check_sequences(config.data, {config.data.format});
+  else
+    check_sequences(config.data, {config.data.format, config.eval.format});
   check_train(config.train);
   check_optimizer(config.optimizer);
   check_rounding(config);

@@ -85,7 +85,8 @@ void read_value(const YamlNode& node, const std::string& where, std::string& val
 
 void read_value(const YamlNode& node, const std::string& where, StringList& value) {
   if (node.kind == YamlNode::Kind::kScalar) {
-    value = {node.text};
+    value.clear();
+    if (!node.text.empty()) value.push_back(node.text);
     return;
   }
   if (node.kind != YamlNode::Kind::kList)

@@ -1,10 +1,14 @@
 #include "lowmem/core/log.h"
 
 #include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <memory>
+
+#include "core/live_line_writer.h"
+#include "lowmem/core/live_line.h"
 
 namespace lowmem::log {
 namespace {
@@ -25,11 +29,26 @@ class LevelPrefix : public spdlog::custom_flag_formatter {
   }
 };
 
+// Standard error where it is a terminal with a live line.
+class AboveLiveLine : public spdlog::sinks::base_sink<std::mutex> {
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    live_line::write_above({line.data(), line.size()});
+  }
+  void flush_() override {}
+};
+
+std::shared_ptr<spdlog::sinks::sink> standard_error() {
+  if (live_line::on()) return std::make_shared<AboveLiveLine>();
+  return std::make_shared<spdlog::sinks::stderr_sink_mt>();
+}
+
 }  // namespace
 
 void set_up(bool quiet) {
-  auto logger = std::make_shared<spdlog::logger>(
-      "lowmem", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  live_line::set_up(quiet);
+  auto logger = std::make_shared<spdlog::logger>("lowmem", standard_error());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<LevelPrefix>('*').set_pattern("%*%v");
   logger->set_formatter(std::move(formatter));

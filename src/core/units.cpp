@@ -2,7 +2,11 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <cctype>
+#include <charconv>
 #include <cmath>
+
+#include "lowmem/core/error.h"
 
 namespace lowmem {
 
@@ -12,6 +16,34 @@ std::string format_bytes(int64_t bytes) {
   if (std::llabs(bytes) >= kMiB) return fmt::format("{:.1f} MiB", value / kMiB);
   if (std::llabs(bytes) >= kKiB) return fmt::format("{:.1f} KiB", value / kKiB);
   return fmt::format("{} B", bytes);
+}
+
+int64_t parse_bytes(std::string_view text) {
+  const auto refuse = [&] {
+    return Error(std::string(text), "is not an amount of memory",
+                 "Write it like 12GiB or 800MB");
+  };
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, code] = std::from_chars(text.data(), end, value);
+  if (code != std::errc{} || !(value >= 0) || !std::isfinite(value)) throw refuse();
+  std::string unit;
+  for (const char* at = rest; at != end; ++at)
+    if (*at != ' ')
+      unit += static_cast<char>(std::tolower(static_cast<unsigned char>(*at)));
+  double factor = 1;
+  if (!unit.empty() && unit != "b") {
+    constexpr std::string_view kPrefixes = "kmgt";
+    const size_t prefix = kPrefixes.find(unit[0]);
+    const std::string_view after = std::string_view(unit).substr(1);
+    const bool decimal = after == "b";
+    if (prefix == std::string_view::npos || !(decimal || after.empty() || after == "ib"))
+      throw refuse();
+    factor = std::pow(decimal ? 1000.0 : 1024.0, static_cast<double>(prefix + 1));
+  }
+  constexpr double kMost = 1e18;
+  if (value * factor > kMost) throw refuse();
+  return std::llround(value * factor);
 }
 
 std::string format_seconds(double seconds) {

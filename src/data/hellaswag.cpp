@@ -4,21 +4,21 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "data/draft.h"
+#include "data/formats.h"
+#include "data/row_file.h"
 #include "data/text.h"
 #include "lowmem/core/error.h"
-#include "lowmem/data/jsonl.h"
 
 namespace lowmem {
 namespace {
 
 using nlohmann::json;
 
-const std::string kRemedy = "Repair or remove the line";
-
 std::string string_of(const json& object, const char* key, const std::string& where) {
   if (!object.contains(key) || object[key].is_null()) return {};
   if (!object[key].is_string())
-    throw Error(where + " " + key, "is not a string", kRemedy);
+    throw Error(where + " " + key, "is not a string", kRepairLine);
   return object[key].get<std::string>();
 }
 
@@ -35,7 +35,7 @@ int label_of(const json& object, const std::string& where) {
   }
   std::string shown = label.dump();
   if (shown.size() > 40) shown = "(" + std::string(label.type_name()) + ")";
-  throw Error(where + " label = " + shown, "is not a number from 0 to 3", kRemedy);
+  throw Error(where + " label = " + shown, "is not a number from 0 to 3", kRepairLine);
 }
 
 HellaSwagRow row_of(const json& object, int64_t number, const std::string& where) {
@@ -48,7 +48,7 @@ HellaSwagRow row_of(const json& object, int64_t number, const std::string& where
   row.context_b = string_of(object, "ctx_b", where);
   row.context = string_of(object, "ctx", where);
   if (row.context.empty() && row.context_a.empty())
-    throw Error(where + " ctx", "is missing, and so is ctx_a", kRemedy);
+    throw Error(where + " ctx", "is missing, and so is ctx_a", kRepairLine);
   if (row.context.empty()) {
     row.context = row.context_a;
     if (!row.context_b.empty()) row.context += " " + row.context_b;
@@ -58,7 +58,8 @@ HellaSwagRow row_of(const json& object, int64_t number, const std::string& where
                     object["endings"].size() == 4 &&
                     std::all_of(object["endings"].begin(), object["endings"].end(),
                                 [](const json& ending) { return ending.is_string(); });
-  if (!four) throw Error(where + " endings", "is not a list of four strings", kRemedy);
+  if (!four)
+    throw Error(where + " endings", "is not a list of four strings", kRepairLine);
   for (size_t i = 0; i < 4; ++i) row.endings[i] = object["endings"][i].get<std::string>();
   row.label = label_of(object, where);
   if (row.label < 0)
@@ -86,77 +87,43 @@ std::string clean(const std::string& raw) {
   return text::replace(without_remarks(text), "  ", " ");
 }
 
-Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer,
-                   int64_t max_length, bool& truncated) {
+Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer) {
   const std::string& ending = row.endings[static_cast<size_t>(row.label)];
   const size_t context = tokenizer.encode(row.context).size();
-
-  Example example;
+  Draft draft;
   if (tokenizer.adds_bos() && tokenizer.bos_id())
-    example.ids.push_back(*tokenizer.bos_id());
-  const size_t front = example.ids.size();
-  const auto text = tokenizer.encode(row.context + " " + ending);
-  example.ids.insert(example.ids.end(), text.begin(), text.end());
-  example.ids.push_back(*tokenizer.eos_id());
-
-  const auto longest = static_cast<size_t>(max_length);
-  truncated = example.ids.size() > longest;
-  if (truncated) example.ids.resize(longest);
-  // The position before the ending's first token predicts it.
-  example.labels.assign(example.ids.size(), kIgnoreLabel);
-  const size_t first = context + front;  // of the ending's tokens
-  for (size_t i = first == 0 ? 0 : first - 1; i + 1 < example.ids.size(); ++i)
-    example.labels[i] = example.ids[i + 1];
-  return example;
+    draft.add(*tokenizer.bos_id(), /*learned=*/false);
+  draft.add(tokenizer.encode(row.context + " " + ending), context);
+  draft.add(*tokenizer.eos_id(), true);
+  return std::move(draft).finish();
 }
 
 }  // namespace
 
 std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path, int64_t limit,
                                          BadRows* skipped) {
-  JsonlReader reader(path);
   std::vector<HellaSwagRow> rows;
-  BadRows bad;
-  for (int64_t number = 0;  // of the row in the file, bad ones included
-       (limit == 0 || static_cast<int64_t>(rows.size()) < limit) && reader.next_line();
-       ++number) {
-    try {
-      rows.push_back(row_of(reader.object(), number, reader.where()));
-    } catch (const Error& error) {
-      if (skipped == nullptr) throw;
-      if (bad.count++ == 0) bad.first = error.thing() + " " + error.problem();
-    }
-  }
-  if (rows.empty() && bad.count > 0)
-    throw Error(path.string(),
-                "has no row that can be read; of " + std::to_string(bad.count) +
-                    " bad ones the first: " + bad.first,
-                "Give a HellaSwag JSONL file");
-  if (rows.empty())
-    throw Error(path.string(), "has no rows", "Give a HellaSwag JSONL file");
-  if (skipped != nullptr && bad.count > 0) {
-    if (skipped->count == 0) skipped->first = bad.first;
-    skipped->count += bad.count;
-  }
+  for_each_row(path, limit, skipped,
+               [&](const json& object, int64_t number, const std::string& where) {
+                 rows.push_back(row_of(object, number, where));
+               });
   return rows;
+}
+
+Example hellaswag_example(const json& row, int64_t number, const std::string& where,
+                          const Tokenizer& tokenizer) {
+  return example_of(row_of(row, number, where), tokenizer);
 }
 
 std::vector<Example> hellaswag_examples(const std::vector<HellaSwagRow>& rows,
                                         const Tokenizer& tokenizer, int64_t max_length,
                                         ExampleCounts& counts) {
-  if (!tokenizer.eos_id())
-    throw Error(
-        "the tokenizer", "names no EOS, which ends every training text",
-        "Name eos_token in tokenizer_config.json, or eos_token_id in config.json");
+  require_eos(tokenizer);
   std::vector<Example> examples;
   for (const HellaSwagRow& row : rows) {
-    bool truncated = false;
-    Example example = example_of(row, tokenizer, max_length, truncated);
-    counts.truncated += truncated;
-    if (example.labelled() == 0)
-      ++counts.dropped;
-    else
-      examples.push_back(std::move(example));
+    ++counts.rows;
+    add_cut(example_of(row, tokenizer), max_length, LongMode::kTruncate, examples,
+            counts);
   }
   return examples;
 }

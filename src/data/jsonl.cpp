@@ -33,6 +33,7 @@ std::string JsonlReader::where() const {
 
 // A failing disk is an exception of the buffer's.
 int JsonlReader::next_byte() {
+  ++bytes_;
   try {
     return in_.rdbuf()->sbumpc();
   } catch (const std::ios_base::failure&) {

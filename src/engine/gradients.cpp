@@ -4,6 +4,8 @@
 
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/ops/device.h"
+#include "lowmem/ops/large.h"
+#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::engine {
 namespace {
@@ -71,11 +73,12 @@ void Gradients::begin(const optim::StepInfo& step, int64_t micro_batches) {
 
 void Gradients::receive(optim::ParamSlot& slot, at::Tensor gradient) {
   if (micro_batches_ == 1) return receive_whole(slot, std::move(gradient));
+  const ops::ItemScope item(ops::Item::kGradients);
   Share& share = shares_[&slot];
   if (share.received == 0)
-    share.sum = gradient.to(at::kFloat);
+    share.sum = ops::converted(gradient, at::kFloat);
   else
-    share.sum.add_(gradient);
+    ops::add_to(share.sum, gradient);
   if (++share.received < micro_batches_) return;
   at::Tensor sum = std::move(share.sum);
   shares_.erase(&slot);
@@ -86,6 +89,7 @@ void Gradients::receive(optim::ParamSlot& slot, at::Tensor gradient) {
 void Gradients::receive_whole(optim::ParamSlot& slot, at::Tensor gradient) {
   const at::NoGradGuard no_grad;
   const PhaseScope phase(Phase::kUpdate);
+  const ops::ItemScope item(ops::Item::kUpdate);
   complete(slot, std::move(gradient));
 }
 
@@ -96,6 +100,7 @@ bool Gradients::end_measuring() {
 
 std::unique_ptr<PendingReport> Gradients::end() {
   const PhaseScope phase(Phase::kUpdate);
+  const ops::ItemScope item(ops::Item::kUpdate);
   finish();
   return book_->report();
 }

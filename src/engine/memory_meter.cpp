@@ -15,6 +15,7 @@
 #include "lowmem/core/arena.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
+#include "lowmem/engine/rehearsal.h"
 #include "lowmem/kernels/device_memory.h"
 #include "lowmem/ops/cuda.h"
 #include "machine_memory.h"
@@ -46,8 +47,25 @@ void count(int64_t bytes) {
   raise(g_peak, now);
 }
 
-// Each block begins with its size, in as many bytes as its alignment needs.
+// What a rehearsal's tensors are for, and what they were for at its peak.
+ops::ItemBytes g_items{}, g_items_at_peak{};
+int64_t g_peak_of_items = 0;
+
+void count_item(ops::Item item, int64_t bytes) {
+  g_items[static_cast<size_t>(item)] += bytes;
+  if (bytes > 0 && g_current > g_peak_of_items) {
+    g_peak_of_items = g_current;
+    g_items_at_peak = g_items;
+  }
+}
+
+// Before each block, in as many bytes as its alignment needs.
+struct Header {
+  int64_t bytes;
+  ops::Item item;
+};
 constexpr size_t kHeader = 64;
+static_assert(sizeof(Header) <= kHeader);
 
 // Blocks from this size on come from the arena; smaller ones malloc reuses well enough.
 constexpr size_t kArenaBlock = 64 * 1024;
@@ -61,14 +79,24 @@ Arena& arena() {
   return *instance;  // never destroyed: tensors may outlive every other static object
 }
 
+// A rehearsal's: addresses for more than any machine has, of which next to none is
+// written.
+Arena& addresses() {
+  static auto* instance = new Arena(static_cast<size_t>(16 * 1024 * kGiB));
+  return *instance;
+}
+
 void release(void* data) {
   if (data == nullptr) return;
   auto* block = static_cast<std::byte*>(data) - kHeader;
-  int64_t bytes = 0;
-  std::memcpy(&bytes, block, sizeof bytes);
-  count(-bytes);
+  Header header;
+  std::memcpy(&header, block, sizeof header);
+  count(-header.bytes);
+  if (ops::rehearsing()) count_item(header.item, -header.bytes);
   if (arena().owns(block))
     arena().free(block);
+  else if (ops::rehearsing() && addresses().owns(block))
+    addresses().free(block);
   else
     c10::free_cpu(block);
 }
@@ -114,6 +142,10 @@ bool fits(size_t bytes) {
 }
 
 void* allocate_or_fail(size_t bytes) {
+  if (ops::rehearsing() && bytes >= kArenaBlock) {
+    if (void* block = addresses().allocate(bytes + kHeader)) return block;
+    fail(bytes);
+  }
   if (bytes >= kArenaBlock && !fits(bytes)) fail(bytes);
   if (bytes >= kArenaBlock)
     if (void* block = arena().allocate(bytes + kHeader)) return block;
@@ -129,9 +161,10 @@ class CountingAllocator final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) return {nullptr, nullptr, &release, c10::kCPU};
     auto* block = static_cast<std::byte*>(allocate_or_fail(bytes));
-    const auto size = static_cast<int64_t>(bytes);
-    std::memcpy(block, &size, sizeof size);
-    count(size);
+    const Header header{static_cast<int64_t>(bytes), ops::current_item()};
+    std::memcpy(block, &header, sizeof header);
+    count(header.bytes);
+    if (ops::rehearsing()) count_item(header.item, header.bytes);
     void* data = block + kHeader;
     // oneDNN takes memory with raw_allocate: context and data must be the same.
     return {data, data, &release, c10::kCPU};
@@ -216,6 +249,16 @@ int64_t total_bytes() {
                            : kernels::cuda_device_memory(g_device.index()).total;
 }
 
+int64_t free_bytes() {
+  if (!g_device.is_cpu()) {
+    const auto [used, total] = kernels::cuda_device_memory(g_device.index());
+    return total - used;
+  }
+  return std::max<int64_t>(0, std::min(available_bytes() + g_current, machine_bytes()));
+}
+
+int64_t program_bytes() { return g_program; }
+
 int64_t current_bytes() {
   return g_device.is_cpu() ? g_current.load() : ops::gpu_memory(g_device).current;
 }
@@ -242,6 +285,7 @@ void reset_peaks() {
 }
 
 void return_free_memory() {
+  if (ops::rehearsing()) return addresses().trim();
   arena().trim();
   malloc_trim(0);
   measure_program();
@@ -269,6 +313,36 @@ int64_t peak_resident_bytes() {
 }
 
 }  // namespace memory_meter
+
+struct Rehearsal::Before {
+  std::array<int64_t, kPhases> peaks = g_peaks;
+  int64_t interval_peak = g_interval_peak, peak = g_peak;
+  c10::Device device = g_device;
+};
+
+Rehearsal::Rehearsal() : before_(std::make_unique<Before>()) {
+  g_device = c10::kCPU;
+  memory_meter::reset_peaks();
+  start_ = g_current;
+  g_items.fill(0);
+  g_items_at_peak.fill(0);
+  g_peak_of_items = start_;
+}
+
+Rehearsal::~Rehearsal() {
+  addresses().trim();
+  g_device = before_->device;
+  g_peaks = before_->peaks;
+  g_interval_peak = before_->interval_peak;
+  g_peak = before_->peak;
+  g_phase_peak = memory_meter::current_bytes();
+}
+
+Rehearsed Rehearsal::peaks() const {
+  Rehearsed found{g_peak - start_, memory_meter::peaks_by_phase(), g_items_at_peak};
+  for (int64_t& peak : found.by_phase) peak = std::max<int64_t>(0, peak - start_);
+  return found;
+}
 
 PhaseScope::PhaseScope(Phase phase) : outer_(g_phase) { enter(phase); }
 PhaseScope::~PhaseScope() { enter(outer_); }

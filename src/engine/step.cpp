@@ -8,6 +8,8 @@
 #include "gradient_hook.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/ops/embedding.h"
+#include "lowmem/ops/large.h"
+#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::engine {
 
@@ -22,7 +24,8 @@ namespace {
 
 // A device's numbers are not known before it gets there: it goes on, and writes nothing.
 bool known_not_finite(const at::Tensor& number) {
-  return !ops::on_device(number) && !std::isfinite(number.item<double>());
+  return !ops::on_device(number) && !ops::rehearsing() &&
+         !std::isfinite(number.item<double>());
 }
 
 }  // namespace
@@ -117,6 +120,7 @@ BlockCall Step::call(const Walk& walk, size_t block, size_t micro_batch) const {
 
 void Step::forward(Walk& walk) {
   const PhaseScope phase(Phase::kForward);
+  const ops::ItemScope item(ops::Item::kKept);
   for (const MicroBatch& part : walk.batches) {
     walk.hidden.push_back(model_.embed(part.packed.ids));
     walk.saved.emplace_back(model_.blocks().size());
@@ -138,6 +142,7 @@ void Step::forward(Walk& walk) {
 // gradient.
 void Step::head(Walk& walk) {
   const PhaseScope phase(Phase::kBackward);
+  const ops::ItemScope item(ops::Item::kLoss);
   const bool blocks_trained = lowest_trained_ < model_.blocks().size();
   const bool wants_hidden = norm_trained_ || blocks_trained;
   for (size_t i = 0; i < walk.batches.size(); ++i) {
@@ -163,6 +168,7 @@ void Step::head(Walk& walk) {
 
 void Step::backward(Walk& walk) {
   const PhaseScope phase(Phase::kBackward);
+  const ops::ItemScope item(ops::Item::kBlock);
   for (size_t block = model_.blocks().size(); block-- > lowest_trained_;) {
     weights_.acquire(block);
     for (size_t i = 0; i < walk.batches.size(); ++i)
@@ -192,6 +198,7 @@ at::Tensor Step::take_head_gradient() {
 void Step::finish_head() {
   if (head_slot_ == nullptr || head_slot_ == embedding_slot_) return;
   const PhaseScope phase(Phase::kBackward);
+  const ops::ItemScope item(ops::Item::kLoss);
   gradients_.receive_whole(*head_slot_, take_head_gradient());
 }
 
@@ -200,11 +207,14 @@ void Step::finish_head() {
 void Step::finish_embedding(std::span<const MicroBatch> batch) {
   if (embedding_slot_ == nullptr) return;
   const PhaseScope phase(Phase::kBackward);
+  const ops::ItemScope item(ops::Item::kGradients);
   std::vector<ops::EmbeddedTokens> parts;
   for (size_t i = 0; i < batch.size(); ++i)
     parts.push_back({batch[i].packed.host_ids, std::move(embedded_gradients_[i])});
-  at::Tensor table = head_slot_ == embedding_slot_ ? take_head_gradient()
-                                                   : at::zeros_like(model_.embedding());
+  at::Tensor table =
+      head_slot_ == embedding_slot_
+          ? take_head_gradient()
+          : ops::zeros(model_.embedding().sizes(), model_.embedding().options());
   ops::add_embedding_gradient(table, std::move(parts));
   gradients_.receive_whole(*embedding_slot_, std::move(table));
 }

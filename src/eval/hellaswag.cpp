@@ -6,7 +6,9 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/engine/memory_meter.h"
+#include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
+#include "widest.h"
 
 namespace lowmem::eval {
 namespace {
@@ -36,7 +38,10 @@ RowScore judge(int64_t index, int label, const double* log_likelihoods,
 HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tokenizer,
                      bool bos, int64_t batch_size, int64_t max_length, bool share_query)
     : batch_size_(static_cast<size_t>(batch_size)) {
+  metrics::Progress progress("tokenizing rows to evaluate",
+                             static_cast<int64_t>(rows.size()));
   for (const HellaSwagRow& source : rows) {
+    progress.add();
     const EvalItem item = eval_item(source);
     Row row{item.index, item.label, {}, false};
     for (size_t i = 0; i < 4; ++i) {
@@ -85,7 +90,9 @@ HellaSwagResult HellaSwag::run(const model::Llama& model,
                                const std::function<void()>& between) const {
   const engine::PhaseScope phase(engine::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
+  metrics::Progress progress("evaluating HellaSwag", static_cast<int64_t>(rows_.size()));
   HellaSwagResult result;
+  Widest widest;
   for (size_t at = 0; at < rows_.size();) {
     if (between) between();
     size_t count = 1;
@@ -96,7 +103,11 @@ HellaSwagResult HellaSwag::run(const model::Llama& model,
     }
     const auto rows = std::span(rows_).subspan(at, count);
     at += count;
+    int64_t tokens = 0;
+    for (const Row& row : rows) tokens += row.tokens();
+    if (widest.left_out(tokens)) continue;
     const std::vector<double> scores = score(model, rows, options);
+    progress.add(static_cast<int64_t>(count));
     for (size_t i = 0; i < rows.size(); ++i) {
       std::array<int64_t, 4> characters{};
       for (size_t k = 0; k < 4; ++k) characters[k] = rows[i].endings[k].characters;

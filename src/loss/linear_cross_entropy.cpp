@@ -8,6 +8,8 @@
 #include "lowmem/kernels/cross_entropy.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/ops/large.h"
+#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::loss {
 namespace {
@@ -43,9 +45,10 @@ void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
   for (int64_t begin = 0; begin < vocabulary; begin += rows) {
     Slice slice{begin, std::min(vocabulary, begin + rows), {}, {}};
     const int64_t columns = slice.end - slice.begin;
-    slice.weight = weight.slice(0, slice.begin, slice.end).to(hidden.scalar_type());
+    slice.weight =
+        ops::converted(weight.slice(0, slice.begin, slice.end), hidden.scalar_type());
     slice.logits = buffer.slice(0, 0, hidden.size(0) * columns).view({-1, columns});
-    at::mm_out(slice.logits, hidden, slice.weight.t());
+    ops::product_into(slice.logits, hidden, slice.weight.t());
     f(slice);
   }
 }
@@ -119,9 +122,9 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
     if (!hidden_gradient) return;
     mean.mul_(softmax.factor.unsqueeze(1));
     if (hidden.scalar_type() == at::kFloat)
-      mean.addmm_(slice.logits, slice.weight);
+      ops::add_product(mean, slice.logits, slice.weight);
     else
-      mean.add_(at::mm(slice.logits, slice.weight));
+      mean.add_(ops::product(slice.logits, slice.weight));
   });
   loss.log_sum_exp = softmax.log_sum_exp();
   loss.sum = (loss.log_sum_exp - softmax.label_logit).sum(at::kDouble);
@@ -139,16 +142,20 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
   const at::NoGradGuard no_grad;
   const at::Tensor& hidden = request.hidden;
   if (hidden.size(0) == 0) return at::zeros_like(request.weight);
-  at::Tensor gradient = at::empty_like(request.weight);
+  at::Tensor gradient;
+  {
+    const ops::ItemScope item(ops::Item::kGradients);
+    gradient = at::empty_like(request.weight);
+  }
   for_slices(request, options, [&](Slice& slice) {
     slice.weight.reset();  // its cast makes room for the gradient's
     const kernels::LogitSlice logits = kernel_slice(slice, request.labels);
     put_gradient(logits, log_sum_exp, request.scale);
     at::Tensor part = gradient.slice(0, slice.begin, slice.end);
     if (part.scalar_type() == hidden.scalar_type())
-      at::mm_out(part, slice.logits.t(), hidden);
+      ops::product_into(part, slice.logits.t(), hidden);
     else
-      part.copy_(at::mm(slice.logits.t(), hidden));
+      ops::convert_into(part, ops::product(slice.logits.t(), hidden));
   });
   return gradient;
 }

@@ -19,10 +19,21 @@ class LogSink final : public Sink {
                     format_count(static_cast<int64_t>(r.tokens_per_second)),
                     format_bytes(r.peak_bytes)));
   }
+
   void evaluation(const EvaluationRecord& r) override {
-    log::info(fmt::format(
-        "evaluated after step {}: acc {:.2f}%  acc_norm {:.2f}%  ({} rows, {})", r.step,
-        100 * r.acc, 100 * r.acc_norm, format_count(r.count), format_seconds(r.seconds)));
+    std::string what, of;
+    if (r.accuracy) {
+      what += fmt::format("acc {:.2f}%  acc_norm {:.2f}%  ", 100 * r.accuracy->acc,
+                          100 * r.accuracy->acc_norm);
+      of += format_count(r.accuracy->count) + " rows, ";
+    }
+    if (r.perplexity) {
+      what += fmt::format("perplexity {:.3f}  loss {:.4f}  ", r.perplexity->perplexity,
+                          r.perplexity->loss);
+      of += format_count(r.perplexity->tokens) + " tokens, ";
+    }
+    log::info(fmt::format("evaluated after step {}: {}({}{})", r.step, what, of,
+                          format_seconds(r.seconds)));
   }
 
  private:

@@ -8,6 +8,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/weights_folder.h"
+#include "lowmem/metrics/progress.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
 #include "model_folder.h"
@@ -94,9 +95,16 @@ void load_weights(Llama& model, const std::filesystem::path& folder) {
   const at::NoGradGuard no_grad;
   const WeightsFolder weights(folder);
   check(weights, model.config(), folder);
-  for (auto& item : model.named_parameters())
+  int64_t bytes = 0;
+  for (const at::Tensor& weight : model.parameters())
+    bytes += static_cast<int64_t>(weight.nbytes());
+  metrics::Progress progress("loading " + folder.string(), bytes,
+                             metrics::Progress::Unit::kBytes);
+  for (auto& item : model.named_parameters()) {
     load_tensor(locate(weights, item.key(), model.config().tie_word_embeddings),
                 item.value());
+    progress.add(static_cast<int64_t>(item.value().nbytes()));
+  }
   for (const std::string& name : weights.unlisted())
     log::warn(folder.string() + ": tensor " + name +
               " is in a shard but not in the index; it is left out");
@@ -113,10 +121,17 @@ void save_model(const Llama& model, const std::filesystem::path& source,
   for (const WeightSpec& spec : weight_specs(model.config()))
     specs.push_back({spec.name, dtype_of(parameters.at(spec.name)), spec.shape});
 
+  int64_t bytes = 0;
+  for (const TensorSpec& spec : specs)
+    bytes += static_cast<int64_t>(parameters.at(spec.name).nbytes());
+  metrics::Progress progress("saving " + folder.string(), bytes,
+                             metrics::Progress::Unit::kBytes);
+
   WeightsWriter writer(folder, specs, max_shard_bytes);
   for (const TensorSpec& spec : specs)
     ops::read_pieces(parameters.at(spec.name), [&](std::span<const std::byte> piece) {
       writer.write(spec.name, piece);
+      progress.add(static_cast<int64_t>(piece.size()));
     });
   writer.finish();
 }

@@ -1,6 +1,7 @@
 #include "lowmem/ops/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -13,6 +14,7 @@
 #include "lowmem/kernels/place.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/ops/large.h"
 #include "lowmem/ops/linear.h"
 
 namespace lowmem::ops {
@@ -167,9 +169,10 @@ void for_key_heads(const std::vector<Piece>& pieces, int64_t kv_heads, F&& f) {
   for (const Piece& piece : pieces)
     most = std::max(most, kernels::attention_workspace(piece.args));
   const auto count = static_cast<int64_t>(pieces.size()) * kv_heads;
+  const int64_t threads = std::min<int64_t>(count, at::get_num_threads());
+  at::Tensor workspace = at::empty({threads, most}, at::kFloat);
   parallel(count, 1, [&](int64_t begin, int64_t end) {
-    at::Tensor workspace = at::empty({most}, at::kFloat);
-    float* floats = floats_of(workspace);
+    float* floats = floats_of(workspace) + at::get_thread_num() * most;
     for (int64_t i = begin; i < end; ++i)
       f(pieces[static_cast<size_t>(i / kv_heads)], i % kv_heads, floats);
   });
@@ -265,7 +268,7 @@ class AttentionLinear final : public torch::autograd::Function<AttentionLinear> 
     const Spans spans = saved_spans(context, saved);
     const at::Tensor dy = gradients[0].contiguous();
     at::Tensor dweight, dbias;
-    const at::Tensor heads_gradient = at::mm(dy, weight.to(q.scalar_type()));
+    const at::Tensor heads_gradient = product(dy, converted(weight, q.scalar_type()));
     if (context->needs_input_grad(3))
       dweight =
           weight_gradient(dy, heads_of(q, k, v, spans).flatten(1), weight.scalar_type());

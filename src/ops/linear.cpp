@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "linear_gradients.h"
+#include "lowmem/ops/large.h"
+#include "lowmem/ops/rehearsal.h"
 #include "lowmem/ops/rms_norm.h"
 
 namespace lowmem::ops {
@@ -42,7 +44,7 @@ class Linear final : public torch::autograd::Function<Linear> {
                              : saved[0];
       dweight = weight_gradient(dy, x, weight.scalar_type());
     }
-    if (context->needs_input_grad(0)) dx = at::mm(dy, weight.to(type));
+    if (context->needs_input_grad(0)) dx = product(dy, converted(weight, type));
     if (data.count("bias type") > 0 && context->needs_input_grad(2))
       dbias = bias_gradient(dy, data["bias type"].toScalarType());
     return {dx, dweight, dbias, {}};
@@ -71,12 +73,14 @@ at::Tensor linear(const LinearInput& x, const at::Tensor& weight, const at::Tens
 at::Tensor linear_value(const at::Tensor& x, const at::Tensor& weight,
                         const at::Tensor& bias) {
   const auto type = x.scalar_type();
-  return at::linear(x, weight.to(type), bias.defined() ? bias.to(type) : bias);
+  return product_with_bias(x, converted(weight, type),
+                           bias.defined() ? bias.to(type) : bias);
 }
 
 at::Tensor weight_gradient(const at::Tensor& out_gradient, const at::Tensor& x,
                            at::ScalarType type) {
-  return at::mm(out_gradient.t(), x).to(type);
+  const ItemScope item(Item::kGradients);
+  return converted(product(out_gradient.t(), x), type);
 }
 
 at::Tensor bias_gradient(const at::Tensor& out_gradient, at::ScalarType type) {

@@ -8,6 +8,8 @@
 #include "lowmem/kernels/swiglu.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/ops/large.h"
+#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::ops {
 namespace {
@@ -80,22 +82,27 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
     const at::ScalarType type = gate.scalar_type();
     const int64_t inner = gate.size(1), slices = slices_of(gate);
 
-    at::Tensor factor = weight.to(type);
+    at::Tensor factor = converted(weight, type);
     at::Tensor dweight, dbias;
-    if (context->needs_input_grad(2))
+    if (context->needs_input_grad(2)) {
+      const ItemScope item(Item::kGradients);
       dweight = at::empty(weight.sizes(), weight.options().dtype(type));
+    }
     const int64_t slice = aligned((inner + slices - 1) / slices);
     for (int64_t first = 0; first < inner; first += slice) {
       const int64_t columns = std::min(slice, inner - first);
-      at::Tensor y = at::mm(out_gradient, factor.narrow(1, first, columns));
+      at::Tensor y = product(out_gradient, factor.narrow(1, first, columns));
       put_gradients(args_of(gate, up, first, columns), y);
       if (dweight.defined()) {
         at::Tensor part = dweight.narrow(1, first, columns);
-        at::mm_out(part, out_gradient.t(), y);
+        product_into(part, out_gradient.t(), y);
       }
     }
     factor.reset();
-    if (dweight.defined()) dweight = dweight.to(weight.scalar_type());
+    if (dweight.defined()) {
+      const ItemScope item(Item::kGradients);
+      dweight = converted(dweight, weight.scalar_type());
+    }
     auto& data = context->saved_data;
     if (data.count("bias type") > 0 && context->needs_input_grad(3))
       dbias = bias_gradient(out_gradient, data["bias type"].toScalarType());

@@ -6,6 +6,8 @@
 #include "lowmem/kernels/norm.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/ops/large.h"
+#include "lowmem/ops/rehearsal.h"
 #include "optimizers.h"
 
 namespace lowmem::optim {
@@ -81,9 +83,10 @@ void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
 
 at::Tensor& Optimizer::state(ParamSlot& slot, const std::string& name,
                              at::IntArrayRef shape, at::ScalarType type) {
+  const ops::ItemScope item(ops::Item::kOptimizerState);
   at::Tensor& tensor = slot.state[name];
   if (!tensor.defined())
-    tensor = at::zeros(shape, at::TensorOptions(type).device(slot.param.device()));
+    tensor = ops::zeros(shape, at::TensorOptions(type).device(slot.param.device()));
   return tensor;
 }
 

@@ -47,9 +47,13 @@ void AddedTokenFinder::add(const std::string& pattern, const AddedToken& token) 
     if (is_new) nodes_.push_back(-1);
     node = edge->second;
   }
-  if (nodes_[node] >= 0) return;
+  if (nodes_[node] >= 0) {
+    tokens_[static_cast<size_t>(nodes_[node])].special |= token.special;
+    return;
+  }
   nodes_[node] = static_cast<int32_t>(tokens_.size());
-  tokens_.push_back({token.id, token.single_word, token.strip_left, token.strip_right});
+  tokens_.push_back(
+      {token.id, token.single_word, token.strip_left, token.strip_right, token.special});
   starts_[static_cast<unsigned char>(pattern.front())] = true;
 }
 
@@ -69,7 +73,8 @@ size_t AddedTokenFinder::longest_at(std::string_view text, size_t at,
   return longest;
 }
 
-std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view text) const {
+std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view text,
+                                                            bool special) const {
   std::vector<Part> parts;
   size_t done = 0;  // where the text that no part covers yet begins
   size_t at = 0;
@@ -85,6 +90,7 @@ std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view tex
     size_t end = at + size;
     at = end;  // even where the token is turned down below, nothing is found inside it
     const Flags& token = tokens_[static_cast<size_t>(index)];
+    if (token.special && !special) continue;
     if (token.single_word && (word_ends_at(text, start) || word_starts_at(text, end)))
       continue;
     if (token.strip_left) {

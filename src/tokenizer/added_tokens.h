@@ -31,7 +31,7 @@ AddedToken read_added_token(const JsonField& field);
 class AddedTokenFinder {
  public:
   // `pattern` is what to look for; an empty one is never found. The first of equals
-  // counts.
+  // counts; it is special where one of them is.
   void add(const std::string& pattern, const AddedToken& token);
 
   // A part of a text: an added token, or what lies between two (id == kNoId), never
@@ -40,13 +40,14 @@ class AddedTokenFinder {
     std::string_view text;
     int32_t id = kNoId;
   };
-  // The parts of `text`, left to right. `text` must be well-formed UTF-8.
-  std::vector<Part> split(std::string_view text) const;
+  // The parts of `text`, left to right. `text` must be well-formed UTF-8. Special tokens
+  // are ordinary text with `special` = false.
+  std::vector<Part> split(std::string_view text, bool special = true) const;
 
  private:
   struct Flags {
     int32_t id;
-    bool single_word, strip_left, strip_right;
+    bool single_word, strip_left, strip_right, special;
   };
   // The token that starts at `at` and is longest; its size in bytes, or 0.
   size_t longest_at(std::string_view text, size_t at, int32_t* token) const;

@@ -178,4 +178,15 @@ std::string Decoder::operator()(Pieces pieces) const {
   return join(pieces, "");
 }
 
+std::string text_of_piece(std::string_view piece) {
+  if (const auto byte = byte_of(piece)) return std::string(1, *byte);
+  constexpr std::string_view kMark = "\xE2\x96\x81";
+  std::string text;
+  for (size_t at; (at = piece.find(kMark)) != std::string_view::npos;) {
+    text.append(piece.substr(0, at)) += ' ';
+    piece.remove_prefix(at + kMark.size());
+  }
+  return text.append(piece);
+}
+
 }  // namespace lowmem::tokenization

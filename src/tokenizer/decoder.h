@@ -38,4 +38,7 @@ class Decoder {
   bool present_ = false;
 };
 
+// What one piece of such a model stands for: marks become spaces, a byte piece its byte.
+std::string text_of_piece(std::string_view piece);
+
 }  // namespace lowmem::tokenization

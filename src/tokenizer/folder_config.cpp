@@ -6,6 +6,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/units.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lowmem::tokenization {
@@ -78,6 +79,14 @@ class AddedTokens {
   std::unordered_map<std::string, size_t> by_content_;
 };
 
+// One template, or a list of named ones of which `default` counts.
+std::string read_chat_template(const JsonField& field) {
+  if (!field.raw().is_array()) return field.string();
+  for (const JsonField& entry : field.elements())
+    if (entry.at("name").string() == "default") return entry.at("template").string();
+  return {};
+}
+
 void read_tokenizer_config(const JsonField& file, FolderConfig& config,
                            AddedTokens& added_tokens) {
   read_names(file, config);
@@ -86,6 +95,8 @@ void read_tokenizer_config(const JsonField& file, FolderConfig& config,
   if (const auto field = file.find("add_prefix_space"))
     config.add_prefix_space = field->boolean();
   config.legacy = file.boolean("legacy", false);
+  if (const auto field = file.find("chat_template"))
+    config.chat_template = read_chat_template(*field);
   const auto added = file.find("added_tokens_decoder");
   if (!added) return;
   for (const auto& [key, field] : added->members()) {
@@ -126,6 +137,8 @@ FolderConfig read_folder_config(const std::filesystem::path& folder) {
       added_tokens.add(token, field.integer(), field.where());
     }
   });
+  if (is_there(folder / "chat_template.jinja"))  // counts before tokenizer_config.json's
+    config.chat_template = read_file(folder / "chat_template.jinja", kMiB);
   for (const char* name : {"generation_config.json", "config.json"})
     with_file(folder, name, [&](const JsonField& file) {
       read_id(file, "bos_token_id", config.bos_id);

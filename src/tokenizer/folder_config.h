@@ -12,8 +12,8 @@
 namespace lowmem::tokenization {
 
 // What the files beside a tokenizer say about it: tokenizer_config.json,
-// special_tokens_map.json, added_tokens.json, generation_config.json and config.json,
-// each optional.
+// special_tokens_map.json, added_tokens.json, generation_config.json, config.json and
+// chat_template.jinja, each optional.
 struct FolderConfig {
   struct Name {
     std::string content;
@@ -31,6 +31,7 @@ struct FolderConfig {
   std::optional<bool> add_bos_token;
   std::optional<bool> add_prefix_space;
   bool legacy = false;
+  std::string chat_template;  // Jinja; empty where there is none
   // With their ids: `added_tokens_decoder`, then added_tokens.json.
   std::vector<AddedToken> added_tokens;
   // Contents of bos_token, unk_token, additional_special_tokens and the like.

@@ -8,7 +8,6 @@
 #include <exception>
 #include <new>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "lowmem/core/error.h"
 #include "tokenizer/character_map.h"
@@ -64,7 +63,7 @@ class SentencePieceTokenizer : public Tokenizer {
     decoder_ = Decoder::sentencepiece(prefixes);
     read_special_tokens(config);
 
-    const auto id = [this](const std::string& name) { return id_of(name); };
+    const auto id = [this](const std::string& name) { return find(name); };
     const auto own = [](int library_id) {
       return library_id < 0 ? std::nullopt : std::optional<int32_t>(library_id);
     };
@@ -73,25 +72,28 @@ class SentencePieceTokenizer : public Tokenizer {
     eos_id_ = resolve_special(config.eos_token, config.eos_id, own(with_prefix_.eos_id()),
                               id, vocab_size_);
     adds_bos_ = bos_id_ && config.add_bos_token.value_or(true);
+    chat_template_ = config.chat_template;
   }
 
   std::vector<int32_t> encode(std::string_view text) const override {
-    check_length(text);
-    std::string repaired;
-    if (!is_utf8(text)) text = repaired = to_utf8(text);
-    std::vector<int32_t> ids;
-    for (const AddedTokenFinder::Part part : finder_.split(text)) {
-      if (part.id != kNoId) {
-        ids.push_back(part.id);
-        continue;
-      }
-      const bool prefix = prefix_ == Prefix::kAlways ||
-                          (prefix_ == Prefix::kFirst && part.text.data() == text.data());
-      const auto more =
-          library_encode(prefix ? with_prefix_ : without_prefix_, part.text);
-      ids.insert(ids.end(), more.begin(), more.end());
-    }
-    return ids;
+    return encode(text, /*starts_text=*/true, /*special=*/true);
+  }
+
+  std::vector<int32_t> encode_plain(std::string_view text,
+                                    bool starts_text) const override {
+    return encode(text, starts_text, /*special=*/false);
+  }
+
+  std::optional<int32_t> id_of(std::string_view token) const override {
+    const int32_t id = find(std::string(token));
+    return id == kNoId ? std::nullopt : std::optional(id);
+  }
+
+  std::string piece(int32_t id) const override {
+    if (const auto added = added_.find(id); added != added_.end()) return added->second;
+    if (const auto special = special_ids_.find(id); special != special_ids_.end())
+      return special->second;
+    return is_piece(id) ? text_of_piece(with_prefix_.IdToPiece(id)) : "";
   }
 
   std::string decode(const std::vector<int32_t>& ids) const override {
@@ -110,6 +112,28 @@ class SentencePieceTokenizer : public Tokenizer {
 
  private:
   enum class Prefix { kAlways, kFirst, kNever };  // where a space is put before the text
+
+  // `special`: whether special tokens written out in the text count as such.
+  std::vector<int32_t> encode(std::string_view text, bool starts_text,
+                              bool special) const {
+    check_length(text);
+    std::string repaired;
+    if (!is_utf8(text)) text = repaired = to_utf8(text);
+    std::vector<int32_t> ids;
+    for (const AddedTokenFinder::Part part : finder_.split(text, special)) {
+      if (part.id != kNoId) {
+        ids.push_back(part.id);
+        continue;
+      }
+      const bool prefix =
+          prefix_ == Prefix::kAlways ||
+          (prefix_ == Prefix::kFirst && starts_text && part.text.data() == text.data());
+      const auto more =
+          library_encode(prefix ? with_prefix_ : without_prefix_, part.text);
+      ids.insert(ids.end(), more.begin(), more.end());
+    }
+    return ids;
+  }
 
   bool is_piece(int32_t id) const { return id >= 0 && id < piece_count_; }
 
@@ -133,7 +157,7 @@ class SentencePieceTokenizer : public Tokenizer {
       finder_.add(token.content, token);
       ids_.emplace(token.content, token.id);
       if (token.special)
-        special_ids_.insert(token.id);
+        special_ids_.emplace(token.id, token.content);
       else
         added_.emplace(token.id, token.content);
       vocab_size_ = std::max<int64_t>(vocab_size_, token.id + 1);
@@ -143,16 +167,17 @@ class SentencePieceTokenizer : public Tokenizer {
       if (id >= 0) add_special(with_prefix_.IdToPiece(id), id);
     // Names of tokens that no file gives an id are ordinary text.
     for (const std::string& content : config.special_tokens)
-      if (id_of(content) != kNoId) add_special(content, id_of(content));
+      if (find(content) != kNoId) add_special(content, find(content));
   }
 
   void add_special(const std::string& content, int32_t id) {
     AddedToken token;
     token.id = id;
     token.content = content;
+    token.special = true;
     finder_.add(content, token);
     ids_.emplace(content, id);
-    special_ids_.insert(id);
+    special_ids_.emplace(id, content);
   }
 
   int32_t piece_id(const std::string& content) const {
@@ -161,7 +186,7 @@ class SentencePieceTokenizer : public Tokenizer {
     return with_prefix_.IdToPiece(id) == content ? id : kNoId;
   }
 
-  int32_t id_of(const std::string& content) const {
+  int32_t find(const std::string& content) const {
     const auto found = ids_.find(content);
     return found != ids_.end() ? found->second : piece_id(content);
   }
@@ -176,7 +201,7 @@ class SentencePieceTokenizer : public Tokenizer {
   AddedTokenFinder finder_;
   std::unordered_map<std::string, int32_t> ids_;    // of special and added tokens
   std::unordered_map<int32_t, std::string> added_;  // that decode() does not leave out
-  std::unordered_set<int32_t> special_ids_;
+  std::unordered_map<int32_t, std::string> special_ids_;
 };
 
 }  // namespace

@@ -143,13 +143,11 @@ class TiktokenTokenizer : public Tokenizer {
     for (const AddedToken& token : tokens) {
       finder_.add(token.content, token);
       ids_.emplace(token.content, token.id);
+      names_.emplace(token.id, token.content);
       if (!token.special) added_.emplace(token.id, token.content);
       vocab_size_ = std::max<int64_t>(vocab_size_, token.id + 1);
     }
-    const auto id = [this](const std::string& name) {
-      const auto found = ids_.find(name);
-      return found != ids_.end() ? found->second : model_->pieces().find(name);
-    };
+    const auto id = [this](const std::string& name) { return find(name); };
     const auto own = [&](const char* name) {
       return id(name) == kNoId ? std::nullopt : std::optional(id(name));
     };
@@ -158,25 +156,26 @@ class TiktokenTokenizer : public Tokenizer {
     eos_id_ = resolve_special(config.eos_token, config.eos_id, own("<|end_of_text|>"), id,
                               vocab_size_);
     adds_bos_ = bos_id_ && config.add_bos_token.value_or(true);
+    chat_template_ = config.chat_template;
   }
 
   std::vector<int32_t> encode(std::string_view text) const override {
-    check_length(text);
-    std::string repaired;
-    if (!is_utf8(text)) text = repaired = to_utf8(text);
-    std::vector<int32_t> ids;
-    BpeScratch scratch;
-    for (const AddedTokenFinder::Part part : finder_.split(text)) {
-      if (part.id != kNoId) {
-        ids.push_back(part.id);
-        continue;
-      }
-      Words words;
-      words.views = {part.text};
-      split_->apply(words);
-      for (const std::string_view word : words.views) model_->encode(word, scratch, ids);
-    }
-    return ids;
+    return encode(text, /*special=*/true);
+  }
+
+  std::vector<int32_t> encode_plain(std::string_view text,
+                                    bool /*starts_text*/) const override {
+    return encode(text, /*special=*/false);
+  }
+
+  std::optional<int32_t> id_of(std::string_view token) const override {
+    const int32_t id = find(std::string(token));
+    return id == kNoId ? std::nullopt : std::optional(id);
+  }
+
+  std::string piece(int32_t id) const override {
+    const auto name = names_.find(id);
+    return name != names_.end() ? name->second : std::string(model_->pieces().by_id(id));
   }
 
   std::string decode(const std::vector<int32_t>& ids) const override {
@@ -193,10 +192,36 @@ class TiktokenTokenizer : public Tokenizer {
   int64_t vocab_size() const override { return vocab_size_; }
 
  private:
+  int32_t find(const std::string& token) const {
+    const auto found = ids_.find(token);
+    return found != ids_.end() ? found->second : model_->pieces().find(token);
+  }
+
+  // `special`: whether special tokens written out in the text count as such.
+  std::vector<int32_t> encode(std::string_view text, bool special) const {
+    check_length(text);
+    std::string repaired;
+    if (!is_utf8(text)) text = repaired = to_utf8(text);
+    std::vector<int32_t> ids;
+    BpeScratch scratch;
+    for (const AddedTokenFinder::Part part : finder_.split(text, special)) {
+      if (part.id != kNoId) {
+        ids.push_back(part.id);
+        continue;
+      }
+      Words words;
+      words.views = {part.text};
+      split_->apply(words);
+      for (const std::string_view word : words.views) model_->encode(word, scratch, ids);
+    }
+    return ids;
+  }
+
   std::unique_ptr<Model> model_;
   std::unique_ptr<PreTokenizer> split_;
   AddedTokenFinder finder_;
   std::unordered_map<std::string, int32_t> ids_;    // of all special and added tokens
+  std::unordered_map<int32_t, std::string> names_;  // the same, by their ids
   std::unordered_map<int32_t, std::string> added_;  // that decode() does not leave out
   int64_t vocab_size_ = 0;
 };

@@ -61,7 +61,7 @@ class JsonTokenizer : public Tokenizer {
           leading->where,
           "names the id " + std::to_string(leading->id) + ", which the vocabulary lacks",
           kFetchAgain);
-    const auto id = [this](const std::string& content) { return id_of(content); };
+    const auto id = [this](const std::string& content) { return find(content); };
     const auto own = leading ? std::optional(leading->id) : std::nullopt;
     bos_id_ = resolve_special(config.bos_token, config.bos_id, own, id, vocab_size_);
     eos_id_ = resolve_special(config.eos_token, config.eos_id, {}, id, vocab_size_);
@@ -72,21 +72,27 @@ class JsonTokenizer : public Tokenizer {
                       " before every text, but the folder's BOS is " +
                       std::to_string(*bos_id_),
                   "Make the two agree");
+    chat_template_ = config.chat_template;
   }
 
   std::vector<int32_t> encode(std::string_view text) const override {
-    check_length(text);
-    std::string repaired;
-    if (!is_utf8(text)) text = repaired = to_utf8(text);
-    std::vector<int32_t> ids;
-    BpeScratch scratch;
-    for (const AddedTokenFinder::Part part : raw_tokens_.split(text)) {
-      if (part.id != kNoId)
-        ids.push_back(part.id);
-      else
-        encode_part(part.text, part.text.data() == text.data(), scratch, ids);
-    }
-    return ids;
+    return encode(text, /*starts_text=*/true, /*special=*/true);
+  }
+
+  std::vector<int32_t> encode_plain(std::string_view text,
+                                    bool starts_text) const override {
+    return encode(text, starts_text, /*special=*/false);
+  }
+
+  std::optional<int32_t> id_of(std::string_view token) const override {
+    const int32_t id = find(std::string(token));
+    return id == kNoId ? std::nullopt : std::optional(id);
+  }
+
+  std::string piece(int32_t id) const override {
+    if (const auto added = added_.find(id); added != added_.end()) return added->second;
+    const std::string_view piece = model_->pieces().by_id(id);
+    return pre_tokenizers_.byte_level() ? std::string(piece) : text_of_piece(piece);
   }
 
   std::string decode(const std::vector<int32_t>& ids) const override {
@@ -107,6 +113,24 @@ class JsonTokenizer : public Tokenizer {
   int64_t vocab_size() const override { return vocab_size_; }
 
  private:
+  // `special`: whether special tokens written out in the text count as such.
+  std::vector<int32_t> encode(std::string_view text, bool starts_text,
+                              bool special) const {
+    check_length(text);
+    std::string repaired;
+    if (!is_utf8(text)) text = repaired = to_utf8(text);
+    std::vector<int32_t> ids;
+    BpeScratch scratch;
+    for (const AddedTokenFinder::Part part : raw_tokens_.split(text, special)) {
+      const bool first = starts_text && part.text.data() == text.data();
+      if (part.id != kNoId)
+        ids.push_back(part.id);
+      else
+        encode_part(part.text, first, special, scratch, ids);
+    }
+    return ids;
+  }
+
   // The decoder and the pre-tokenizer must agree on whether pieces are bytes.
   void read_decoder(const JsonField& file) {
     const auto field = file.find("decoder");
@@ -153,7 +177,7 @@ class JsonTokenizer : public Tokenizer {
     vocab_size_ = std::max<int64_t>(vocab_size_, token.id + 1);
   }
 
-  int32_t id_of(const std::string& content) const {
+  int32_t find(const std::string& content) const {
     if (const auto added = added_ids_.find(content); added != added_ids_.end())
       return added->second;
     if (!pre_tokenizers_.byte_level()) return model_->pieces().find(content);
@@ -161,11 +185,11 @@ class JsonTokenizer : public Tokenizer {
     return bytes ? model_->pieces().find(*bytes) : kNoId;
   }
 
-  void encode_part(std::string_view text, bool starts_text, BpeScratch& scratch,
-                   std::vector<int32_t>& ids) const {
+  void encode_part(std::string_view text, bool starts_text, bool special,
+                   BpeScratch& scratch, std::vector<int32_t>& ids) const {
     std::string changed;
     if (normalizer_.changes_text()) text = changed = normalizer_(text);
-    for (const AddedTokenFinder::Part part : normalized_tokens_.split(text)) {
+    for (const AddedTokenFinder::Part part : normalized_tokens_.split(text, special)) {
       if (part.id != kNoId) {
         ids.push_back(part.id);
         continue;

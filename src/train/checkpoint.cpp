@@ -11,6 +11,7 @@
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/io/safetensors_writer.h"
+#include "lowmem/metrics/progress.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
 
@@ -41,7 +42,15 @@ NamedTensors states_of(const engine::Parameters& parameters) {
   return tensors;
 }
 
-ManifestFile write_tensors(const fs::path& path, NamedTensors tensors) {
+int64_t bytes_of(const NamedTensors& tensors) {
+  int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors)
+    bytes += static_cast<int64_t>(tensor.nbytes());
+  return bytes;
+}
+
+ManifestFile write_tensors(const fs::path& path, NamedTensors tensors,
+                           metrics::Progress& progress) {
   // Wider types first keeps every tensor aligned.
   std::stable_sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
     return a.second.element_size() > b.second.element_size();
@@ -53,6 +62,7 @@ ManifestFile write_tensors(const fs::path& path, NamedTensors tensors) {
   for (const auto& [name, tensor] : tensors)
     ops::read_pieces(tensor, [&, &name = name](std::span<const std::byte> piece) {
       writer.write(name, piece);
+      progress.add(static_cast<int64_t>(piece.size()));
     });
   writer.finish();
   return {path.filename().string(), writer.file().bytes_written(),
@@ -151,10 +161,14 @@ void Checkpoints::clean() const {
 void Checkpoints::save(const RunState& state, const model::Llama& model,
                        const engine::Parameters& parameters) const {
   AtomicFolder folder(path(state.step));
+  NamedTensors weights = weights_of(model), states = states_of(parameters);
+  metrics::Progress progress("saving a checkpoint", bytes_of(weights) + bytes_of(states),
+                             metrics::Progress::Unit::kBytes);
   std::vector<ManifestFile> files;
-  files.push_back(write_tensors(folder.path() / kWeights, weights_of(model)));
-  if (NamedTensors states = states_of(parameters); !states.empty())
-    files.push_back(write_tensors(folder.path() / kOptimizer, std::move(states)));
+  files.push_back(write_tensors(folder.path() / kWeights, std::move(weights), progress));
+  if (!states.empty())
+    files.push_back(
+        write_tensors(folder.path() / kOptimizer, std::move(states), progress));
   auto updates = nlohmann::json::object();
   for (const optim::ParamSlot& slot : parameters.slots())
     updates[slot.name] = slot.updates;
@@ -195,25 +209,27 @@ std::optional<Checkpoint> Checkpoints::newest() const {
 void restore(const Checkpoint& checkpoint, model::Llama& model,
              engine::Parameters& parameters) {
   const SafetensorsFile file(checkpoint.folder / kWeights);
-  for (auto& [name, tensor] : weights_of(model)) read_tensor(file, name, tensor);
+  NamedTensors weights = weights_of(model);
+  metrics::Progress progress("loading the checkpoint's weights", bytes_of(weights),
+                             metrics::Progress::Unit::kBytes);
+  for (auto& [name, tensor] : weights) {
+    read_tensor(file, name, tensor);
+    progress.add(static_cast<int64_t>(tensor.nbytes()));
+  }
   read_states(checkpoint.folder / kOptimizer, parameters);
   for (optim::ParamSlot& slot : parameters.slots())
     slot.updates = checkpoint.updates.value(slot.name, int64_t{0});
 }
 
 void check_same_run(const RunConfig& before, const RunConfig& now) {
-  static const std::set<std::string> kFree = {"run.name",
-                                              "run.dir",
-                                              "run.overwrite",
-                                              "model.path",
-                                              "data.train",
-                                              "train.save_every",
-                                              "train.keep_checkpoints",
-                                              "eval.data",
-                                              "memory.activations",
-                                              "memory.weights",
-                                              "memory.gradients",
-                                              "memory.cuda_graphs"};
+  static const std::set<std::string> kFree = {
+      "run.name",           "run.dir",
+      "run.overwrite",      "run.tensorboard",
+      "model.path",         "data.train",
+      "train.save_every",   "train.keep_checkpoints",
+      "eval.data",          "memory.activations",
+      "memory.weights",     "memory.gradients",
+      "memory.cuda_graphs", "memory.force"};
   for (const Difference& difference : differences(before, now)) {
     if (kFree.contains(difference.key)) continue;
     const bool length =

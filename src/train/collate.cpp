@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "lowmem/ops/device.h"
 
 namespace lowmem::train {
@@ -13,17 +15,14 @@ engine::MicroBatch pack(const model::Llama& model,
   std::vector<int64_t> labelled, labels;
   int64_t start = 0;
   for (const Example* example : examples) {
-    // Tokens after the last that predicts something, the row's last at the least, reach
-    // no loss.
-    size_t read = 1;
     for (size_t i = 0; i < example->labels.size(); ++i)
       if (example->labels[i] != kIgnoreLabel) {
         labelled.push_back(start + static_cast<int64_t>(i));
         labels.push_back(example->labels[i]);
-        read = i + 1;
       }
-    sequences.push_back({std::span(example->ids).first(read), {}});
-    start += static_cast<int64_t>(read);
+    const int64_t read = tokens_read(*example);
+    sequences.push_back({std::span(example->ids).first(static_cast<size_t>(read)), {}});
+    start += read;
   }
   engine::MicroBatch part;
   part.packed = model.pack(sequences, multiple);
@@ -33,6 +32,12 @@ engine::MicroBatch pack(const model::Llama& model,
 }
 
 }  // namespace
+
+int64_t tokens_read(const Example& example) {
+  const auto last = std::find_if(example.labels.rbegin(), example.labels.rend(),
+                                 [](int32_t label) { return label != kIgnoreLabel; });
+  return std::max<int64_t>(1, example.labels.rend() - last);
+}
 
 std::vector<engine::MicroBatch> collate(const model::Llama& model,
                                         std::span<const Example* const> examples,

@@ -10,8 +10,8 @@
 namespace lowmem::train {
 
 std::string next_cheaper(const RunConfig& config) {
-  const auto& [activations, weights, gradients, chunked, attention, device, graphs] =
-      config.memory;
+  const auto& [activations, weights, gradients, chunked, attention, device, graphs,
+               force] = config.memory;
   if (activations != ActivationsMode::kRecompute) return "memory.activations = recompute";
   if (!chunked) return "memory.linear_cross_entropy = true";
   if (gradients != GradientsMode::kUpdate)

@@ -2,6 +2,7 @@
 
 #include <torch/version.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/version.h"
@@ -17,6 +18,31 @@ ordered_json json_of(const eval::Accuracy& accuracy) {
       {"acc", accuracy.acc}, {"acc_norm", accuracy.acc_norm}, {"count", accuracy.count}};
 }
 
+// The perplexity is there for the reader: loss and tokens say it all.
+ordered_json json_of(const eval::Likelihood& likelihood) {
+  return {{"loss", likelihood.loss},
+          {"perplexity", likelihood.perplexity()},
+          {"tokens", likelihood.tokens}};
+}
+
+// One part of the scores, `accuracy` or `likelihood`, before, after and in between.
+template <class Part>
+ordered_json course_of(const Results& results, std::optional<Part> Scores::*part) {
+  const auto at = [&](const std::optional<Scores>& scores) {
+    return scores && (*scores).*part ? json_of(*((*scores).*part)) : ordered_json();
+  };
+  ordered_json course = {{"before", at(results.before)},
+                         {"after", at(results.after)},
+                         {"epochs", ordered_json::array()}};
+  for (const Results::Epoch& epoch : results.epochs) {
+    if (!(epoch.scores.*part)) continue;
+    ordered_json entry = {{"epoch", epoch.epoch}, {"step", epoch.step}};
+    entry.update(json_of(*(epoch.scores.*part)));
+    course["epochs"].push_back(entry);
+  }
+  return course;
+}
+
 // By what the run was doing, after `total`.
 ordered_json by_phase(const Peaks& peaks) {
   ordered_json bytes = {{"total", peaks.total}};
@@ -25,16 +51,26 @@ ordered_json by_phase(const Peaks& peaks) {
   return bytes;
 }
 
-eval::Accuracy accuracy_of(const nlohmann::json& json) {
-  return {json.at("acc"), json.at("acc_norm"), json.at("count")};
+nlohmann::json save_scores(const Scores& scores) {
+  nlohmann::json saved = nlohmann::json::object();
+  if (scores.accuracy) saved["accuracy"] = json_of(*scores.accuracy);
+  if (scores.likelihood) saved["likelihood"] = json_of(*scores.likelihood);
+  return saved;
 }
 
-template <class Value>
-nlohmann::json or_null(const std::optional<Value>& value) {
-  if constexpr (std::is_same_v<Value, eval::Accuracy>)
-    return value ? nlohmann::json(json_of(*value)) : nlohmann::json();
-  else
-    return value ? nlohmann::json(*value) : nlohmann::json();
+Scores load_scores(const nlohmann::json& saved) {
+  Scores scores;
+  if (saved.contains("accuracy")) {
+    const auto& accuracy = saved["accuracy"];
+    scores.accuracy = {accuracy.at("acc"), accuracy.at("acc_norm"), accuracy.at("count")};
+  }
+  if (saved.contains("likelihood")) {
+    const auto& likelihood = saved["likelihood"];
+    const auto& loss = likelihood.at("loss");  // JSON has no NaN: null
+    scores.likelihood = {loss.is_null() ? std::nan("") : loss.get<double>(),
+                         likelihood.at("tokens")};
+  }
+  return scores;
 }
 
 }  // namespace
@@ -53,20 +89,12 @@ Peaks Peaks::now(const Peaks& before) {
 
 ordered_json Results::to_json() const {
   const Peaks peaks = Peaks::now(before_resume);
-  ordered_json accuracy = ordered_json::object();
-  accuracy["before"] = before ? json_of(*before) : ordered_json();
-  accuracy["after"] = after ? json_of(*after) : ordered_json();
-  accuracy["epochs"] = ordered_json::array();
-  for (const Epoch& epoch : epochs) {
-    ordered_json entry = {{"epoch", epoch.epoch}, {"step", epoch.step}};
-    entry.update(json_of(epoch.accuracy));
-    accuracy["epochs"].push_back(entry);
-  }
   const double in_steps = training_seconds > 0 ? training_seconds : 1;
   return {
       {"status", status},
       {"steps", steps},
-      {"accuracy", accuracy},
+      {"accuracy", course_of(*this, &Scores::accuracy)},
+      {"perplexity", course_of(*this, &Scores::likelihood)},
       {"skipped_rows", skipped_rows},
       {"nonfinite_steps", nonfinite_steps},
       {"final_loss", final_loss ? ordered_json(*final_loss) : ordered_json()},
@@ -82,33 +110,34 @@ ordered_json Results::to_json() const {
 
 nlohmann::json Results::save() const {
   const Peaks peaks = Peaks::now(before_resume);
-  nlohmann::json saved = {{"before", or_null(before)},
-                          {"epochs", nlohmann::json::array()},
-                          {"nonfinite_steps", nonfinite_steps},
-                          {"final_loss", or_null(final_loss)},
-                          {"examples", examples},
-                          {"tokens", tokens},
-                          {"training_seconds", training_seconds},
-                          {"seconds", seconds},
-                          {"peaks",
-                           {{"total", peaks.total},
-                            {"by_phase", peaks.by_phase},
-                            {"resident", peaks.resident},
-                            {"device_used", peaks.device_used}}}};
+  nlohmann::json saved = {
+      {"before", before ? save_scores(*before) : nlohmann::json()},
+      {"epochs", nlohmann::json::array()},
+      {"nonfinite_steps", nonfinite_steps},
+      {"final_loss", final_loss ? nlohmann::json(*final_loss) : nlohmann::json()},
+      {"examples", examples},
+      {"tokens", tokens},
+      {"training_seconds", training_seconds},
+      {"seconds", seconds},
+      {"peaks",
+       {{"total", peaks.total},
+        {"by_phase", peaks.by_phase},
+        {"resident", peaks.resident},
+        {"device_used", peaks.device_used}}}};
   for (const Epoch& epoch : epochs)
     saved["epochs"].push_back({{"epoch", epoch.epoch},
                                {"step", epoch.step},
-                               {"accuracy", json_of(epoch.accuracy)}});
+                               {"scores", save_scores(epoch.scores)}});
   return saved;
 }
 
 Results Results::load(const nlohmann::json& saved) {
   Results results;
   if (const auto& before = saved.at("before"); !before.is_null())
-    results.before = accuracy_of(before);
+    results.before = load_scores(before);
   for (const auto& epoch : saved.at("epochs"))
     results.epochs.push_back(
-        {epoch.at("epoch"), epoch.at("step"), accuracy_of(epoch.at("accuracy"))});
+        {epoch.at("epoch"), epoch.at("step"), load_scores(epoch.at("scores"))});
   results.nonfinite_steps = saved.at("nonfinite_steps");
   if (const auto& loss = saved.at("final_loss"); !loss.is_null())
     results.final_loss = loss.get<double>();

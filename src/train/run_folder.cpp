@@ -31,7 +31,8 @@ void remove_old_run(const std::filesystem::path& folder) {
     std::filesystem::remove_all(folder / name);
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("evaluation-") && name.ends_with(".jsonl"))
+    const bool evaluation = name.starts_with("evaluation-") && name.ends_with(".jsonl");
+    if (evaluation || name.starts_with("events.out.tfevents."))
       std::filesystem::remove(entry.path());
   }
   std::filesystem::remove(folder / kReplacing);
@@ -41,7 +42,7 @@ void remove_old_run(const std::filesystem::path& folder) {
 void refuse_inputs_inside(const std::filesystem::path& folder, const RunConfig& config) {
   std::vector<std::string> inputs = config.data.train;
   inputs.push_back(config.model.path);
-  inputs.push_back(config.eval.data);
+  inputs.insert(inputs.end(), config.eval.data.begin(), config.eval.data.end());
   const auto root = std::filesystem::weakly_canonical(folder);
   for (const std::string& input : inputs) {
     if (input.empty()) continue;

@@ -8,13 +8,13 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
-#include "lowmem/data/hellaswag.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/checksum.h"
 #include "lowmem/kernels/device_memory.h"
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/ops/cuda.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/ops/rehearsal.h"
 #include "lowmem/train/collate.h"
 #include "lowmem/train/out_of_memory.h"
 
@@ -36,65 +36,6 @@ void check_vocabulary(const std::string& path, int64_t vocabulary, int64_t rows)
 // again and memory does not scatter.
 constexpr int64_t kTokenMultiple = 128;
 
-bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
-  if (mode == BosMode::kTokenizer) return tokenizer.adds_bos();
-  return mode == BosMode::kTrue;
-}
-
-// The file's rows; bad ones are an Error or left out, counted in `skipped` and reported.
-std::vector<HellaSwagRow> read_rows(const RunConfig& config, const std::string& path,
-                                    int64_t limit, int64_t& skipped) {
-  if (config.data.on_bad_row == BadRowMode::kStop) return read_hellaswag(path, limit);
-  BadRows bad;
-  auto rows = read_hellaswag(path, limit, &bad);
-  skipped += bad.count;
-  if (bad.count > 0)
-    log::warn(path + ": " + format_count(bad.count) +
-              " bad rows are left out; the first: " + bad.first);
-  return rows;
-}
-
-std::vector<Example> load_examples(const RunConfig& config,
-                                   const model::LlamaConfig& shape,
-                                   const Tokenizer& tokenizer, int64_t& skipped) {
-  const int64_t max_length =
-      std::min(config.data.max_length, shape.max_position_embeddings);
-  std::vector<Example> examples;
-  ExampleCounts counts;
-  int64_t read = 0;
-  for (const std::string& path : config.data.train) {
-    if (config.data.limit != 0 && read == config.data.limit) break;
-    const auto rows = read_rows(
-        config, path, config.data.limit == 0 ? 0 : config.data.limit - read, skipped);
-    read += static_cast<int64_t>(rows.size());
-    auto more = hellaswag_examples(rows, tokenizer, max_length, counts);
-    std::move(more.begin(), more.end(), std::back_inserter(examples));
-  }
-  log::info("read " + format_count(static_cast<int64_t>(examples.size())) +
-            " training rows, " + format_count(counts.truncated) + " of them cut at " +
-            std::to_string(max_length) + " tokens");
-  if (counts.dropped > 0)
-    log::warn(format_count(counts.dropped) + " rows have nothing left to learn after " +
-              std::to_string(max_length) +
-              " tokens and are left out; a larger data.max_length keeps them");
-  if (examples.empty())
-    throw Error("data.train", "has no row to train on",
-                "Give a file with rows, or a larger data.max_length");
-  return examples;
-}
-
-// Equal for equal tokens and labels in equal order.
-std::string fingerprint(const std::vector<Example>& examples) {
-  Checksum checksum;
-  for (const Example& example : examples) {
-    const auto tokens = static_cast<int64_t>(example.ids.size());
-    checksum.add(std::as_bytes(std::span(&tokens, 1)));
-    checksum.add(std::as_bytes(std::span(example.ids)));
-    checksum.add(std::as_bytes(std::span(example.labels)));
-  }
-  return hexadecimal(checksum.value());
-}
-
 // Equal for equal JSON.
 std::string fingerprint(const std::filesystem::path& json) {
   const std::string text = read_json(json).dump();
@@ -108,10 +49,13 @@ std::unique_ptr<model::Llama> make_model(const RunConfig& config,
                                          const model::LlamaConfig& shape,
                                          c10::Device device) {
   const at::ScalarType dtype = scalar_type(config.model.dtype);
+  const bool stands_in = ops::rehearsing() && !device.is_cpu();  // the CPU, for a GPU
   try {
     return std::make_unique<model::Llama>(
-        shape, model::ModelOptions{dtype, scalar_type(config.model.compute_dtype), device,
-                                   config.memory.attention});
+        shape,
+        model::ModelOptions{dtype, scalar_type(config.model.compute_dtype),
+                            stands_in ? c10::Device(c10::kCPU) : device,
+                            stands_in ? AttentionMode::kAuto : config.memory.attention});
   } catch (const std::exception& failure) {
     if (asked_of(failure).empty()) throw;
     const auto bytes =
@@ -128,6 +72,16 @@ std::unique_ptr<model::Llama> make_model(const RunConfig& config,
 }
 
 }  // namespace
+
+Batches order_of(const RunConfig& config, const Texts& texts) {
+  return {static_cast<int64_t>(texts.examples.size()), config.train.batch_size,
+          config.data.shuffle, static_cast<uint64_t>(config.run.seed)};
+}
+
+int64_t total_steps(const TrainConfig& train, int64_t steps_per_epoch) {
+  const int64_t by_epochs = train.epochs * steps_per_epoch;
+  return train.max_steps > 0 ? std::min(by_epochs, train.max_steps) : by_epochs;
+}
 
 c10::Device open_device(const MemoryConfig& memory) {
   const bool gpu = memory.device == DeviceMode::kCuda ||
@@ -151,6 +105,7 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
   ops::check_attention(config.memory.attention,
                        {device, scalar_type(config.model.compute_dtype), shape.head_dim});
   if (with_weights) model::check_weights(shape, config.model.path);
+  const ops::ItemScope item(ops::Item::kWeights);
   auto llama = make_model(config, shape, device);
   if (!with_weights) return llama;
   model::load_weights(*llama, config.model.path);
@@ -159,52 +114,28 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
   return llama;
 }
 
-std::optional<eval::HellaSwag> make_evaluation(const RunConfig& config,
-                                               const model::LlamaConfig& shape,
-                                               const Tokenizer& tokenizer,
-                                               c10::Device device,
-                                               int64_t& skipped_rows) {
-  if (config.eval.data.empty()) return std::nullopt;
-  // Flash attention takes four texts at once, and no masks.
-  const bool share = config.eval.share_query && device.is_cpu();
-  return eval::HellaSwag(
-      read_rows(config, config.eval.data, config.eval.limit, skipped_rows), tokenizer,
-      bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
-      shape.max_position_embeddings, share);
+Inputs read_inputs(const RunConfig& config) {
+  Inputs inputs{open_device(config.memory), model::read_llama_config(config.model.path),
+                nullptr};
+  inputs.texts = std::make_shared<Texts>(read_texts(config, inputs.shape, inputs.device));
+  return inputs;
 }
 
-Session::Texts Session::read_texts(const RunConfig& config,
-                                   const model::LlamaConfig& shape, c10::Device device) {
-  Texts texts;
-  {
-    const auto tokenizer = open_tokenizer(config.model.path);
-    texts.vocabulary = tokenizer->vocab_size();
-    texts.examples = load_examples(config, shape, *tokenizer, texts.skipped_rows);
-    texts.evaluation =
-        make_evaluation(config, shape, *tokenizer, device, texts.skipped_rows);
-  }
-  // A tokenizer of 128,000 words takes 200 MiB while it is read.
-  engine::memory_meter::return_free_memory();
-  return texts;
-}
-
-Session::Session(const RunConfig& config, const Checkpoint* from)
+Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint* from)
     : config_(config),
-      device_(open_device(config.memory)),
-      shape_(model::read_llama_config(config.model.path)),
-      texts_(read_texts(config, shape_, device_)),
-      rows_(fingerprint(texts_.examples)),
-      shape_name_(fingerprint(std::filesystem::path(config.model.path) / "config.json")),
-      batches_(static_cast<int64_t>(texts_.examples.size()), config.train.batch_size,
-               config.data.shuffle, static_cast<uint64_t>(config.run.seed)),
+      device_(inputs.device),
+      shape_(inputs.shape),
+      texts_(inputs.texts),
+      batches_(order_of(config, *texts_)),
       schedule_(config.optimizer, total_steps()),
-      model_(load_model(config, shape_, texts_.vocabulary, device_, from == nullptr)),
+      model_(load_model(config, shape_, texts_->vocabulary, device_,
+                        from == nullptr && !ops::rehearsing())),
       parameters_(*model_, config.model.train),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
       activations_(engine::make_activations(
           config.memory.activations,
-          device_.is_cpu() ? GraphsMode::kFalse : config.memory.cuda_graphs)),
+          model_->device().is_cpu() ? GraphsMode::kFalse : config.memory.cuda_graphs)),
       weights_(engine::make_weights(config.memory.weights)),
       gradients_(engine::make_gradients(config.memory.gradients, *optimizer_,
                                         config.optimizer.clip_norm)),
@@ -212,11 +143,11 @@ Session::Session(const RunConfig& config, const Checkpoint* from)
             config.memory.linear_cross_entropy ? sliced_loss(device_)
                                                : loss::LossOptions{.chunked = false}) {
   if (from != nullptr) {
-    if (from->state.rows != rows_)
+    if (from->state.rows != texts_->fingerprint)
       throw Error("data.train", "holds other rows than when the run began",
                   "Give the files, the tokenizer and the data settings of then, or begin "
                   "another run");
-    if (from->state.shape != shape_name_)
+    if (from->state.shape != shape_fingerprint())
       throw Error(config.model.path + "/config.json",
                   "differs from the one that the run began with",
                   "Give the model folder of then, or begin another run");
@@ -228,16 +159,18 @@ Session::Session(const RunConfig& config, const Checkpoint* from)
     restore(*from, *model_, parameters_);
     batches_.seek(from->state.cursor);
   }
-  log::info("training " + format_count(parameters_.elements()) + " parameters for " +
-            format_count(total_steps()) + " steps");
+}
+
+std::string Session::shape_fingerprint() const {
+  return fingerprint(std::filesystem::path(config_.model.path) / "config.json");
 }
 
 RunState Session::state() const {
   RunState state;
   state.cursor = batches_.cursor();
   state.config = config_;
-  state.rows = rows_;
-  state.shape = shape_name_;
+  state.rows = texts_->fingerprint;
+  state.shape = shape_fingerprint();
   state.device = c10::DeviceTypeName(device_.type(), /*lower_case=*/true);
   return state;
 }
@@ -257,14 +190,12 @@ int64_t Session::optimizer_bytes() const {
 }
 
 int64_t Session::total_steps() const {
-  const int64_t by_epochs = config_.train.epochs * batches_.steps_per_epoch();
-  return config_.train.max_steps > 0 ? std::min(by_epochs, config_.train.max_steps)
-                                     : by_epochs;
+  return train::total_steps(config_.train, batches_.steps_per_epoch());
 }
 
-eval::HellaSwagResult Session::evaluate(const std::function<void()>& between) const {
-  return texts_.evaluation->run(*model_, sliced_loss(device_), evaluation_tokens(),
-                                between);
+EvaluationResult Session::evaluate(const std::function<void()>& between) const {
+  return texts_->evaluation->run(*model_, sliced_loss(device_), evaluation_tokens(),
+                                 between);
 }
 
 int64_t Session::evaluation_tokens() const {
@@ -282,17 +213,22 @@ int64_t Session::evaluation_tokens() const {
   const int64_t a_token =
       element * (2 * shape_.intermediate_size + 8 * shape_.hidden_size);
   int64_t tokens = 0;
-  for (const Example& example : texts_.examples)
+  for (const Example& example : texts_->examples)
     tokens += static_cast<int64_t>(example.ids.size());
   const int64_t a_batch =
-      config_.train.batch_size * tokens / static_cast<int64_t>(texts_.examples.size());
+      config_.train.batch_size * tokens / static_cast<int64_t>(texts_->examples.size());
   return std::max(a_batch, gradients / a_token);
 }
 
 engine::PendingStep Session::begin_step(int64_t step, bool report_rounding) {
+  return begin(batches_.next(), step, report_rounding);
+}
+
+engine::PendingStep Session::begin(std::span<const int64_t> rows, int64_t step,
+                                   bool report_rounding) {
   std::vector<const Example*> examples;
-  for (const int64_t index : batches_.next())
-    examples.push_back(&texts_.examples[static_cast<size_t>(index)]);
+  for (const int64_t row : rows)
+    examples.push_back(&texts_->examples[static_cast<size_t>(row)]);
   return step_.begin(collate(*model_, examples, config_.train.micro_batch_size,
                              device_.is_cpu() ? 0 : kTokenMultiple),
                      {step, schedule_.at(step), 1, report_rounding});

@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/live_line.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 #include "lowmem/engine/memory_meter.h"
@@ -15,6 +17,7 @@
 #include "lowmem/metrics/sinks.h"
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/train/checkpoint.h"
+#include "lowmem/train/fit.h"
 #include "lowmem/train/out_of_memory.h"
 #include "window.h"
 
@@ -44,6 +47,8 @@ uintmax_t synced_bytes(const std::filesystem::path& file) {
   return bytes;
 }
 
+using EventFiles = std::map<std::string, uintmax_t>;
+
 struct Stopped {};  // thrown when the run is asked to end
 
 class Trainer {
@@ -53,7 +58,7 @@ class Trainer {
         folder_(config, control.resume),
         checkpoints_(folder_.checkpoints(), config.train.keep_checkpoints),
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
-        session_(config, from_ ? &*from_ : nullptr),
+        session_(config, inputs_that_fit(config), from_ ? &*from_ : nullptr),
         total_steps_(session_.total_steps()) {
     const bool goes_on = from_.has_value();
     uintmax_t metrics = 0;
@@ -63,9 +68,11 @@ class Trainer {
     }
     folder_.prepare(config, goes_on);
     results_.skipped_rows = session_.skipped_rows();
+    log::info("training " + format_count(session_.parameters().elements()) +
+              " parameters for " + format_count(total_steps_) + " steps");
     if (control_.begins) control_.begins();
-    sinks_.push_back(metrics::jsonl_sink(folder_.metrics(), metrics));
-    sinks_.push_back(metrics::log_sink(total_steps_));
+    if (goes_on) metrics::restore_event_files(folder_.path(), events_);
+    open_sinks(metrics);
   }
 
   Results run() {
@@ -120,6 +127,15 @@ class Trainer {
       under_way_ = std::move(begun);
   }
 
+  void open_sinks(uintmax_t metrics) {
+    sinks_.push_back(metrics::jsonl_sink(folder_.metrics(), metrics));
+    if (session_.config().run.tensorboard)
+      sinks_.push_back(metrics::tensorboard_sink(
+          folder_.path(), step_ > 0 ? std::optional(step_ + 1) : std::nullopt));
+    sinks_.push_back(metrics::log_sink(total_steps_));
+    sinks_.push_back(metrics::live_sink(total_steps_, evaluation_every()));
+  }
+
   double epoch() const {
     return static_cast<double>(step_) / static_cast<double>(session_.steps_per_epoch());
   }
@@ -127,9 +143,19 @@ class Trainer {
   void finish(engine::PendingStep step) {
     const engine::StepResult result = step.wait();
     answer_nonfinite(result);
-    if (result.finite_loss()) window_.add(result, lap_.seconds());
+    const double seconds = lap_.seconds();
+    if (result.finite_loss()) window_.add(result, seconds);
     lap_ = Clock();
     ++step_;
+    if (live_line::on()) show(result, seconds);
+  }
+
+  void show(const engine::StepResult& result, double seconds) {
+    const double loss = result.loss_sum / static_cast<double>(result.labelled);
+    for (const auto& sink : sinks_)
+      sink->moment({step_, epoch(), loss, result.tokens, seconds,
+                    engine::memory_meter::current_bytes(),
+                    engine::memory_meter::peak_bytes()});
   }
 
   bool log_due(int64_t step) const {
@@ -147,12 +173,17 @@ class Trainer {
     if (stop_asked()) throw Stopped();
   }
 
-  bool evaluation_due(int64_t step) const {
+  // Steps between two evaluations; 0: none during training.
+  int64_t evaluation_every() const {
     const Interval& every = session_.config().eval.every;
-    if (!session_.evaluation() || every.unit == Interval::Unit::kNever) return false;
-    const int64_t steps =
-        every.unit == Interval::Unit::kEpoch ? session_.steps_per_epoch() : every.steps;
-    return step % steps == 0;
+    if (!session_.evaluation()) return 0;
+    return every.unit == Interval::Unit::kEpoch ? session_.steps_per_epoch()
+                                                : every.steps;
+  }
+
+  bool evaluation_due(int64_t step) const {
+    const int64_t every = evaluation_every();
+    return every > 0 && step % every == 0;
   }
 
   // Nothing that is not finite has been written to a parameter.
@@ -195,18 +226,22 @@ class Trainer {
       record_epoch(evaluate());
   }
 
-  eval::Accuracy evaluate() {
+  Scores evaluate() {
     const Clock clock;
-    const eval::HellaSwagResult result = session_.evaluate([this] { check_stop(); });
-    write_evaluation(folder_.evaluation(step_), result);
-    const auto& [acc, acc_norm, count] = result.accuracy;
-    for (const auto& sink : sinks_)
-      sink->evaluation({step_, epoch(), acc, acc_norm, count, clock.seconds()});
-    return result.accuracy;
+    const EvaluationResult result = session_.evaluate([this] { check_stop(); });
+    if (result.hellaswag) write_evaluation(folder_.evaluation(step_), *result.hellaswag);
+    const Scores scores = result.scores();
+    metrics::EvaluationRecord record{step_, epoch(), {}, {}, clock.seconds()};
+    if (const auto& a = scores.accuracy)
+      record.accuracy = {a->acc, a->acc_norm, a->count};
+    if (const auto& l = scores.likelihood)
+      record.perplexity = {l->perplexity(), l->loss, l->tokens};
+    for (const auto& sink : sinks_) sink->evaluation(record);
+    return scores;
   }
 
-  void record_epoch(const eval::Accuracy& accuracy) {
-    results_.epochs.push_back({epoch(), step_, accuracy});
+  void record_epoch(const Scores& scores) {
+    results_.epochs.push_back({epoch(), step_, scores});
   }
 
   void report() {
@@ -251,6 +286,7 @@ class Trainer {
       nonfinite_in_a_row_ = saved.at("nonfinite_in_a_row");
       window_ = Window::load(saved.at("window"));
       results_ = Results::load(saved.at("results"));
+      events_ = saved.value("events", events_);
     } catch (const nlohmann::json::exception&) {
       throw Error(from_->folder.string(), "is of another version of the program",
                   "Go on with that version");
@@ -262,6 +298,12 @@ class Trainer {
     from_.reset();
   }
 
+  EventFiles synced_events() const {
+    EventFiles events = metrics::event_files(folder_.path());
+    for (auto& [name, bytes] : events) bytes = synced_bytes(folder_.path() / name);
+    return events;
+  }
+
   void checkpoint() {
     const engine::PhaseScope phase(engine::Phase::kSave);
     results_.seconds = seconds();
@@ -270,6 +312,7 @@ class Trainer {
     state.metrics = synced_bytes(folder_.metrics());
     state.progress = {{"nonfinite_in_a_row", nonfinite_in_a_row_},
                       {"window", window_.save()},
+                      {"events", synced_events()},
                       {"results", results_.save()}};
     checkpoints_.save(state, session_.model(), session_.parameters());
     saved_step_ = step_;
@@ -319,6 +362,7 @@ class Trainer {
   int64_t nonfinite_in_a_row_ = 0;
   Window window_;
   Results results_;
+  EventFiles events_;  // of TensorBoard, at the checkpoint that the run goes on from
   std::vector<std::unique_ptr<metrics::Sink>> sinks_;
 };
 

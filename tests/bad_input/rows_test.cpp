@@ -111,6 +111,98 @@ std::vector<Damage> damaged_rows() {
 }
 LOWMEM_DAMAGES(Rows, damaged_rows());
 
+// Rows like `good` in the place of the training rows, the third of them damaged.
+Damage third_of(const std::string& name, const json& good, const std::string& bad,
+                const std::string& key, const std::string& problem) {
+  const std::string line = good.dump() + "\n";
+  return damaged_file(name, kFile, line + line + bad + "\n" + line,
+                      kThird + (key.empty() ? "" : " " + key), problem);
+}
+
+json turn(const json& role, const json& content) {
+  return {{"role", role}, {"content", content}};
+}
+
+std::vector<Damage> damaged_rows_of_other_formats() {
+  const json text = {{"text", "one two"}};
+  const json pair = {{"prompt", "one "}, {"completion", "two"}};
+  const json chat = {{"messages", {turn("user", "one"), turn("assistant", "two")}}};
+  const auto chat_of = [](const std::vector<json>& turns) {
+    return json{{"messages", turns}}.dump();
+  };
+  return {
+      third_of("TextMissing", text, R"({"txt": "one"})", "text", "is missing"),
+      third_of("TextNull", text, R"({"text": null})", "text", "is missing"),
+      third_of("TextEmpty", text, R"({"text": ""})", "text", "is empty"),
+      third_of("TextIsAList", text, R"({"text": ["one"]})", "text", "is not a string"),
+      third_of("PromptMissing", pair, R"({"completion": "two"})", "prompt", "is missing"),
+      third_of("PromptIsANumber", pair, R"({"prompt": 1, "completion": "two"})", "prompt",
+               "is not a string"),
+      third_of("PromptTwice", pair,
+               R"({"prompt": "one", "question": "one", "completion": "two"})", "",
+               "has two prompts, prompt and question"),
+      third_of("CompletionMissing", pair, R"({"prompt": "one"})", "completion",
+               "is missing"),
+      third_of("CompletionEmpty", pair, R"({"prompt": "one", "completion": ""})",
+               "completion", "is empty"),
+      third_of("AnswerOfAnInstructionMissing", pair,
+               R"({"instruction": "one", "input": "", "completion": "two"})", "output",
+               "is missing"),
+      third_of("MessagesMissing", chat, R"({"turns": []})", "messages", "is missing"),
+      third_of("MessagesEmpty", chat, chat_of({}), "messages", "is not a list of turns"),
+      third_of("MessagesAreAnObject", chat,
+               json{{"messages", turn("user", "one")}}.dump(), "messages",
+               "is not a list of turns"),
+      third_of("MessageIsText", chat, chat_of({"one"}), "messages[0]",
+               "is not an object"),
+      third_of("RoleUnknown", chat, chat_of({turn("robot", "one")}),
+               "messages[0] role = \"robot\"", "is none of system, user and assistant"),
+      third_of("RoleIsANumber", chat, chat_of({turn(1, "one")}), "messages[0] role",
+               "is not a string"),
+      third_of("ContentMissing", chat, R"({"messages": [{"role": "user"}]})",
+               "messages[0] content", "is missing"),
+      third_of("ContentIsAList", chat, chat_of({turn("user", {"one"})}),
+               "messages[0] content", "is not a string"),
+      third_of("NoTurnOfTheAssistant", chat, chat_of({turn("user", "one")}), "messages",
+               "has no turn of the assistant to learn"),
+      third_of(
+          "TwoTurnsOfTheUser", chat,
+          chat_of({turn("user", "one"), turn("user", "one"), turn("assistant", "two")}),
+          "turn 2", "is the user's, where the template llama2 has the assistant's"),
+      third_of("LateSystemTurn", chat,
+               chat_of({turn("user", "one"), turn("system", "two"),
+                        turn("assistant", "three")}),
+               "turn 2", "is the system's, where"),
+      damaged_file("RowsOfNoFormat", kFile, "{\"body\": \"one\"}\n", "train.jsonl line 1",
+                   "has keys of no format (its keys: \"body\")"),
+      damaged_file("RowsOfTwoFormats", kFile, "{\"text\": \"one\", \"messages\": []}\n",
+                   "train.jsonl line 1",
+                   "has keys of two formats, text of text and messages of chat"),
+      {"ChatsOfATokenizerWithoutTheTokens",
+       [=](const Inputs& inputs) {
+         inputs.write(kFile, chat.dump() + "\n");
+         return Arguments{"data.chat_template=llama3"};
+       },
+       "the tokenizer", "has no token <|start_header_id|>, which data.chat_template"},
+      {"ChatsOfAFolderWithAnotherTemplate",
+       [=](const Inputs& inputs) {
+         json tokenizer = inputs.json("model/tokenizer_config.json");
+         tokenizer["chat_template"] = "{{ '<|im_start|>' }}";
+         inputs.write("model/tokenizer_config.json", tokenizer.dump());
+         inputs.write(kFile, chat.dump() + "\n");
+         return Arguments();
+       },
+       "data.chat_template = auto", "does not know the template that the model folder"},
+      damaged_json(
+          "ChatTemplateIsANumber", "model/tokenizer_config.json",
+          [](json& file) { file["chat_template"] = 1; },
+          "tokenizer_config.json chat_template", "is not a string"),
+      evaluated(third_of("", text, R"({"text": 1})", "text", "is not a string"),
+                "EvaluatedTextIsANumber"),
+  };
+}
+LOWMEM_DAMAGES(RowsOfOtherFormats, damaged_rows_of_other_formats());
+
 std::vector<Damage> damaged_row_files() {
   const std::string device = "is a pipe, device or socket";
   const auto in_evaluation = [](Damage damage) {

@@ -51,7 +51,8 @@ TEST(Overrides, ChangeNothingElse) {
 TEST(Overrides, TakeTextsLiterally) {
   for (const char* text : {"null", "a # b", "a: b", "*", "&x", "!y", "{z", "- q", "5"})
     EXPECT_EQ(with(std::string("model.path=") + text).model.path, text);
-  EXPECT_EQ(with("eval.data=").eval.data, "");
+  EXPECT_EQ(with("eval.data=").eval.data, StringList{});
+  EXPECT_EQ(with("run.dir=").run.dir, "");
   EXPECT_EQ(with("model.path=\"[a]\"").model.path, "[a]");
   EXPECT_EQ(with("model.path='it''s'").model.path, "it's");
 }

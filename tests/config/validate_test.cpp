@@ -17,7 +17,7 @@ RunConfig good() {
   RunConfig config;
   config.model.path = "model";
   config.data.train = {"train.jsonl"};
-  config.eval.data = "val.jsonl";
+  config.eval.data = {"val.jsonl"};
   return config;
 }
 

@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(YamlErrors, ListTheKeysOfTheSectionWhenNoneIsNear) {
   EXPECT_THAT(problem_with("run: {zzzzzzzzzz: 1}"),
-              HasSubstr("The keys of run are name, dir, seed, overwrite."));
+              HasSubstr("The keys of run are name, dir, seed, overwrite, tensorboard."));
   EXPECT_THAT(problem_with("zzzzzzzzzz: 1"), HasSubstr("lowmem-train --help"));
   EXPECT_THAT(problem_with(std::string(500, 'z') + ": 1"), HasSubstr("zzz..."));
 }

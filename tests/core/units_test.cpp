@@ -2,8 +2,23 @@
 
 #include <gtest/gtest.h>
 
+#include "lowmem/core/error.h"
+
 namespace lowmem {
 namespace {
+
+TEST(Units, ReadAmountsOfMemory) {
+  EXPECT_EQ(parse_bytes("4096"), 4096);
+  EXPECT_EQ(parse_bytes("12GiB"), 12 * kGiB);
+  EXPECT_EQ(parse_bytes("12G"), 12 * kGiB);
+  EXPECT_EQ(parse_bytes("1.5 mib"), kMiB + kMiB / 2);
+  EXPECT_EQ(parse_bytes("800MB"), 800'000'000);
+  EXPECT_EQ(parse_bytes("2kB"), 2000);
+  EXPECT_EQ(parse_bytes("7b"), 7);
+  for (const char* text :
+       {"", "GiB", "-1GiB", "12parsecs", "12GiBi", "1e40", "nan", "inf", "12 G i x"})
+    EXPECT_THROW(parse_bytes(text), Error) << text;
+}
 
 TEST(Units, BytesAreInBinaryUnits) {
   EXPECT_EQ(format_bytes(0), "0 B");

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lowmem/core/error.h"
+#include "lowmem/data/example.h"
 #include "lowmem/tokenizer/tokenizer.h"
 
 namespace lowmem::test {
@@ -28,11 +29,22 @@ class ByteTokenizer : public Tokenizer {
     for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
     return ids;
   }
+  std::vector<int32_t> encode_plain(std::string_view text,
+                                    bool /*starts_text*/) const override {
+    return encode(text);
+  }
   std::string decode(const std::vector<int32_t>& ids) const override {
     std::string text;
     for (const int32_t id : ids)
       if (id < 256) text.push_back(static_cast<char>(id));
     return text;
+  }
+  std::optional<int32_t> id_of(std::string_view token) const override {
+    if (token.size() == 1) return static_cast<unsigned char>(token.front());
+    return std::nullopt;
+  }
+  std::string piece(int32_t id) const override {
+    return id == kBos ? "<bos>" : id == kEos ? "<eos>" : decode({id});
   }
   int64_t vocab_size() const override { return 258; }
 };
@@ -56,6 +68,24 @@ class TemporaryFile {
   static inline int count_ = 0;
   std::filesystem::path path_;
 };
+
+// Ids as text, with BOS as ^ and EOS as $.
+inline std::string text_of(const std::vector<int32_t>& ids) {
+  std::string text;
+  for (const int32_t id : ids)
+    text += id == ByteTokenizer::kBos   ? '^'
+            : id == ByteTokenizer::kEos ? '$'
+                                        : static_cast<char>(id);
+  return text;
+}
+
+// Its labels likewise, with . where nothing is learned.
+inline std::string labels_of(const Example& example) {
+  std::string text;
+  for (const int32_t label : example.labels)
+    text += label == kIgnoreLabel ? "." : text_of({label});
+  return text;
+}
 
 // What `action` throws, as "thing: problem"; "nothing" where it does not.
 template <class Action>

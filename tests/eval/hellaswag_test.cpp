@@ -113,6 +113,13 @@ struct Trimming final : Tokenizer {
     return inner_.decode(ids);
   }
   int64_t vocab_size() const override { return inner_.vocab_size(); }
+  std::vector<int32_t> encode_plain(std::string_view text, bool starts) const override {
+    return inner_.encode_plain(text, starts);
+  }
+  std::optional<int32_t> id_of(std::string_view token) const override {
+    return inner_.id_of(token);
+  }
+  std::string piece(int32_t id) const override { return inner_.piece(id); }
 
  private:
   const Tokenizer& inner_;

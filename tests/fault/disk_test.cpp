@@ -84,12 +84,23 @@ TEST_F(SmallDisk, FillsWithCheckpoints) {
 }
 
 TEST_F(SmallDisk, FillsWithMetrics) {
+  Process process(quick("full") +
+                      "train.max_steps=400 train.log_every=1 train.batch_size=1 "
+                      "run.tensorboard=false",
+                  disk_of("16k"));
+  if (process.status() == Process::kNotPrepared)
+    GTEST_SKIP() << "this system lets no test mount a disk";
+  expect_one_error(process, "metrics.jsonl: cannot be written");
+  EXPECT_THAT(process.output(), HasSubstr("No space left on device"));
+}
+
+TEST_F(SmallDisk, FillsWithEvents) {
   Process process(
       quick("full") + "train.max_steps=400 train.log_every=1 train.batch_size=1",
       disk_of("16k"));
   if (process.status() == Process::kNotPrepared)
     GTEST_SKIP() << "this system lets no test mount a disk";
-  expect_one_error(process, "metrics.jsonl: cannot be written");
+  expect_one_error(process, "events.out.tfevents");
   EXPECT_THAT(process.output(), HasSubstr("No space left on device"));
 }
 

@@ -39,7 +39,7 @@ class DemoFolder : public testing::Test {
     config.model.dtype = config.model.compute_dtype = DType::kF32;
     config.model.train = {"all"};
     config.data.train = {(folder() / "train.jsonl").string()};
-    config.eval.data = (folder() / "val.jsonl").string();
+    config.eval.data = {(folder() / "val.jsonl").string()};
     config.eval.limit = 200;
     config.train.batch_size = 16;
     config.optimizer.name = optimizer;

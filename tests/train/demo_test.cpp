@@ -16,10 +16,10 @@ class Demo : public DemoFolder {
 
   // Accuracy after `steps` updates.
   static double accuracy_after(const RunConfig& config, int64_t steps) {
-    Session session(config);
+    Session session(config, read_inputs(config));
     for (int64_t step = 0; step < steps; ++step)
       session.begin_step(step, /*report_rounding=*/false).wait();
-    return session.evaluate().accuracy.acc;
+    return session.evaluate().hellaswag->accuracy.acc;
   }
 };
 

@@ -61,6 +61,33 @@ INSTANTIATE_TEST_SUITE_P(
                 bf16({"optimizer.name=sgd", "optimizer.momentum=0.9"})}),
     name_of);
 
+class ResumeOfTexts : public DemoFolder {
+ protected:
+  // The contexts of the demo's rows as texts.
+  static std::string texts_of(const std::string& rows) {
+    std::string texts;
+    std::ifstream in(folder() / rows);
+    for (std::string line; std::getline(in, line);)
+      texts += nlohmann::json{{"text", nlohmann::json::parse(line)["ctx"]}}.dump() + "\n";
+    const fs::path file = folder() / ("texts_of_" + rows);
+    write_file_atomically(file, texts);
+    return file.string();
+  }
+};
+
+// Split texts, evaluated by their perplexity beside HellaSwag's accuracy.
+TEST_F(ResumeOfTexts, IsExact) {
+  RunConfig run = config(OptimizerKind::kAdam, 3e-3);
+  run.data.train = {texts_of("train.jsonl")};
+  run.eval.data.push_back(texts_of("val.jsonl"));
+  expect_exact_resume(run, {"data.max_length=12"});
+  const auto results = results_of(folder() / "runs" / "parts");
+  const auto& perplexity = results["perplexity"];
+  ASSERT_EQ(perplexity["epochs"].size(), 2u);  // after steps 3 and 6
+  EXPECT_LT(perplexity["after"]["loss"], perplexity["before"]["loss"]);
+  EXPECT_EQ(results["accuracy"]["epochs"].size(), 2u);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Policies, Resume,
     testing::Values(
@@ -87,7 +114,7 @@ class Checkpointed : public DemoFolder {
     config.run.dir = folder() / "runs";
     config.run.name = name;
     config.run.overwrite = true;
-    config.eval.data = "";
+    config.eval.data.clear();
     config.train.max_steps = 6;
     config.train.log_every = 1;
     config.train.save_every = 1;
@@ -327,7 +354,7 @@ TEST_F(Checkpointed, HalfWrittenOnesAreRemoved) {
 
 TEST_F(Checkpointed, IsWrittenWithoutACopyOfAnything) {
   RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
-  Session session(config);
+  Session session(config, read_inputs(config));
   session.begin_step(0, /*report_rounding=*/false).wait();
   engine::memory_meter::reset_peaks();
   const int64_t before = engine::memory_meter::current_bytes();

@@ -28,11 +28,34 @@ inline constexpr Choice<DType> kDTypes[] = {{"fp32", DType::kF32},
                                             {"bf16", DType::kBF16}};
 constexpr std::span<const Choice<DType>> choices(DType) { return kDTypes; }
 
-// data.format
-enum class DataFormat { kAuto, kHellaSwag };
+// data.format, eval.format
+enum class DataFormat { kAuto, kHellaSwag, kText, kPromptCompletion, kChat };
 inline constexpr Choice<DataFormat> kDataFormats[] = {
-    {"auto", DataFormat::kAuto}, {"hellaswag", DataFormat::kHellaSwag}};
+    {"auto", DataFormat::kAuto},
+    {"hellaswag", DataFormat::kHellaSwag},
+    {"text", DataFormat::kText},
+    {"prompt_completion", DataFormat::kPromptCompletion},
+    {"chat", DataFormat::kChat}};
 constexpr std::span<const Choice<DataFormat>> choices(DataFormat) { return kDataFormats; }
+
+// data.chat_template
+enum class ChatTemplate { kAuto, kLlama2, kLlama3, kTinyLlama };
+inline constexpr Choice<ChatTemplate> kChatTemplates[] = {
+    {"auto", ChatTemplate::kAuto},
+    {"llama2", ChatTemplate::kLlama2},
+    {"llama3", ChatTemplate::kLlama3},
+    {"tinyllama", ChatTemplate::kTinyLlama}};
+constexpr std::span<const Choice<ChatTemplate>> choices(ChatTemplate) {
+  return kChatTemplates;
+}
+
+// data.long
+enum class LongMode { kAuto, kSplit, kTruncate, kDrop };
+inline constexpr Choice<LongMode> kLongModes[] = {{"auto", LongMode::kAuto},
+                                                  {"split", LongMode::kSplit},
+                                                  {"truncate", LongMode::kTruncate},
+                                                  {"drop", LongMode::kDrop}};
+constexpr std::span<const Choice<LongMode>> choices(LongMode) { return kLongModes; }
 
 // data.on_bad_row
 enum class BadRowMode { kStop, kSkip };

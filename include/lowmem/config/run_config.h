@@ -38,6 +38,7 @@ struct RunFolderConfig {
   std::string dir = "runs";
   int64_t seed = 42;
   bool overwrite = false;
+  bool tensorboard = true;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -45,6 +46,7 @@ struct RunFolderConfig {
     field("dir", dir, "folder that holds the folders of all runs");
     field("seed", seed, "seed of every random choice: equal seeds give equal runs");
     field("overwrite", overwrite, "replace a finished run of the same name");
+    field("tensorboard", tensorboard, "write event files for TensorBoard too");
   }
   bool operator==(const RunFolderConfig&) const = default;
 };
@@ -69,7 +71,9 @@ struct ModelConfig {
 struct DataConfig {
   StringList train = {};
   DataFormat format = DataFormat::kAuto;
+  ChatTemplate chat_template = ChatTemplate::kAuto;
   int64_t max_length = 160;
+  LongMode long_rows = LongMode::kAuto;
   bool shuffle = true;
   int64_t limit = 0;
   BadRowMode on_bad_row = BadRowMode::kStop;
@@ -77,9 +81,12 @@ struct DataConfig {
   template <class Visitor>
   void visit(Visitor&& field) {
     field("train", train, "JSONL files of training rows (required for training)");
-    field("format", format,
-          "what a row holds; auto: hellaswag, all that this release reads");
-    field("max_length", max_length, "tokens a row is cut off at");
+    field("format", format, "what a row holds; auto: as its keys say, for each file");
+    field("chat_template", chat_template,
+          "how a chat's turns are written; auto: as the model folder says");
+    field("max_length", max_length, "tokens of the longest sequence");
+    field("long", long_rows,
+          "what becomes of longer rows; auto: split texts, truncate others");
     field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
     field("limit", limit, "training rows to use, the first ones (0: all)");
     field("on_bad_row", on_bad_row,
@@ -103,7 +110,7 @@ struct TrainConfig {
     field("epochs", epochs, "passes over the training rows");
     field("batch_size", batch_size, "rows per update");
     field("micro_batch_size", micro_batch_size,
-          "rows a forward pass takes; changes results by rounding only (0: all)");
+          "rows a forward pass takes; changes rounding only (0: all)");
     field("max_steps", max_steps,
           "updates to stop after, before the epochs end (0: none)");
     field("log_every", log_every, "updates between two lines of metrics.jsonl");
@@ -112,7 +119,7 @@ struct TrainConfig {
     field("keep_checkpoints", keep_checkpoints,
           "checkpoints that stay, the newest ones (0: all)");
     field("on_nonfinite", on_nonfinite,
-          "on a loss or gradient that is not finite; skip leaves its weights");
+          "on a loss or gradient not finite; skip leaves its weights");
   }
   bool operator==(const TrainConfig&) const = default;
 };
@@ -136,15 +143,15 @@ struct OptimizerConfig {
   void visit(Visitor&& field) {
     field("name", name, "update rule");
     field("lr", lr, "peak learning rate");
-    field("beta1", beta1, "decay per update of the mean gradient (adam, adamw)");
+    field("beta1", beta1, "the mean gradient's decay per update (adam, adamw)");
     field("beta2", beta2,
-          "decay per update of the mean square (auto: 0.999, adafactor 0.99)");
+          "the mean square's decay per update (auto: 0.999, adafactor 0.99)");
     field("eps", eps, "added to the denominator (auto: 1.0e-8, adafactor 1.0e-30)");
     field("weight_decay", weight_decay,
           "pull of the weights towards 0 (auto: 0, adamw 0.01)");
     field("momentum", momentum, "share of the last update that is kept (sgd)");
     field("state_dtype", state_dtype,
-          "type of the averages of adam and adamw (bf16: stochastic rounding)");
+          "type of adam's and adamw's averages; bf16 rounds stochastically");
     field("rounding", rounding, "how an updated bf16 weight is rounded; fp32 needs none");
     field("schedule", schedule, "course of the learning rate after the warm-up");
     field("warmup_steps", warmup_steps, "updates over which lr rises linearly from 0");
@@ -163,6 +170,7 @@ struct MemoryConfig {
   AttentionMode attention = AttentionMode::kAuto;
   DeviceMode device = DeviceMode::kAuto;
   GraphsMode cuda_graphs = GraphsMode::kAuto;
+  bool force = false;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -177,12 +185,14 @@ struct MemoryConfig {
     field("device", device, "where to compute; auto: a GPU where there is one");
     field("cuda_graphs", cuda_graphs,
           "replay a block's launches on a GPU; auto: for small batches");
+    field("force", force, "begin even where the plan exceeds the free memory");
   }
   bool operator==(const MemoryConfig&) const = default;
 };
 
 struct EvalConfig {
-  std::string data = "";
+  StringList data = {};
+  DataFormat format = DataFormat::kAuto;
   Interval every = Interval::epoch();
   int64_t batch_size = 32;
   bool share_query = true;
@@ -191,7 +201,9 @@ struct EvalConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("data", data, "HellaSwag JSONL file to evaluate on (empty: no evaluation)");
+    field("data", data,
+          "JSONL files: HellaSwag's accuracy, others' perplexity; []: none");
+    field("format", format, "what a row holds; auto: as its keys say, for each file");
     field("every", every, "when to evaluate during training, beside before and after");
     field("batch_size", batch_size, "rows evaluated at once, of four endings each");
     field("share_query", share_query,
@@ -220,7 +232,7 @@ struct RunConfig {
     field("train", train, "how long and in what portions to train");
     field("optimizer", optimizer, "how a gradient changes the weights");
     field("memory", memory, "what is kept in memory, and where");
-    field("eval", eval, "HellaSwag accuracy before, during and after training");
+    field("eval", eval, "accuracy and perplexity before, during and after training");
   }
   bool operator==(const RunConfig&) const = default;
 };

@@ -5,8 +5,8 @@
 namespace lowmem {
 
 // What the configuration is for. Keys that only training reads are not checked for an
-// evaluation.
-enum class Purpose { kTrain, kEvaluate };
+// evaluation; kData is a look at the training rows, which needs no weights and no run.
+enum class Purpose { kTrain, kEvaluate, kData };
 
 // Throws Error on the first value out of range, missing value or contradiction between
 // keys, naming key and value and what to write instead. Reads no file: whether the model

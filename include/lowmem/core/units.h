@@ -13,6 +13,11 @@ constexpr int64_t kGiB = 1024 * kMiB;
 // "2.30 GiB", "512 B": binary units.
 std::string format_bytes(int64_t bytes);
 
+// The bytes of "12GiB", "1.5 MiB", "800MB", "12G" or "4096": KiB, MiB, GiB and TiB are
+// binary, and so are K, M, G and T; kB, MB, GB and TB are decimal. Any case. Throws Error
+// naming a text that is none of these.
+int64_t parse_bytes(std::string_view text);
+
 // "1h 02m", "3m 20s", "12.3 s".
 std::string format_seconds(double seconds);
 

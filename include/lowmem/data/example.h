@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace lowmem {
@@ -17,8 +18,18 @@ struct Example {
 
 // What making examples of rows came across.
 struct ExampleCounts {
-  int64_t truncated = 0;  // rows cut at max_length
-  int64_t dropped = 0;    // rows without a label left after that; not among the examples
+  int64_t rows = 0;            // that were read
+  int64_t truncated = 0;       // rows cut at max_length
+  int64_t split = 0;           // rows made into several examples
+  int64_t too_long = 0;        // rows left out for being longer
+  int64_t dropped = 0;         // rows without a label left; not among the examples
+  int64_t dropped_pieces = 0;  // pieces of split rows without a label; likewise
+};
+
+// Rows that were left out.
+struct BadRows {
+  int64_t count = 0;
+  std::string first;  // where the first is and what is wrong with it
 };
 
 }  // namespace lowmem

@@ -19,12 +19,6 @@ struct HellaSwagRow {
   int label = -1;  // of the right ending; -1 in the test split
 };
 
-// Rows that were left out.
-struct BadRows {
-  int64_t count = 0;
-  std::string first;  // where the first is and what is wrong with it
-};
-
 // The first `limit` rows of a JSONL file (0: all). The official schema, or `ctx` without
 // `ctx_a` and `ctx_b`; `label` is an integer or the same in a string. Throws Error naming
 // file and line of a bad row, also of one without a label. Where `skipped` is given, bad

@@ -29,6 +29,8 @@ class JsonlReader {
   // "train.jsonl line 12", of this line: the beginning of an error about it.
   std::string where() const;
   int64_t line() const { return line_; }
+  // Of the file, read so far.
+  int64_t bytes() const { return bytes_; }
 
  private:
   bool read_line();
@@ -39,6 +41,7 @@ class JsonlReader {
   std::ifstream in_;
   std::string text_;  // one byte more than a line may have, where it is longer
   int64_t line_ = 0;
+  int64_t bytes_ = 0;
 };
 
 }  // namespace lowmem

@@ -41,6 +41,12 @@ c10::Device device();
 // share of them.
 int64_t total_bytes();
 
+// What it could still give: of a GPU what its driver says, of a machine what is available
+// without pushing other programs out, within a container's share.
+int64_t free_bytes();
+// What the process holds beside tensors, and threads and libraries will add.
+int64_t program_bytes();
+
 int64_t current_bytes();
 // Highest current_bytes() ever.
 int64_t peak_bytes();

@@ -23,12 +23,37 @@ struct StepRecord {
   int64_t rss_bytes = 0;
 };
 
+// Of rows with one right ending among several.
+struct AccuracyRecord {
+  double acc = 0, acc_norm = 0;
+  int64_t count = 0;  // rows
+};
+
+// Of texts: how well their labelled tokens are predicted.
+struct PerplexityRecord {
+  double perplexity = 0;  // exp(loss)
+  double loss = 0;        // mean negative log-likelihood of a labelled token, in nats
+  int64_t tokens = 0;     // labelled ones
+};
+
+// An evaluation has an accuracy, a perplexity, or both.
 struct EvaluationRecord {
   int64_t step = 0;
   double epoch = 0;
-  double acc = 0, acc_norm = 0;
-  int64_t count = 0;
+  std::optional<AccuracyRecord> accuracy;
+  std::optional<PerplexityRecord> perplexity;
   double seconds = 0;
+};
+
+// One step, for a display that is rewritten as the run goes on.
+struct Moment {
+  int64_t step = 0;  // updates done
+  double epoch = 0;
+  double loss = 0;  // of this step alone; not finite where it was skipped
+  int64_t tokens = 0;
+  double seconds = 0;
+  int64_t bytes = 0;       // of all tensors now
+  int64_t peak_bytes = 0;  // the highest so far
 };
 
 // Where records go. One file a kind of sink; the trainer writes to all of them.
@@ -37,6 +62,8 @@ class Sink {
   virtual ~Sink() = default;
   virtual void step(const StepRecord& record) = 0;
   virtual void evaluation(const EvaluationRecord& record) = 0;
+  // After every step, where the log is on a terminal (core/live_line.h).
+  virtual void moment(const Moment&) {}
 };
 
 }  // namespace lowmem::metrics

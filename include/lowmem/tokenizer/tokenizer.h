@@ -20,6 +20,20 @@ class Tokenizer {
   // not UTF-8 are read as U+FFFD. O(n log n).
   virtual std::vector<int32_t> encode(std::string_view text) const = 0;
 
+  // The same, but special tokens written out in the text are text, so that whoever wrote
+  // it cannot place one. (Added tokens that are not special become their ids all the
+  // same.) `starts_text`: false where a special token stands before it; tokenizers in
+  // SentencePiece's manner put a space before the first text alone.
+  virtual std::vector<int32_t> encode_plain(std::string_view text,
+                                            bool starts_text) const = 0;
+
+  // The id of the token whose text is `token`, special ones among them.
+  virtual std::optional<int32_t> id_of(std::string_view token) const = 0;
+
+  // What `id` stands for in a text: any bytes, not all of them text on their own. Special
+  // tokens as they are written; empty for ids that the vocabulary lacks.
+  virtual std::string piece(int32_t id) const = 0;
+
   // The text of `ids`. Special tokens, and ids that the vocabulary lacks, are left out;
   // bytes that spell no text become U+FFFD.
   virtual std::string decode(const std::vector<int32_t>& ids) const = 0;
@@ -37,10 +51,14 @@ class Tokenizer {
   // true.
   bool adds_bos() const { return adds_bos_; }
 
+  // The Jinja template that the folder names for chats; empty where it names none.
+  const std::string& chat_template() const { return chat_template_; }
+
  protected:
   std::optional<int32_t> bos_id_;
   std::optional<int32_t> eos_id_;
   bool adds_bos_ = false;
+  std::string chat_template_;
 };
 
 // Opens the tokenizer of a Hugging Face or Meta model folder: `tokenizer.json` where

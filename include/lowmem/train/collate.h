@@ -9,6 +9,10 @@
 
 namespace lowmem::train {
 
+// Tokens of an example that reach its loss: up to the last that predicts something, at
+// least one.
+int64_t tokens_read(const Example& example);
+
 // The examples of a batch, laid end to end in micro-batches of at most `micro_batch_size`
 // sequences (0: one for all), on the model's device. What follows an example's last label
 // can change no loss and is left out: at the least its last token. `multiple` is

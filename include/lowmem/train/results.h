@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "lowmem/engine/memory_meter.h"
-#include "lowmem/eval/hellaswag.h"
+#include "lowmem/train/evaluation.h"
 
 namespace lowmem::train {
 
@@ -29,12 +29,12 @@ struct Results {
   struct Epoch {
     double epoch = 0;
     int64_t step = 0;
-    eval::Accuracy accuracy;
+    Scores scores;
   };
 
   std::string status = "running";  // then "finished", or "stopped"
   int64_t steps = 0;
-  std::optional<eval::Accuracy> before, after;
+  std::optional<Scores> before, after;
   std::vector<Epoch> epochs;
   int64_t skipped_rows = 0;          // that data.on_bad_row = skip left out
   int64_t nonfinite_steps = 0;       // in which a loss or a gradient was not finite

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "lowmem/engine/rehearsal.h"
+#include "lowmem/train/session.h"
+
+namespace lowmem::train {
+
+// How much a run has to do, from its texts.
+struct Work {
+  int64_t steps = 0;
+  int64_t examples = 0, tokens = 0, labelled = 0;  // over all steps
+  int64_t evaluations = 0, evaluated_tokens = 0;   // tokens of each
+  // Batches, as indices of examples: the first, and of the others those that may need
+  // most memory, which are some of most tokens, that of most labelled ones, and the one
+  // with the largest micro-batch.
+  std::vector<std::vector<int64_t>> rehearsed;
+  int64_t largest_tokens = 0;  // of a batch
+};
+Work work_of(const RunConfig& config, const Inputs& inputs);
+
+// What a run will need.
+struct Plan {
+  engine::Rehearsed memory;  // of tensors, where they are computed with
+  int64_t program = 0;       // bytes of the process beside tensors, on the host
+  int64_t staging = 0;       // bytes on the host while a GPU's weights are loaded
+  int64_t free = 0;          // bytes that the device has now
+  Work work;
+  double seconds = 0;  // of training and evaluation, an estimate
+
+  // What tensors share the device's memory with.
+  int64_t host_share() const { return on_cpu ? program : 0; }
+  // Bytes of the device in all.
+  int64_t needed() const { return memory.peak + host_share(); }
+  bool on_cpu = true;
+
+  nlohmann::ordered_json to_json() const;
+  // Some lines, the last without a line end.
+  std::string to_text() const;
+};
+
+// What this machine does in a second.
+struct Speed {
+  double operations = 0;  // floating-point, in products of the model's size
+  double bytes = 0;       // read or written
+};
+// Measures for some tenths of a second.
+Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
+
+// Seconds that the work takes at that speed. Within about a third.
+double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
+                        const Work& work, const Speed& speed);
+
+// Rehearses the run (engine::Rehearsal) on its largest batches: loading, an evaluation,
+// steps, saving. Reads no weights and uses little memory. Off by less than 2% on the CPU.
+// For a GPU the CPU stands in, with the GPU's slices and padding; its libraries' buffers
+// are not in it.
+Plan make_plan(const RunConfig& config, const Inputs& inputs);
+
+}  // namespace lowmem::train

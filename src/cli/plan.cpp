@@ -1,0 +1,68 @@
+#include "lowmem/train/plan.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/validate.h"
+#include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
+#include "lowmem/train/fit.h"
+#include "options.h"
+
+namespace lowmem::cli {
+namespace {
+
+struct PlanOptions {
+  bool json = false;
+  std::string fit;
+};
+
+nlohmann::ordered_json to_json(const train::Proposal& proposal) {
+  nlohmann::ordered_json json = {{"overrides", proposal.overrides()},
+                                 {"changes", nlohmann::ordered_json::array()},
+                                 {"times_as_long", proposal.times_as_long},
+                                 {"plan", proposal.plan.to_json()}};
+  for (const train::Change& change : proposal.changes)
+    json["changes"].push_back({{"overrides", change.overrides}, {"cost", change.cost}});
+  return json;
+}
+
+void print(const std::string& text) { std::printf("%s\n", text.c_str()); }
+
+void run(const RunConfig& config, const PlanOptions& options) {
+  const int64_t bytes = options.fit.empty() ? 0 : parse_bytes(options.fit);
+  const train::Inputs inputs = train::read_inputs(config);
+  if (options.fit.empty()) {
+    const train::Plan plan = train::make_plan(config, inputs);
+    return print(options.json ? plan.to_json().dump(2) : plan.to_text());
+  }
+  const auto proposal = train::fit(config, inputs, bytes);
+  if (!proposal)
+    throw Error(format_bytes(bytes),
+                "is too little for this model, whatever the settings",
+                "Use a smaller model or data.max_length");
+  print(options.json ? to_json(*proposal).dump(2) : proposal->to_text());
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "what a run will need, item by item, before anything is loaded");
+  const auto config = add_config_options(*command);
+  auto options = std::make_shared<PlanOptions>();
+  command->add_flag("--json", options->json, "print JSON, in bytes and seconds");
+  command
+      ->add_option("--fit", options->fit,
+                   "propose the fastest settings whose peak is at most this")
+      ->type_name("BYTES");
+  command->callback([config, options] {
+    RunConfig resolved = config_of(*config);
+    validate(resolved, Purpose::kTrain);
+    resolve_defaults(resolved.optimizer);
+    run(resolved, *options);
+  });
+}
+
+}  // namespace lowmem::cli

@@ -1,0 +1,85 @@
+#include "lowmem/config/comparison.h"
+
+#include <array>
+#include <string_view>
+
+#include "config/keys.h"
+#include "config/values.h"
+
+namespace lowmem {
+namespace {
+
+// Besides the section `run`.
+constexpr std::array<std::string_view, 4> kWithoutEffect = {
+    "train.log_every", "train.save_every", "train.keep_checkpoints", "memory.force"};
+
+bool has_effect(std::string_view key) {
+  if (key.starts_with("run.")) return false;
+  for (const std::string_view name : kWithoutEffect)
+    if (key == name) return false;
+  return true;
+}
+
+struct Values {
+  std::vector<std::string> keys, values;
+};
+
+Values values_of(RunConfig config) {
+  Values all;
+  for_each_key(config, [&](const std::string& key, const auto& value, const char*) {
+    if (!has_effect(key)) return;
+    all.keys.push_back(key);
+    all.values.push_back(format_value(value));
+  });
+  return all;
+}
+
+std::string_view name_of(OptimizerKind kind) {
+  switch (kind) {
+    case OptimizerKind::kAdam:
+      return "Adam";
+    case OptimizerKind::kAdamW:
+      return "AdamW";
+    case OptimizerKind::kAdafactor:
+      return "Adafactor";
+    case OptimizerKind::kSgd:
+      return "SGD";
+  }
+  return word_of(kind);
+}
+
+}  // namespace
+
+Comparison compare(const std::vector<RunConfig>& configs) {
+  std::vector<Values> all;
+  for (const RunConfig& config : configs) all.push_back(values_of(config));
+  Comparison comparison;
+  comparison.values.resize(configs.size());
+  for (size_t key = 0; !all.empty() && key < all[0].keys.size(); ++key) {
+    bool differs = false;
+    for (const Values& one : all) differs |= one.values[key] != all[0].values[key];
+    if (!differs) continue;
+    comparison.keys.push_back(all[0].keys[key]);
+    for (size_t i = 0; i < all.size(); ++i)
+      comparison.values[i].push_back(all[i].values[key]);
+  }
+  return comparison;
+}
+
+std::string method_of(const RunConfig& config) {
+  const auto& model = config.model;
+  const auto& optimizer = config.optimizer;
+  const auto& memory = config.memory;
+  std::string method(word_of(model.dtype));
+  method += " " + std::string(name_of(optimizer.name));
+  if (model.compute_dtype != model.dtype)
+    method += ", " + std::string(word_of(model.compute_dtype)) + " arithmetic";
+  if (model.dtype == DType::kBF16)
+    method += ", " + std::string(word_of(optimizer.rounding)) + " rounding";
+  if (memory.activations == ActivationsMode::kRecompute) method += ", recompute";
+  if (memory.gradients == GradientsMode::kUpdate) method += ", update in backward";
+  if (memory.linear_cross_entropy) method += ", linear cross-entropy";
+  return method;
+}
+
+}  // namespace lowmem

@@ -1,0 +1,126 @@
+#include "lowmem/data/examples.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "data/draft.h"
+#include "data/formats.h"
+#include "data/row_file.h"
+#include "lowmem/core/error.h"
+#include "lowmem/data/chat.h"
+
+namespace lowmem {
+namespace {
+
+// Any of these says what a row is.
+constexpr std::array<std::pair<const char*, DataFormat>, 9> kMarks = {
+    {{"endings", DataFormat::kHellaSwag},
+     {"ctx", DataFormat::kHellaSwag},
+     {"ctx_a", DataFormat::kHellaSwag},
+     {"text", DataFormat::kText},
+     {"prompt", DataFormat::kPromptCompletion},
+     {"instruction", DataFormat::kPromptCompletion},
+     {"question", DataFormat::kPromptCompletion},
+     {"messages", DataFormat::kChat},
+     {"conversations", DataFormat::kChat}}};
+
+// The row's keys, quoted; the first ones where they are many.
+std::string keys_of(const nlohmann::json& row) {
+  constexpr size_t kShown = 8, kLength = 40;
+  std::string text;
+  size_t count = 0;
+  for (const auto& [key, value] : row.items()) {
+    if (++count > kShown) return text + ", ...";
+    const nlohmann::json shown = key.substr(0, kLength);
+    text += (text.empty() ? "" : ", ") +
+            shown.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  }
+  return text.empty() ? "none" : text;
+}
+
+DataFormat format_of_row(const nlohmann::json& row, const std::string& where) {
+  std::pair<const char*, DataFormat> found = {nullptr, DataFormat::kAuto};
+  for (const auto& mark : kMarks) {
+    if (!has(row, mark.first)) continue;
+    if (found.first != nullptr && found.second != mark.second)
+      throw Error(where,
+                  std::string("has keys of two formats, ") + found.first + " of " +
+                      std::string(word_of(found.second)) + " and " + mark.first + " of " +
+                      std::string(word_of(mark.second)) + " (its keys: " + keys_of(row) +
+                      ")",
+                  "Set data.format (of eval.data: eval.format) to hellaswag, text, "
+                  "prompt_completion or chat");
+    if (found.first == nullptr) found = mark;
+  }
+  if (found.first == nullptr)
+    throw Error(where, "has keys of no format (its keys: " + keys_of(row) + ")",
+                "Name them as a format does: hellaswag (ctx, endings, label), text "
+                "(text), prompt_completion (prompt, completion) or chat (messages)");
+  return found.second;
+}
+
+LongMode long_mode(LongMode mode, DataFormat format) {
+  if (mode != LongMode::kAuto) return mode;
+  return format == DataFormat::kText ? LongMode::kSplit : LongMode::kTruncate;
+}
+
+}  // namespace
+
+void require_eos(const Tokenizer& tokenizer) {
+  if (!tokenizer.eos_id())
+    throw Error(
+        "the tokenizer", "names no EOS, which ends every training text",
+        "Name eos_token in tokenizer_config.json, or eos_token_id in config.json");
+}
+
+DataFormat format_of_file(const std::filesystem::path& path, DataFormat format,
+                          bool skip_bad) {
+  if (format != DataFormat::kAuto) return format;
+  BadRows ignored;
+  for_each_row(path, 1, skip_bad ? &ignored : nullptr,
+               [&](const nlohmann::json& row, int64_t /*number*/,
+                   const std::string& where) { format = format_of_row(row, where); });
+  return format;
+}
+
+std::vector<Example> read_examples(const std::filesystem::path& path,
+                                   const Tokenizer& tokenizer,
+                                   const ExampleOptions& options, ExampleCounts& counts,
+                                   BadRows* skipped) {
+  const DataFormat format =
+      format_of_file(path, options.format, /*skip_bad=*/skipped != nullptr);
+  std::optional<ChatWriter> chat;
+  if (format == DataFormat::kChat)
+    chat.emplace(options.chat_template, tokenizer);
+  else
+    require_eos(tokenizer);
+  const auto example_of = [&](const nlohmann::json& row, int64_t number,
+                              const std::string& where) {
+    switch (format) {
+      case DataFormat::kHellaSwag:
+        return hellaswag_example(row, number, where, tokenizer);
+      case DataFormat::kPromptCompletion:
+        return prompt_completion_example(row, where, tokenizer);
+      case DataFormat::kChat:
+        return chat->example(read_turns(row, where), where);
+      case DataFormat::kAuto:  // resolved above
+      case DataFormat::kText:
+        break;
+    }
+    return text_example(row, where, tokenizer);
+  };
+
+  const LongMode mode = long_mode(options.long_rows, format);
+  std::vector<Example> examples;
+  for_each_row(path, options.limit, skipped,
+               [&](const nlohmann::json& row, int64_t number, const std::string& where) {
+                 add_cut(example_of(row, number, where), options.max_length, mode,
+                         examples, counts);
+                 ++counts.rows;
+               });
+  return examples;
+}
+
+}  // namespace lowmem

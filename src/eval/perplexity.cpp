@@ -1,0 +1,89 @@
+#include "lowmem/eval/perplexity.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <utility>
+
+#include "lowmem/engine/memory_meter.h"
+#include "lowmem/metrics/progress.h"
+#include "lowmem/ops/device.h"
+#include "lowmem/ops/rehearsal.h"
+#include "widest.h"
+
+namespace lowmem::eval {
+
+double Likelihood::perplexity() const { return std::exp(loss); }
+
+Perplexity::Perplexity(std::vector<Example> examples, int64_t batch_size)
+    : examples_(std::move(examples)), batch_size_(static_cast<size_t>(batch_size)) {}
+
+int64_t Perplexity::tokens() const {
+  int64_t total = 0;
+  for (const Example& example : examples_)
+    total += static_cast<int64_t>(example.ids.size());
+  return total;
+}
+
+Likelihood Perplexity::run(const model::Llama& model, const loss::LossOptions& options,
+                           int64_t most_tokens,
+                           const std::function<void()>& between) const {
+  const engine::PhaseScope phase(engine::Phase::kEvaluate);
+  const at::NoGradGuard no_grad;
+  metrics::Progress progress("evaluating perplexity", sequences());
+  Likelihood result;
+  Widest widest;
+  for (size_t at = 0; at < examples_.size();) {
+    if (between) between();
+    size_t count = 1;
+    for (size_t tokens = examples_[at].ids.size();
+         count < batch_size_ && at + count < examples_.size(); ++count) {
+      tokens += examples_[at + count].ids.size();
+      if (tokens > static_cast<size_t>(most_tokens)) break;
+    }
+    const auto batch = std::span(examples_).subspan(at, count);
+    at += count;
+    int64_t tokens = 0;
+    for (const Example& example : batch)
+      tokens += static_cast<int64_t>(example.ids.size());
+    if (widest.left_out(tokens)) continue;
+    for (const Example& example : batch) result.tokens += example.labelled();
+    result.loss += negative_log_likelihood(model, batch, options);
+    progress.add(static_cast<int64_t>(count));
+  }
+  result.loss /= static_cast<double>(std::max<int64_t>(1, result.tokens));
+  return result;
+}
+
+double Perplexity::negative_log_likelihood(const model::Llama& model,
+                                           std::span<const Example> examples,
+                                           const loss::LossOptions& options) const {
+  std::vector<model::Sequence> sequences;
+  std::vector<int64_t> positions, labels;  // of tokens that have a label
+  int64_t at = 0;
+  for (const Example& example : examples) {
+    sequences.push_back({example.ids, {}});
+    for (const int32_t label : example.labels) {
+      if (label != kIgnoreLabel) {
+        positions.push_back(at);
+        labels.push_back(label);
+      }
+      ++at;
+    }
+  }
+  const model::Packed packed = model.pack(sequences);
+  const model::Rows wanted = model::select_rows(packed, positions);
+  const at::Tensor log_probabilities =
+      loss::label_log_probabilities(
+          model.norm(model.hidden_states(packed, &wanted)), model.head(),
+          ops::to_device(at::tensor(labels, at::kLong), model.device()), options)
+          .cpu();
+  if (ops::rehearsing()) return 0;
+  // One after the other: a sum over threads would depend on how many there are.
+  double sum = 0;
+  const float* values = log_probabilities.const_data_ptr<float>();
+  for (size_t i = 0; i < labels.size(); ++i) sum -= static_cast<double>(values[i]);
+  return sum;
+}
+
+}  // namespace lowmem::eval

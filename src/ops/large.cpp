@@ -1,0 +1,61 @@
+#include "lowmem/ops/large.h"
+
+#include <ATen/ATen.h>
+
+#include "lowmem/ops/rehearsal.h"
+
+namespace lowmem::ops {
+
+namespace {
+
+// Small products are computed all the same: oneDNN takes some hundred KiB for one, which
+// only a small model notices.
+bool left_out(int64_t rows, int64_t inner, int64_t columns) {
+  constexpr int64_t kSmall = int64_t{1} << 27;
+  return rehearsing() && rows * inner * columns > kSmall;
+}
+bool left_out(const at::Tensor& a, const at::Tensor& b) {
+  return left_out(a.size(0), a.size(1), b.size(1));
+}
+
+}  // namespace
+
+at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  if (left_out(a, b)) return at::empty({a.size(0), b.size(1)}, a.options());
+  return at::mm(a, b);
+}
+
+void product_into(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
+  if (!left_out(a, b)) at::mm_out(out, a, b);
+}
+
+void add_product(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
+  if (!left_out(a, b)) sum.addmm_(a, b);
+}
+
+at::Tensor product_with_bias(const at::Tensor& x, const at::Tensor& weight,
+                             const at::Tensor& bias) {
+  if (left_out(x.size(0), x.size(1), weight.size(0)))
+    return at::empty({x.size(0), weight.size(0)}, x.options());
+  return at::linear(x, weight, bias);
+}
+
+at::Tensor converted(const at::Tensor& tensor, at::ScalarType type) {
+  if (rehearsing() && tensor.scalar_type() != type)
+    return at::empty(tensor.sizes(), tensor.options().dtype(type));
+  return tensor.to(type);
+}
+
+void convert_into(at::Tensor& to, const at::Tensor& from) {
+  if (!rehearsing()) to.copy_(from);
+}
+
+at::Tensor zeros(at::IntArrayRef shape, const at::TensorOptions& options) {
+  return rehearsing() ? at::empty(shape, options) : at::zeros(shape, options);
+}
+
+void add_to(at::Tensor& to, const at::Tensor& from) {
+  if (!rehearsing()) to.add_(from);
+}
+
+}  // namespace lowmem::ops

@@ -1,0 +1,176 @@
+#include "lowmem/train/texts.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
+#include "lowmem/data/chat.h"
+#include "lowmem/data/examples.h"
+#include "lowmem/data/hellaswag.h"
+#include "lowmem/engine/memory_meter.h"
+#include "lowmem/io/checksum.h"
+
+namespace lowmem::train {
+namespace {
+
+bool bos_of(BosMode mode, const Tokenizer& tokenizer) {
+  if (mode == BosMode::kTokenizer) return tokenizer.adds_bos();
+  return mode == BosMode::kTrue;
+}
+
+bool skips_bad_rows(const RunConfig& config) {
+  return config.data.on_bad_row == BadRowMode::kSkip;
+}
+
+void report_skipped(const std::string& path, const BadRows& bad) {
+  if (bad.count > 0)
+    log::warn(path + ": " + format_count(bad.count) +
+              " bad rows are left out; the first: " + bad.first);
+}
+
+// What is left out, and whether it can be kept.
+void report_left_out(const ExampleCounts& counts, const std::string& of,
+                     const std::string& max_length) {
+  if (counts.too_long > 0)
+    log::warn(format_count(counts.too_long) + of + " are longer than " + max_length +
+              " tokens and are left out, as data.long = drop has it");
+  if (counts.dropped > 0)
+    log::warn(format_count(counts.dropped) + of + " have nothing left to learn after " +
+              max_length +
+              " tokens and are left out; a larger data.max_length keeps them");
+}
+
+// Appends a file's sequences; the options' format and chat template are resolved for it.
+void read_file_of_rows(const RunConfig& config, const std::string& path,
+                       const Tokenizer& tokenizer, ExampleOptions options,
+                       TrainingRows& rows) {
+  BadRows bad;
+  const bool skip = skips_bad_rows(config);
+  options.format = format_of_file(path, options.format, skip);
+  if (options.format == DataFormat::kChat)
+    options.chat_template = ChatWriter(options.chat_template, tokenizer).chat_template();
+  auto more = read_examples(path, tokenizer, options, rows.counts, skip ? &bad : nullptr);
+  report_skipped(path, bad);
+  if (options.format != DataFormat::kHellaSwag)
+    log::info(path + " holds " + std::string(word_of(options.format)) + " rows" +
+              (options.format == DataFormat::kChat
+                   ? ", written as " + std::string(word_of(options.chat_template))
+                   : ""));
+  if (rows.skipped.count == 0) rows.skipped.first = bad.first;
+  rows.skipped.count += bad.count;
+  std::move(more.begin(), more.end(), std::back_inserter(rows.examples));
+}
+
+std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tokenizer,
+                                   int64_t max_length, int64_t& skipped) {
+  TrainingRows rows = read_training_rows(config, tokenizer, max_length);
+  skipped += rows.skipped.count;
+  if (rows.examples.empty())
+    throw Error("data.train", "has no row to train on",
+                "Give a file with rows, or a larger data.max_length");
+  return std::move(rows.examples);
+}
+
+std::string fingerprint(const std::vector<Example>& examples) {
+  Checksum checksum;
+  for (const Example& example : examples) {
+    const auto tokens = static_cast<int64_t>(example.ids.size());
+    checksum.add(std::as_bytes(std::span(&tokens, 1)));
+    checksum.add(std::as_bytes(std::span(example.ids)));
+    checksum.add(std::as_bytes(std::span(example.labels)));
+  }
+  return hexadecimal(checksum.value());
+}
+
+}  // namespace
+
+TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokenizer,
+                                int64_t max_length) {
+  const DataConfig& data = config.data;
+  TrainingRows rows;
+  for (const std::string& path : data.train) {
+    if (data.limit != 0 && rows.counts.rows == data.limit) break;
+    read_file_of_rows(config, path, tokenizer,
+                      {data.format, data.chat_template, data.long_rows, max_length,
+                       data.limit == 0 ? 0 : data.limit - rows.counts.rows},
+                      rows);
+  }
+  const ExampleCounts& counts = rows.counts;
+  const std::string longest = std::to_string(max_length);
+  std::string line = "read " + format_count(counts.rows) + " training rows, " +
+                     format_count(counts.truncated) + " of them cut at " + longest +
+                     " tokens";
+  if (counts.split > 0)
+    line += ", " + format_count(counts.split) + " split at every " + longest + ": " +
+            format_count(static_cast<int64_t>(rows.examples.size())) + " sequences";
+  if (counts.dropped_pieces > 0)
+    line += ", and " + format_count(counts.dropped_pieces) + " pieces without a label";
+  log::info(line);
+  report_left_out(counts, " training rows", longest);
+  return rows;
+}
+
+std::optional<Evaluation> make_evaluation(const RunConfig& config,
+                                          const model::LlamaConfig& shape,
+                                          const Tokenizer& tokenizer, c10::Device device,
+                                          int64_t& skipped_rows) {
+  if (config.eval.data.empty()) return std::nullopt;
+  const int64_t longest = std::min(config.data.max_length, shape.max_position_embeddings);
+  const bool skip = skips_bad_rows(config);
+  std::vector<HellaSwagRow> questions;
+  TrainingRows texts;
+  for (const std::string& path : config.eval.data) {
+    const DataFormat format = format_of_file(path, config.eval.format, skip);
+    if (format != DataFormat::kHellaSwag) {
+      read_file_of_rows(config, path, tokenizer,
+                        {format, config.data.chat_template, config.data.long_rows,
+                         longest, config.eval.limit},
+                        texts);
+      continue;
+    }
+    BadRows bad;
+    auto more = read_hellaswag(path, config.eval.limit, skip ? &bad : nullptr);
+    report_skipped(path, bad);
+    skipped_rows += bad.count;
+    std::move(more.begin(), more.end(), std::back_inserter(questions));
+  }
+  skipped_rows += texts.skipped.count;
+  report_left_out(texts.counts, " evaluation rows", std::to_string(longest));
+  if (texts.counts.rows > 0 && texts.examples.empty())
+    throw Error("eval.data", "has no text with a token to predict",
+                "Give a file with rows, or a larger data.max_length");
+
+  Evaluation evaluation;
+  // Flash attention takes four texts at once, and no masks.
+  const bool share = config.eval.share_query && device.is_cpu();
+  if (!questions.empty())
+    evaluation.hellaswag.emplace(questions, tokenizer, bos_of(config.eval.bos, tokenizer),
+                                 config.eval.batch_size, shape.max_position_embeddings,
+                                 share);
+  if (!texts.examples.empty())
+    evaluation.perplexity.emplace(std::move(texts.examples), config.eval.batch_size);
+  return evaluation;
+}
+
+Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape,
+                 c10::Device device) {
+  Texts texts;
+  {
+    const auto tokenizer = open_tokenizer(config.model.path);
+    texts.vocabulary = tokenizer->vocab_size();
+    texts.examples =
+        load_examples(config, *tokenizer,
+                      std::min(config.data.max_length, shape.max_position_embeddings),
+                      texts.skipped_rows);
+    texts.fingerprint = fingerprint(texts.examples);
+    texts.evaluation =
+        make_evaluation(config, shape, *tokenizer, device, texts.skipped_rows);
+  }
+  // A tokenizer of 128,000 words takes 200 MiB while it is read.
+  engine::memory_meter::return_free_memory();
+  return texts;
+}
+
+}  // namespace lowmem::train

@@ -1,0 +1,204 @@
+// Texts, prompts and chats through the program: `data`, training on them, perplexity.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "cli/program.h"
+
+namespace lowmem::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr, testing::Not;
+namespace fs = std::filesystem;
+
+class Data : public DemoProgram {
+ protected:
+  static std::string write(const std::string& name, const std::string& rows) {
+    std::ofstream(folder() / name) << rows;
+    return at(name);
+  }
+  static std::string text_rows() {
+    return write("texts.jsonl",
+                 "{\"text\": \"A man bakes the dough slowly.\"}\n"
+                 "{\"text\": \"A woman slices the loaf.\\nThen she smiles.\"}\n");
+  }
+  static std::string prompt_rows() {
+    return write("prompts.jsonl", R"({"prompt": "A man", "completion": " bakes."})");
+  }
+  static std::string chat_rows() {
+    return write("chats.jsonl",
+                 R"({"messages": [{"role": "user", "content": "A man </s>"},)"
+                 R"( {"role": "assistant", "content": "bakes"}]})");
+  }
+  static Outcome show(const std::string& arguments) {
+    return run_program("data --quiet model.path=" + at("model") + " " + arguments);
+  }
+  // Numbers of the lines "name number".
+  static std::map<std::string, double> numbers(const std::string& output) {
+    std::map<std::string, double> found;
+    std::istringstream lines(output);
+    for (std::string line; std::getline(lines, line);)
+      if (const size_t space = line.find(' ');
+          space != std::string::npos && std::islower(line.front()))
+        found[line.substr(0, space)] = std::atof(line.c_str() + space);
+    return found;
+  }
+};
+
+TEST_F(Data, ShowsLearnedTokensInBrackets) {
+  EXPECT_THAT(show("data.train=" + prompt_rows()).output,
+              HasSubstr("<s>|A| man|[ bakes]|[.]|[</s>]\n"));
+  const Outcome chat = show("data.train=" + chat_rows());
+  EXPECT_THAT(chat.output, HasSubstr("<s>|[|I|N|S|T|]|"));
+  EXPECT_THAT(chat.output, HasSubstr("]|[ ]|[</s>]\n"));
+  EXPECT_THAT(chat.output, HasSubstr("|<|/|s|>|"));  // of the user's text
+  const Outcome text = show("data.train=" + text_rows());
+  EXPECT_THAT(text.output, HasSubstr("<s>|[A]|[ man]|[ bakes]"));
+  EXPECT_THAT(text.output, HasSubstr("[\\n]"));
+  EXPECT_THAT(text.output, Not(HasSubstr("\x1b")));
+}
+
+TEST_F(Data, ColoursThemOnATerminal) {
+  const Outcome outcome = run_command("script -qec '" + std::string(LOWMEM_TRAIN) +
+                                      " data model.path=" + at("model") +
+                                      " data.train=" + prompt_rows() + "' /dev/null");
+  if (outcome.status == 127) GTEST_SKIP() << "needs the program script";
+  EXPECT_THAT(outcome.output, HasSubstr("\x1b[32m[ bakes]\x1b[0m"));
+}
+
+TEST_F(Data, ShowsAPieceWithTheTokenThatFollowsIt) {
+  const Outcome outcome =
+      show("data.train=" + text_rows() + " data.max_length=4 --show 1");
+  EXPECT_THAT(outcome.output, HasSubstr("<s>|[A]|[ man]|[ bakes] -> [ the]\n"));
+  EXPECT_THAT(outcome.output, Not(HasSubstr("[ woman]")));
+}
+
+TEST_F(Data, CountsRowsOfSeveralFilesAndFormats) {
+  const std::string files = "data.train=[" + text_rows() + "," + prompt_rows() + "," +
+                            chat_rows() + "," + at("val.jsonl") + "]";
+  const auto whole = numbers(show("--show 0 " + files).output);
+  EXPECT_EQ(whole.at("rows"), 404);
+  EXPECT_EQ(whole.at("sequences"), 404);
+  EXPECT_EQ(whole.at("cut") + whole.at("split") + whole.at("dropped"), 0);
+  EXPECT_LT(whole.at("labelled_tokens"), whole.at("tokens"));
+
+  const auto cut = numbers(show("--show 0 data.max_length=6 " + files).output);
+  EXPECT_EQ(cut.at("longest"), 6);
+  EXPECT_EQ(cut.at("split"), 2);
+  EXPECT_EQ(cut.at("cut"), 402 - 1);  // all but the prompt, which has six tokens
+  EXPECT_GT(cut.at("dropped"), 300);
+
+  const auto dropped =
+      numbers(show("--show 0 data.max_length=6 data.long=drop " + files).output);
+  EXPECT_EQ(dropped.at("sequences"), 1);
+  EXPECT_EQ(dropped.at("dropped"), 403);
+}
+
+TEST_F(Data, NeedsNoWeights) {
+  const fs::path bare = folder() / "bare";
+  fs::create_directories(bare);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"})
+    fs::copy(fs::path(at("model")) / name, bare / name,
+             fs::copy_options::overwrite_existing);
+  const Outcome outcome =
+      run_program("data model.path=" + bare.string() + " data.train=" + text_rows());
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+}
+
+TEST_F(Data, RefusesATemplateWhereNoFileHoldsChats) {
+  const Outcome outcome =
+      show("data.format=text data.chat_template=llama3 data.train=" + text_rows());
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output,
+              HasSubstr("data.chat_template = llama3: is for chats, and no file may"));
+}
+
+TEST_F(Data, NamesARowOfNoFormat) {
+  const Outcome outcome =
+      show("data.train=" + write("other.jsonl", "{\"title\": 1, \"body\": 2}"));
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("other.jsonl line 1: has keys of no format"));
+  EXPECT_THAT(outcome.output, HasSubstr("\"body\", \"title\""));
+  EXPECT_THAT(outcome.output, HasSubstr("hellaswag (ctx, endings, label)"));
+}
+
+class OtherData : public Data {};
+
+TEST_F(OtherData, IsTrainedOnAndItsPerplexityFalls) {
+  const Outcome run = run_program(
+      quick("texts") + "data.train=[" + text_rows() + "," + prompt_rows() + "," +
+      chat_rows() + "] train.epochs=10 train.max_steps=20 eval.every=10 " +
+      "eval.data=[" + at("texts.jsonl") + "," + at("val.jsonl") + "] eval.limit=20");
+  ASSERT_EQ(run.status, 0) << run.output;
+  const json found = results("texts");
+  const json& perplexity = found["perplexity"];
+  EXPECT_LT(perplexity["after"]["perplexity"].get<double>(),
+            0.5 * perplexity["before"]["perplexity"].get<double>());
+  EXPECT_EQ(perplexity["epochs"].size(), 1u);
+  for (const char* when : {"before", "after"}) {
+    EXPECT_EQ(perplexity[when]["tokens"], perplexity["before"]["tokens"]);
+    EXPECT_NEAR(perplexity[when]["perplexity"].get<double>(),
+                std::exp(perplexity[when]["loss"].get<double>()), 1e-6);
+    EXPECT_EQ(found["accuracy"][when]["count"], 20);
+  }
+  EXPECT_THAT(run.output, HasSubstr("chats.jsonl holds chat rows, written as llama2"));
+
+  const Outcome evaluated = run_program(
+      "evaluate --quiet model.path=" + (folder_of("texts") / "model").string() +
+      " model.dtype=fp32 model.compute_dtype=fp32 eval.data=" + at("texts.jsonl"));
+  ASSERT_EQ(evaluated.status, 0) << evaluated.output;
+  const auto said = numbers(evaluated.output);
+  EXPECT_NEAR(said.at("loss"), perplexity["after"]["loss"].get<double>(), 1e-4);
+  EXPECT_EQ(said.at("tokens"), perplexity["after"]["tokens"].get<double>());
+  EXPECT_GT(said.at("perplexity"), 1);
+  EXPECT_EQ(said.count("acc"), 0u);
+}
+
+TEST_F(OtherData, WithoutHellaSwagHasNoAccuracy) {
+  const Outcome run = run_program(quick("alone") + "data.train=" + text_rows() +
+                                  " eval.data=" + at("texts.jsonl"));
+  ASSERT_EQ(run.status, 0) << run.output;
+  EXPECT_TRUE(results("alone")["accuracy"]["before"].is_null());
+  EXPECT_TRUE(results("alone")["accuracy"]["epochs"].empty());
+  EXPECT_FALSE(results("alone")["perplexity"]["after"].is_null());
+  EXPECT_FALSE(fs::exists(folder_of("alone") / "evaluation-0.jsonl"));
+}
+
+// All tokens of long texts are labelled: the most that a token can ask for.
+TEST_F(OtherData, IsEvaluatedBelowTheTrainingPeak) {
+  std::string rows;
+  for (int i = 0; i < 60; ++i) {
+    std::string text;
+    for (int k = 0; k < 40; ++k) text += " the man bakes the dough " + std::to_string(i);
+    rows += json{{"text", text}}.dump() + "\n";
+  }
+  const std::string file = write("long.jsonl", rows);
+  for (const std::string settings :
+       {"model.dtype=bf16 model.compute_dtype=bf16 optimizer.name=adafactor "
+        "memory.activations=recompute memory.gradients=update",
+        "memory.activations=keep memory.gradients=accumulate"}) {
+    const Outcome run =
+        run_program(quick("peaks") + "run.overwrite=true train.batch_size=16 " +
+                    settings + " data.train=" + file + " eval.data=" + file);
+    ASSERT_EQ(run.status, 0) << run.output;
+    const json peaks = results("peaks")["peak_bytes"];
+    int64_t training = 0;
+    for (const char* phase : {"forward", "backward", "update"})
+      training = std::max(training, peaks[phase].get<int64_t>());
+    EXPECT_LT(peaks["evaluate"].get<int64_t>(), training) << settings;
+  }
+}
+
+TEST_F(OtherData, HasNoRowsForTheRowsOption) {
+  const Outcome outcome = run_program("evaluate model.path=" + at("model") +
+                                      " eval.data=" + text_rows() + " --rows rows.jsonl");
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("is for HellaSwag rows, and eval.data has none"));
+}
+
+}  // namespace
+}  // namespace lowmem::test

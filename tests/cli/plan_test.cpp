@@ -1,0 +1,176 @@
+// `plan` against what the same run then takes, and what follows from it.
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/program.h"
+
+namespace lowmem::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+class Plan : public DemoProgram {
+ protected:
+  static std::string settings(const std::string& more) {
+    return " model.path=" + at("model") + " data.train=" + at("train.jsonl") +
+           " run.dir=" + at("runs") +
+           " run.name=run run.overwrite=true train.max_steps=4 train.log_every=100 "
+           "eval.limit=24 " +
+           more;
+  }
+  static json plan_of(const std::string& more) {
+    const Outcome plan = run_program("plan --json -q" + settings(more));
+    EXPECT_EQ(plan.status, 0) << plan.output;
+    return json::parse(plan.output);
+  }
+};
+
+// Precisions x activations x gradients x optimizers.
+std::vector<std::string> every_combination() {
+  std::vector<std::string> all;
+  for (const char* type : {"model.dtype=bf16", "model.dtype=fp32",
+                           "model.dtype=fp32 model.compute_dtype=fp32"})
+    for (const char* activations : {"keep", "recompute"})
+      for (const char* gradients : {"accumulate", "update"})
+        for (const char* optimizer : {"adafactor", "adam"})
+          all.push_back(std::string(type) + " memory.activations=" + activations +
+                        " memory.gradients=" + gradients +
+                        " optimizer.name=" + optimizer);
+  return all;
+}
+
+const std::vector<std::string> kOthers = {
+    "optimizer.name=sgd",
+    "optimizer.name=sgd optimizer.momentum=0.9 memory.gradients=accumulate",
+    "optimizer.name=adamw optimizer.state_dtype=bf16",
+    "optimizer.rounding=kahan",
+    "optimizer.clip_norm=1 optimizer.clip_mode=two_pass",
+    "optimizer.clip_norm=1 memory.gradients=accumulate",
+    "model.train=all",
+    "model.train=all model.dtype=fp32 memory.linear_cross_entropy=false "
+    "memory.gradients=accumulate",
+    "model.train=model.layers.1.*",
+    "model.train=*.mlp.*,model.norm.weight",
+    "train.micro_batch_size=3",
+    "train.micro_batch_size=2 memory.activations=keep memory.gradients=accumulate",
+    "train.micro_batch_size=2 model.dtype=fp32 memory.activations=keep",
+    "train.batch_size=31 data.max_length=48",
+};
+
+class PlanOf : public Plan, public testing::WithParamInterface<std::string> {};
+
+TEST_P(PlanOf, TellsEachPhasesPeakWithinTwoPercent) {
+  // Evaluation beside half of them: it would hide training's peak where it is higher.
+  const bool evaluates = std::hash<std::string>()(GetParam()) % 2 == 0;
+  const std::string more =
+      GetParam() + (evaluates ? " eval.data=" + at("val.jsonl") : "");
+  const json plan = plan_of(more);
+  const Outcome run = run_program("-q" + settings(more));
+  ASSERT_EQ(run.status, 0) << run.output;
+  const json measured = results("run")["peak_bytes"];
+  for (const auto& [phase, bytes] : measured.items())
+    EXPECT_NEAR(plan["peak_bytes"][phase].get<double>(), bytes.get<double>(),
+                0.02 * bytes.get<double>())
+        << phase;
+  int64_t items = 0;
+  for (const auto& [item, bytes] : plan["items"].items()) items += bytes.get<int64_t>();
+  EXPECT_EQ(items, plan["peak_bytes"]["total"].get<int64_t>());
+}
+INSTANTIATE_TEST_SUITE_P(Combinations, PlanOf, testing::ValuesIn(every_combination()),
+                         [](const auto& tested) { return std::to_string(tested.index); });
+INSTANTIATE_TEST_SUITE_P(Others, PlanOf, testing::ValuesIn(kOthers),
+                         [](const auto& tested) { return std::to_string(tested.index); });
+
+TEST_F(Plan, ReadsNoWeights) {
+  const auto copy = folder() / "without";
+  std::filesystem::copy(folder() / "model", copy,
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::remove(copy / "model.safetensors");
+  const json plan = plan_of("model.path=" + copy.string());
+  EXPECT_EQ(plan["peak_bytes"], plan_of("")["peak_bytes"]);
+}
+
+TEST_F(Plan, CountsStepsAndRows) {
+  const json plan = plan_of(
+      "train.max_steps=0 train.epochs=2 train.batch_size=7 "
+      "data.limit=50 eval.data=" +
+      at("val.jsonl"));
+  EXPECT_EQ(plan["steps"], 16);
+  EXPECT_EQ(plan["examples"], 100);
+  EXPECT_EQ(plan["evaluations"], 3);
+}
+
+// A model that this machine could not hold: 70 billion weights.
+TEST_F(Plan, OfAHugeModelTakesLittleMemory) {
+  const auto huge = folder() / "huge";
+  std::filesystem::copy(folder() / "model", huge,
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::remove(huge / "model.safetensors");
+  json config = read_json(huge / "config.json");
+  config["hidden_size"] = 8192;
+  config["intermediate_size"] = 28672;
+  config["num_hidden_layers"] = 80;
+  config["num_attention_heads"] = 64;
+  config["num_key_value_heads"] = 8;
+  config["head_dim"] = 128;
+  config["vocab_size"] = 128256;
+  write_file_atomically(huge / "config.json", config.dump());
+  const Outcome plan =
+      run_program("plan --json -q" + settings("model.path=" + huge.string()));
+  ASSERT_EQ(plan.status, 0) << plan.output;
+  const double gib =
+      json::parse(plan.output)["items"]["weights"].get<double>() / (1 << 30);
+  EXPECT_NEAR(gib, 131.4, 3);
+  rusage usage{};
+  getrusage(RUSAGE_CHILDREN, &usage);  // the largest of all programs so far
+  EXPECT_LT(usage.ru_maxrss, 1 << 20) << "KiB";
+}
+
+TEST_F(Plan, PrintsATable) {
+  const Outcome plan = run_program("plan" + settings(""));
+  ASSERT_EQ(plan.status, 0) << plan.output;
+  for (const char* word : {"plan: 4 steps over 32 rows", "weights", "optimizer state",
+                           "peak", "by phase", "save", "free"})
+    EXPECT_THAT(plan.output, HasSubstr(word));
+}
+
+TEST_F(Plan, FitProposesOverridesThatFit) {
+  const std::string baseline =
+      "model.dtype=fp32 memory.activations=keep memory.gradients=accumulate "
+      "memory.linear_cross_entropy=false optimizer.name=adam ";
+  const auto needed = plan_of(baseline)["peak_bytes"]["total"].get<int64_t>();
+  const int64_t asked = needed * 3 / 4;
+  const Outcome fit =
+      run_program("plan --json -q --fit " + std::to_string(asked) + settings(baseline));
+  ASSERT_EQ(fit.status, 0) << fit.output;
+  const json proposal = json::parse(fit.output);
+  ASSERT_GT(proposal["changes"].size(), 0u);
+  const auto overrides = proposal["overrides"].get<std::string>();
+  const json plan = plan_of(baseline + overrides);
+  EXPECT_LE(plan["peak_bytes"]["total"].get<int64_t>(), asked);
+  // What changes no bit of the result goes before what does.
+  EXPECT_THAT(overrides, testing::Not(HasSubstr("adafactor")));
+}
+
+TEST_F(Plan, FitSaysWhereItFitsAsItIs) {
+  const Outcome fit =
+      run_program("plan -q --fit 12GiB" + settings("memory.activations=keep"));
+  ASSERT_EQ(fit.status, 0) << fit.output;
+  EXPECT_THAT(fit.output, HasSubstr("fits as it is"));
+}
+
+TEST_F(Plan, FitRefusesWhatNothingFits) {
+  const Outcome fit = run_program("plan --fit 100KiB" + settings(""));
+  EXPECT_EQ(fit.status, 1);
+  EXPECT_THAT(fit.output, HasSubstr("error: 100.0 KiB"));
+  const Outcome size = run_program("plan --fit 12parsecs" + settings(""));
+  EXPECT_EQ(size.status, 1);
+  EXPECT_THAT(size.output, HasSubstr("12parsecs"));
+}
+
+}  // namespace
+}  // namespace lowmem::test

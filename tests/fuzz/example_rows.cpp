@@ -1,0 +1,76 @@
+// Rows of every format as training sequences. The first two bytes choose the format, the
+// chat template, the longest sequence, what becomes of longer ones, and whether bad rows
+// are left out.
+
+#include "lowmem/data/examples.h"
+#include "support.h"
+
+using namespace lowmem;
+
+namespace {
+
+constexpr std::string_view kNames[] = {"<s>", "</s>", "<|start_header_id|>",
+                                       "<|end_header_id|>", "<|eot_id|>"};
+
+// A token a byte, and those that the templates ask for.
+class Bytes : public Tokenizer {
+ public:
+  Bytes() {
+    bos_id_ = 256;
+    eos_id_ = 257;
+    adds_bos_ = true;
+  }
+  std::vector<int32_t> encode(std::string_view text) const override {
+    std::vector<int32_t> ids;
+    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
+    return ids;
+  }
+  std::vector<int32_t> encode_plain(std::string_view text, bool) const override {
+    return encode(text);
+  }
+  std::string decode(const std::vector<int32_t>&) const override { return {}; }
+  std::optional<int32_t> id_of(std::string_view token) const override {
+    for (size_t i = 0; i < std::size(kNames); ++i)
+      if (kNames[i] == token) return static_cast<int32_t>(256 + i);
+    return std::nullopt;
+  }
+  std::string piece(int32_t) const override { return {}; }
+  int64_t vocab_size() const override { return 256 + std::size(kNames); }
+};
+
+void check(const Example& example, int64_t max_length, int64_t vocabulary) {
+  fuzz::require(example.ids.size() == example.labels.size());
+  fuzz::require(static_cast<int64_t>(example.ids.size()) <= max_length);
+  fuzz::require(example.labelled() > 0);
+  for (size_t i = 0; i < example.ids.size(); ++i) {
+    const int32_t label = example.labels[i];
+    fuzz::require(example.ids[i] >= 0 && example.ids[i] < vocabulary);
+    if (i + 1 < example.ids.size())
+      fuzz::require(label == kIgnoreLabel || label == example.ids[i + 1]);
+    else
+      fuzz::require(label == kIgnoreLabel || label < vocabulary);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static fuzz::InputFile file;
+  static const Bytes tokenizer;
+  if (size < 2) return 0;
+  file.write(fuzz::text_of(data + 2, size - 2));
+  ExampleOptions options;
+  options.format = kDataFormats[data[0] % std::size(kDataFormats)].value;
+  options.chat_template = kChatTemplates[data[1] % std::size(kChatTemplates)].value;
+  options.long_rows = kLongModes[data[1] / 4 % std::size(kLongModes)].value;
+  options.max_length = 2 + data[1] / 16;
+  fuzz::only_errors([&] {
+    ExampleCounts counts;
+    BadRows bad;
+    const auto examples = read_examples(file.path(), tokenizer, options, counts,
+                                        data[0] & 0x80 ? &bad : nullptr);
+    for (const Example& example : examples)
+      check(example, options.max_length, tokenizer.vocab_size());
+  });
+  return 0;
+}
