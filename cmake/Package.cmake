@@ -17,6 +17,14 @@ install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/ARCHITECTURE.md
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/docs DESTINATION share/doc/lowmem-train
         COMPONENT program)
 
+# Licences of libraries that are headers alone, and so part of the program.
+foreach(package libcli11-dev nlohmann-json3-dev libxxhash-dev)
+  if(EXISTS /usr/share/doc/${package}/copyright)
+    install(FILES /usr/share/doc/${package}/copyright COMPONENT program
+            DESTINATION share/doc/lowmem-train/licenses/${package})
+  endif()
+endforeach()
+
 # What the program prints of itself.
 install(CODE "
   function(printed file)
@@ -57,8 +65,8 @@ set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bash-completion, python3")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
     "Trains all weights of a Llama from a Hugging Face folder and JSONL files, and needs
- no Python to run. LibTorch ${LOWMEM_TORCH_VERSION} is not in the package: it is that of
- Python's torch, or the folder that LOWMEM_TORCH names.")
+no Python to run. LibTorch ${LOWMEM_TORCH_VERSION} is not in the package: it is that of
+Python's torch, or the folder that LOWMEM_TORCH names.")
 # Depends on the packages of the libraries it links, but not on LibTorch, which has none.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${LOWMEM_TORCH}/lib)

@@ -18,9 +18,9 @@ done
 scratch=$(mktemp)
 trap 'rm -f "$scratch"' EXIT
 {
-  sed "/^$begin\$/q" "$page"
+  sed "\|^$begin\$|q" "$page"
   "$train" manual keys
-  sed -n "/^$end\$/,\$p" "$page"
+  sed -n "\|^$end\$|,\$p" "$page"
 } >"$scratch"
 if cmp -s "$scratch" "$page"; then
   echo "make_docs: $page is current"

@@ -41,9 +41,9 @@ std::string verbatim(const std::vector<std::string>& lines) {
 std::string command_section(const CLI::App& command) {
   const Usage usage = usage_of(command);
   std::string section = ".SS " + escaped(command.get_name()) + "\n" +
-                        escaped(usage.about) + ".\n" + verbatim(usage.lines);
+                        escaped(usage.about) + "\n" + verbatim(usage.lines);
   for (const Part& part : usage.parts)
-    if (part.title == "Arguments" || part.title == "Options")
+    if (part.title == "Arguments" || part.title == kOwn)
       for (const Entry& entry : part.entries) section += tagged(entry);
   return section + ".PP\nExample:\n" + verbatim(usage.examples);
 }
@@ -61,7 +61,7 @@ std::string keys_section() {
 std::string man_page(const CLI::App& program) {
   const Usage usage = usage_of(program);
   std::string page =
-      ".TH LOWMEM\\-TRAIN 1 \"\" \"lowmem-train " + version() +
+      std::string(".TH LOWMEM\\-TRAIN 1 \"\" \"lowmem-train ") + version() +
       "\" \"User Commands\"\n.SH NAME\nlowmem\\-train \\- fine\\-tunes all weights of a "
       "Llama in little more memory than the weights\n.SH SYNOPSIS\n" +
       verbatim(usage.lines);

@@ -4,11 +4,10 @@
 #include "lowmem/config/overrides.h"
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
+#include "usage.h"
 
 namespace lowmem::cli {
 namespace {
-
-constexpr char kGroup[] = "Configuration";
 
 KeyInfo key_named(std::string_view name) {
   for (KeyInfo& key : config_keys())
@@ -31,7 +30,7 @@ std::shared_ptr<ConfigOptions> add_config_options(CLI::App& app) {
   auto options = std::make_shared<ConfigOptions>();
   app.add_option("--config,-c", options->file, "YAML file of the run")
       ->type_name("FILE")
-      ->group(kGroup);
+      ->group(kConfiguration);
   for (const ShortFlag& flag : kShortFlags) {
     const KeyInfo key = key_named(flag.key);
     CLI::Option* option = app.add_option_function<std::string>(
@@ -40,7 +39,7 @@ std::shared_ptr<ConfigOptions> add_config_options(CLI::App& app) {
           options->flags.emplace_back(name, value);
         },
         "short for " + key.name + "=...");
-    option->type_name(value_name(key))->group(kGroup);
+    option->type_name(value_name(key))->group(kConfiguration);
     if (key.default_value != "\"\"") option->default_str(key.default_value);
   }
   app.add_option("overrides", options->overrides,

@@ -41,6 +41,11 @@ std::string joined(const std::vector<std::string>& parts, const std::string& bet
   return text;
 }
 
+std::string sentence(std::string text) {
+  if (text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text.ends_with('.') ? text : text + ".";
+}
+
 bool is_program(const CLI::App& command) { return command.get_parent() == nullptr; }
 
 // As a usage line has it: "DIR", "[KEY=VALUE...]".
@@ -89,8 +94,11 @@ std::vector<Part> option_parts(const CLI::App& command) {
         {joined(names_of(*option), ", ") + (value.empty() ? "" : " " + value),
          meaning_of(*option)});
   }
-  std::stable_partition(parts.begin(), parts.end(),
-                        [](const Part& part) { return part.title != kGeneral; });
+  const auto rank = [](const Part& part) {
+    return part.title == kGeneral ? 2 : part.title == kConfiguration ? 1 : 0;
+  };
+  std::stable_sort(parts.begin(), parts.end(),
+                   [&](const Part& a, const Part& b) { return rank(a) < rank(b); });
   return parts;
 }
 
@@ -156,7 +164,7 @@ std::string value_of(const CLI::Option& option) {
 }
 
 Usage usage_of(const CLI::App& command) {
-  Usage usage{command.get_description(), {usage_line(command)}, {}, {}};
+  Usage usage{sentence(command.get_description()), {usage_line(command)}, {}, {}};
   const bool program = is_program(command);
   if (program) {
     usage.lines.emplace_back("lowmem-train COMMAND [OPTIONS] ...");

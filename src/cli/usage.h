@@ -29,8 +29,10 @@ struct Usage {
 // Of the program, or of one of its commands.
 Usage usage_of(const CLI::App& command);
 
-// The group of --help, --version and --quiet, which is shown behind the others.
-inline constexpr char kGeneral[] = "General";
+// Groups of options, in the order in which they are shown: a command's own, those of the
+// configuration, and --help, --version and --quiet.
+inline constexpr char kOwn[] = "Options", kConfiguration[] = "Configuration",
+                      kGeneral[] = "General";
 
 std::vector<const CLI::App*> commands_of(const CLI::App& program);
 // Options with a name such as --config, or arguments, which have a place.

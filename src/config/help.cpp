@@ -62,6 +62,11 @@ std::string values_cell(const KeyInfo& key) {
   return cell;
 }
 
+std::string sentence(std::string text) {
+  if (text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 'a' + 'A');
+  return text + ".";
+}
+
 // A table's cell may hold no bar, and a star would begin emphasis.
 std::string escaped(const std::string& text) {
   std::string result;
@@ -104,8 +109,8 @@ std::string config_markdown() {
   for_each_section([&](const std::string& section, const std::string& section_doc,
                        const std::vector<KeyInfo>& keys) {
     (page += page.empty() ? "" : "\n") +=
-        "### " + section + "\n\n" + escaped(section_doc) +
-        ":\n\n| key | default | values | meaning |\n|---|---|---|---|\n";
+        "### " + section + "\n\n" + escaped(sentence(section_doc)) +
+        "\n\n| key | default | values | meaning |\n|---|---|---|---|\n";
     for (const KeyInfo& key : keys)
       page += "| " + code(key.name) + " | " + code(key.default_value) + " | " +
               values_cell(key) + " | " + escaped(key.doc) + " |\n";

@@ -14,19 +14,20 @@
 namespace lowmem::train {
 namespace {
 
-// How far a candidate's result is from the configuration's.
-enum class Distance { kEqual, kRounding, kOther };
+// How far a candidate's result is from the configuration's; each other rule or precision
+// takes it further.
+enum Distance { kEqual = 0, kRounding = 1, kOther = 2 };
 
 struct Candidate {
   RunConfig config;
   std::vector<Change> changes;
-  Distance distance = Distance::kEqual;
+  int distance = kEqual;
   double seconds = 0;
 
   void change(std::vector<std::string> overrides, std::string cost, Distance to) {
     for (const std::string& assignment : overrides) apply_override(config, assignment);
     changes.push_back({std::move(overrides), std::move(cost)});
-    distance = std::max(distance, to);
+    distance = to == kOther ? distance + kOther : std::max<int>(distance, to);
   }
 };
 
@@ -65,7 +66,7 @@ bool halve_adam(Candidate& candidate) {
   const OptimizerConfig& optimizer = candidate.config.optimizer;
   if (!is_adam(optimizer) || optimizer.state_dtype == DType::kBF16) return false;
   candidate.change({"optimizer.state_dtype=bf16"},
-                   "Adam's averages in bf16, rounded stochastically", Distance::kOther);
+                   "Adam's averages in bf16, rounded stochastically", kOther);
   return true;
 }
 
@@ -79,7 +80,7 @@ bool use_adafactor(Candidate& candidate) {
   optimizer.beta2 = optimizer.eps = optimizer.weight_decay = std::nullopt;
   std::vector<std::string> overrides = {"optimizer.name=adafactor"};
   candidate.change(overrides, "another update rule, with a learning rate of its own",
-                   Distance::kOther);
+                   kOther);
   resolve_defaults(optimizer);
   return true;
 }
@@ -88,7 +89,7 @@ bool use_bf16(Candidate& candidate) {
   if (candidate.config.model.dtype != DType::kF32) return false;
   candidate.change(
       {"model.dtype=bf16", "model.compute_dtype=bf16", "optimizer.rounding=stochastic"},
-      "weights of 16 bits", Distance::kOther);
+      "weights of 16 bits", kOther);
   return true;
 }
 
@@ -96,7 +97,7 @@ bool turn_recomputing(Candidate& candidate) {
   const bool keeps = candidate.config.memory.activations == ActivationsMode::kKeep;
   candidate.change({keeps ? "memory.activations=recompute" : "memory.activations=keep"},
                    keeps ? "a second forward pass" : "spares the second forward pass",
-                   Distance::kEqual);
+                   kEqual);
   return true;
 }
 
@@ -105,14 +106,13 @@ bool update_at_once(Candidate& candidate) {
   const bool clips = candidate.config.optimizer.clip_norm > 0;
   std::vector<std::string> overrides = {"memory.gradients=update"};
   if (clips) overrides.emplace_back("optimizer.clip_mode=two_pass");
-  candidate.change(overrides, clips ? "a pass more, for the norm" : "no time",
-                   Distance::kEqual);
+  candidate.change(overrides, clips ? "a pass more, for the norm" : "no time", kEqual);
   return true;
 }
 
 bool slice_loss(Candidate& candidate) {
   if (candidate.config.memory.linear_cross_entropy) return false;
-  candidate.change({"memory.linear_cross_entropy=true"}, "no time", Distance::kRounding);
+  candidate.change({"memory.linear_cross_entropy=true"}, "no time", kRounding);
   return true;
 }
 
@@ -126,7 +126,7 @@ void split_batches(std::vector<Candidate>& candidates) {
       rows = (rows + 1) / 2;
       Candidate other = candidates[i];
       other.change({"train.micro_batch_size=" + std::to_string(rows)},
-                   "smaller products, which are slower", Distance::kRounding);
+                   "smaller products, which are slower", kRounding);
       candidates.push_back(std::move(other));
     }
   }
@@ -142,7 +142,7 @@ double slowness(const Candidate& candidate) {
 
 std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inputs,
                                      const Work& work) {
-  std::vector<Candidate> candidates = {{config, {}, Distance::kEqual, 0}};
+  std::vector<Candidate> candidates = {{config, {}, kEqual, 0}};
   branch(candidates, turn_recomputing);
   branch(candidates, update_at_once);
   branch(candidates, slice_loss);

@@ -33,7 +33,8 @@ std::vector<std::string> part_of(const std::string& help, const std::string& tit
 std::vector<std::string> commands() {
   std::vector<std::string> names;
   for (const std::string& line : part_of(run_program("--help").output, "Commands"))
-    names.push_back(line.substr(2, line.find(' ', 2) - 2));
+    if (line[2] != ' ')  // a description's second line is indented
+      names.push_back(line.substr(2, line.find(' ', 2) - 2));
   return names;
 }
 

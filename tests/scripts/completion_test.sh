@@ -4,14 +4,14 @@
 #
 #   completion_test.sh LOWMEM_TRAIN
 set -euo pipefail
-train=$1
+train=$(realpath "$1")
 broken() { printf 'completion_test: %s\n' "$*" >&2; exit 1; }
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$train" completion bash >"$scratch/completion"
 bash -n "$scratch/completion"
-cd "$scratch"
-mkdir models
+mkdir -p "$scratch/files/models"
+cd "$scratch/files"
 touch run.yaml models/a.jsonl "models/two words.jsonl"
 
 # shellcheck source=/dev/null
@@ -73,7 +73,7 @@ for breaks in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
   while read -r command; do
     offers "" "$command"
     offers "$command --" --help --quiet
-  done < <("$train" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+  done < <("$train" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p')
   offers "" plan report run. optimizer. memory.
   expect "re" "report"
   expect "r" "report run."
@@ -89,7 +89,7 @@ for breaks in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
   while read -r name; do
     expect "$name" "$name="
   done < <("$train" --help | sed -n 's/^  \([a-z]*\.[a-z0-9_]*\)=.*/\1/p')
-  expect "demo run." ""
+  expect "demo optimizer." ""
 
   # Their words, whole or begun, and of options.
   name=$(key optimizer.name)

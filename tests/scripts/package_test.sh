@@ -5,7 +5,7 @@
 #   package_test.sh BUILD LIBTORCH
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/../.." && pwd)
-build=$1 torch=$2
+build=$(realpath "$1") torch=$2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 broken() { printf 'package_test: %s\n' "$*" >&2; exit 1; }
