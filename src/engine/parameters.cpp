@@ -34,13 +34,13 @@ std::string pattern_of(const std::string& word) {
   return word == "layers" ? "model.layers.*" : word == "all" ? "*" : word;
 }
 
+}  // namespace
+
 bool selects(const std::vector<std::string>& train, const std::string& name) {
   return std::any_of(train.begin(), train.end(), [&](const std::string& word) {
     return matches(pattern_of(word), name);
   });
 }
-
-}  // namespace
 
 void check_trained(const model::LlamaConfig& config,
                    const std::vector<std::string>& train) {

@@ -10,6 +10,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
+#include "lowmem/model/hf_weights.h"
 
 namespace lowmem::train {
 namespace {
@@ -50,6 +51,23 @@ bool needs_as_much(const RunConfig& a, const RunConfig& b) {
   for (size_t i = 0; i < of_a.size(); ++i)
     if (of_a[i] < of_b[i]) return false;
   return a.train.micro_batch_size == b.train.micro_batch_size;
+}
+
+// Bytes that a run cannot do without: weights, Adam's averages and all gradients where
+// they are kept.
+int64_t least_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
+  const int64_t weight = dtype_size(config.model.dtype);
+  int64_t trained = 0;
+  if (is_adam(config.optimizer)) trained += 2 * dtype_size(config.optimizer.state_dtype);
+  if (config.memory.gradients == GradientsMode::kAccumulate) trained += weight;
+  int64_t bytes = 0;
+  for (const model::WeightSpec& spec : model::weight_specs(shape)) {
+    int64_t elements = 1;
+    for (const int64_t size : spec.shape) elements *= size;
+    const bool is_trained = engine::selects(config.model.train, spec.name);
+    bytes += elements * (weight + (is_trained ? trained : 0));
+  }
+  return bytes;
 }
 
 // Each candidate as it is, and once more with a change where it has one.
@@ -187,13 +205,14 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs,
   const auto unchanged =
       std::find_if(candidates.begin(), candidates.end(),
                    [](const Candidate& candidate) { return candidate.changes.empty(); });
+  const Speed speed = measure_speed(config, inputs, work);
   std::vector<const RunConfig*> too_large;
   for (const Candidate& candidate : candidates) {
     const bool hopeless = std::any_of(
         too_large.begin(), too_large.end(),
         [&](const RunConfig* other) { return needs_as_much(candidate.config, *other); });
-    if (hopeless) continue;
-    Plan plan = make_plan(candidate.config, inputs);
+    if (hopeless || least_bytes(candidate.config, inputs.shape) > bytes) continue;
+    Plan plan = make_plan(candidate.config, inputs, &speed);
     if (plan.memory.peak <= bytes)
       return Proposal{candidate.changes, std::move(plan),
                       candidate.seconds / std::max(1e-9, unchanged->seconds)};
@@ -225,9 +244,10 @@ std::string Proposal::to_text() const {
   return text + "to paste: " + overrides();
 }
 
-Inputs inputs_that_fit(const RunConfig& config) {
+Inputs inputs_that_fit(const RunConfig& config, bool from_checkpoint) {
   namespace meter = engine::memory_meter;
   Inputs inputs = read_inputs(config);
+  if (!from_checkpoint) model::check_weights(inputs.shape, config.model.path);
   try {
     const Plan plan = make_plan(config, inputs);
     log::info(plan.to_text());

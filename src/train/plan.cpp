@@ -35,9 +35,12 @@ Size size_of(const std::vector<int64_t>& batch, const Texts& texts,
   return size;
 }
 
-// How many batches of the most tokens are rehearsed: what oneDNN takes beside its
-// products does not quite grow with them.
-constexpr size_t kWidest = 4;
+// What oneDNN takes beside its products does not quite grow with a batch, and counts for
+// something in a small model: there several of the widest are rehearsed.
+bool is_small(const model::LlamaConfig& shape) {
+  constexpr int64_t kSmall = 50'000'000;
+  return model::parameter_count(shape) < kSmall;
+}
 
 // The few batches that measure most.
 class Largest {
@@ -120,7 +123,7 @@ Work work_of(const RunConfig& config, const Inputs& inputs) {
   Batches batches = order_of(config, texts);
   Work work;
   work.steps = total_steps(config.train, batches.steps_per_epoch());
-  Largest tokens(kWidest), labelled(1), part(1);
+  Largest tokens(is_small(inputs.shape) ? 4 : 1), labelled(1), part(1);
   for (int64_t step = 0; step < work.steps; ++step) {
     const std::vector<int64_t> batch = batches.next();
     const Size size = size_of(batch, texts, config.train.micro_batch_size);
@@ -129,8 +132,10 @@ Work work_of(const RunConfig& config, const Inputs& inputs) {
     work.labelled += size.labelled;
     work.largest_tokens = std::max(work.largest_tokens, size.tokens);
     if (step == 0) {
-      work.rehearsed.push_back(batch);
-      continue;
+      // A large model's takes its time, and only makes the optimizer's state.
+      const bool whole = is_small(inputs.shape) || work.steps == 1;
+      work.rehearsed.push_back(whole ? batch : std::vector<int64_t>{batch.front()});
+      if (whole) continue;
     }
     tokens.offer(size.tokens, batch);
     labelled.offer(size.labelled, batch);
@@ -148,7 +153,7 @@ Work work_of(const RunConfig& config, const Inputs& inputs) {
   return work;
 }
 
-Plan make_plan(const RunConfig& config, const Inputs& inputs) {
+Plan make_plan(const RunConfig& config, const Inputs& inputs, const Speed* speed) {
   Plan plan;
   plan.on_cpu = inputs.device.is_cpu();
   plan.work = work_of(config, inputs);
@@ -156,8 +161,10 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs) {
   plan.program = engine::memory_meter::program_bytes();
   plan.staging = plan.on_cpu ? 0 : largest_weight_bytes(config, inputs.shape);
   plan.free = engine::memory_meter::free_bytes();
-  plan.seconds = estimate_seconds(config, inputs.shape, plan.work,
-                                  measure_speed(config, inputs, plan.work));
+  if (plan.on_cpu)
+    plan.seconds = estimate_seconds(
+        config, inputs.shape, plan.work,
+        speed != nullptr ? *speed : measure_speed(config, inputs, plan.work));
   return plan;
 }
 
@@ -178,14 +185,14 @@ nlohmann::ordered_json Plan::to_json() const {
           {"labelled_tokens", work.labelled},
           {"largest_batch_tokens", work.largest_tokens},
           {"evaluations", work.evaluations},
-          {"seconds", seconds}};
+          {"seconds", on_cpu ? nlohmann::ordered_json(seconds) : nullptr}};
 }
 
 std::string Plan::to_text() const {
   std::string text = "plan: " + format_count(work.steps) + " steps over " +
                      format_count(work.examples) + " rows, batches of at most " +
-                     format_count(work.largest_tokens) + " tokens; about " +
-                     format_seconds(seconds) + "\n";
+                     format_count(work.largest_tokens) + " tokens" +
+                     (on_cpu ? "; about " + format_seconds(seconds) : "") + "\n";
   for (size_t i = 0; i < ops::kItems; ++i)
     if (memory.items[i] > 0)
       text += line(plain(ops::item_name(static_cast<ops::Item>(i))),

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
 #include "cli/program.h"
 
@@ -26,6 +27,25 @@ class Plan : public DemoProgram {
     const Outcome plan = run_program("plan --json -q" + settings(more));
     EXPECT_EQ(plan.status, 0) << plan.output;
     return json::parse(plan.output);
+  }
+  // A model that no machine of a test could hold: 70 billion weights, of which there are
+  // none.
+  static std::filesystem::path huge_model() {
+    const auto huge = folder() / "huge";
+    if (exists(huge)) return huge;
+    std::filesystem::copy(folder() / "model", huge,
+                          std::filesystem::copy_options::recursive);
+    std::filesystem::remove(huge / "model.safetensors");
+    json config = read_json(huge / "config.json");
+    config["hidden_size"] = 8192;
+    config["intermediate_size"] = 28672;
+    config["num_hidden_layers"] = 80;
+    config["num_attention_heads"] = 64;
+    config["num_key_value_heads"] = 8;
+    config["head_dim"] = 128;
+    config["vocab_size"] = 128256;
+    write_file_atomically(huge / "config.json", config.dump());
+    return huge;
   }
 };
 
@@ -104,23 +124,9 @@ TEST_F(Plan, CountsStepsAndRows) {
   EXPECT_EQ(plan["evaluations"], 3);
 }
 
-// A model that this machine could not hold: 70 billion weights.
 TEST_F(Plan, OfAHugeModelTakesLittleMemory) {
-  const auto huge = folder() / "huge";
-  std::filesystem::copy(folder() / "model", huge,
-                        std::filesystem::copy_options::recursive);
-  std::filesystem::remove(huge / "model.safetensors");
-  json config = read_json(huge / "config.json");
-  config["hidden_size"] = 8192;
-  config["intermediate_size"] = 28672;
-  config["num_hidden_layers"] = 80;
-  config["num_attention_heads"] = 64;
-  config["num_key_value_heads"] = 8;
-  config["head_dim"] = 128;
-  config["vocab_size"] = 128256;
-  write_file_atomically(huge / "config.json", config.dump());
   const Outcome plan =
-      run_program("plan --json -q" + settings("model.path=" + huge.string()));
+      run_program("plan --json -q" + settings("model.path=" + huge_model().string()));
   ASSERT_EQ(plan.status, 0) << plan.output;
   const double gib =
       json::parse(plan.output)["items"]["weights"].get<double>() / (1 << 30);
@@ -128,6 +134,55 @@ TEST_F(Plan, OfAHugeModelTakesLittleMemory) {
   rusage usage{};
   getrusage(RUSAGE_CHILDREN, &usage);  // the largest of all programs so far
   EXPECT_LT(usage.ru_maxrss, 1 << 20) << "KiB";
+}
+
+// Weights of 256 GiB that take no room on the disk: nothing but the header is written.
+std::string sparse_model(const std::filesystem::path& demo,
+                         const std::filesystem::path& to) {
+  std::filesystem::copy(demo, to, std::filesystem::copy_options::recursive);
+  json config = read_json(to / "config.json");
+  constexpr int64_t kVocabulary = 1 << 30, kBytes = 2;
+  config["vocab_size"] = kVocabulary;
+  write_file_atomically(to / "config.json", config.dump());
+  // The demo's header, with a larger table at the end.
+  std::ifstream file(to / "model.safetensors", std::ios::binary);
+  uint64_t length = 0;
+  file.read(reinterpret_cast<char*>(&length), sizeof length);
+  std::string text(length, ' ');
+  file.read(text.data(), static_cast<std::streamsize>(length));
+  json header = json::parse(text);
+  int64_t end = 0;
+  for (auto& [name, tensor] : header.items()) {
+    if (name == "__metadata__") continue;
+    if (name == "model.embed_tokens.weight" || name == "lm_head.weight") {
+      tensor["dtype"] = "BF16";
+      tensor["shape"][0] = kVocabulary;
+    }
+    int64_t bytes = tensor["dtype"] == "F32" ? 4 : kBytes;
+    for (const auto& size : tensor["shape"]) bytes *= size.get<int64_t>();
+    tensor["data_offsets"] = {end, end + bytes};
+    end += bytes;
+  }
+  text = header.dump();
+  length = text.size();
+  std::ofstream out(to / "model.safetensors", std::ios::binary);
+  out.write(reinterpret_cast<const char*>(&length), sizeof length);
+  out << text << std::flush;
+  std::filesystem::resize_file(to / "model.safetensors",
+                               sizeof length + length + static_cast<uintmax_t>(end));
+  return to.string();
+}
+
+TEST_F(Plan, RefusesARunThatDoesNotFit) {
+  const std::string huge =
+      " model.path=" + sparse_model(folder() / "model", folder() / "sparse");
+  const Outcome refused = run_program(settings(huge));
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output, HasSubstr("error: memory: would be exhausted"));
+  EXPECT_THAT(refused.output, HasSubstr("memory.force=true"));
+  const Outcome forced = run_program(settings(huge) + " memory.force=true");
+  EXPECT_EQ(forced.status, 1);
+  EXPECT_THAT(forced.output, HasSubstr("which do not fit"));
 }
 
 TEST_F(Plan, PrintsATable) {

@@ -33,6 +33,9 @@ class Parameters {
 void check_trained(const model::LlamaConfig& config,
                    const std::vector<std::string>& train);
 
+// Whether a weight of that name is among those to train.
+bool selects(const std::vector<std::string>& train, const std::string& name);
+
 // Whether `name` matches `pattern`, in which * stands for any text, also none.
 bool matches(const std::string& pattern, const std::string& name);
 

@@ -35,7 +35,8 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
 
 // read_inputs(), and the plan on the log. Throws Error where it exceeds the free memory,
 // proposing what would fit, unless memory.force is set. Without a plan where the process
-// may not have the addresses that a rehearsal takes.
-Inputs inputs_that_fit(const RunConfig& config);
+// may not have the addresses that a rehearsal takes. The weights' names and shapes are
+// compared with config.json first, unless a checkpoint holds them.
+Inputs inputs_that_fit(const RunConfig& config, bool from_checkpoint);
 
 }  // namespace lowmem::train

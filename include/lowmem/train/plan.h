@@ -29,7 +29,7 @@ struct Plan {
   int64_t staging = 0;       // bytes on the host while a GPU's weights are loaded
   int64_t free = 0;          // bytes that the device has now
   Work work;
-  double seconds = 0;  // of training and evaluation, an estimate
+  double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
 
   // What tensors share the device's memory with.
   int64_t host_share() const { return on_cpu ? program : 0; }
@@ -47,7 +47,7 @@ struct Speed {
   double operations = 0;  // floating-point, in products of the model's size
   double bytes = 0;       // read or written
 };
-// Measures for some tenths of a second.
+// Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
 
 // Seconds that the work takes at that speed. Within about a third.
@@ -58,6 +58,8 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
 // steps, saving. Reads no weights and uses little memory. Off by less than 2% on the CPU.
 // For a GPU the CPU stands in, with the GPU's slices and padding; its libraries' buffers
 // are not in it.
-Plan make_plan(const RunConfig& config, const Inputs& inputs);
+// `speed`: null measures it.
+Plan make_plan(const RunConfig& config, const Inputs& inputs,
+               const Speed* speed = nullptr);
 
 }  // namespace lowmem::train
