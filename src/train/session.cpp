@@ -118,6 +118,7 @@ Inputs read_inputs(const RunConfig& config) {
   Inputs inputs{open_device(config.memory), model::read_llama_config(config.model.path),
                 nullptr};
   inputs.texts = std::make_shared<Texts>(read_texts(config, inputs.shape, inputs.device));
+  check_vocabulary(config.model.path, inputs.texts->vocabulary, inputs.shape.vocab_size);
   return inputs;
 }
 
