@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "lowmem/config/optimizer_defaults.h"
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
@@ -58,9 +57,8 @@ void add_plan(CLI::App& app) {
                    "propose the fastest settings whose peak is at most this")
       ->type_name("BYTES");
   command->callback([config, options] {
-    RunConfig resolved = config_of(*config);
+    const RunConfig resolved = config_of(*config);
     validate(resolved, Purpose::kTrain);
-    resolve_defaults(resolved.optimizer);
     run(resolved, *options);
   });
 }

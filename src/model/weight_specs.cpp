@@ -1,10 +1,17 @@
 // The weights of a Llama as Hugging Face names and shapes them.
+#include <functional>
+#include <numeric>
+
 #include "lowmem/model/llama_config.h"
 
 namespace lowmem::model {
 
 std::string layer_prefix(int64_t layer) {
   return "model.layers." + std::to_string(layer) + ".";
+}
+
+int64_t WeightSpec::elements() const {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
 }
 
 std::vector<WeightSpec> weight_specs(const LlamaConfig& config) {
@@ -41,11 +48,7 @@ std::vector<WeightSpec> weight_specs(const LlamaConfig& config) {
 
 int64_t parameter_count(const LlamaConfig& config) {
   int64_t total = 0;
-  for (const WeightSpec& spec : weight_specs(config)) {
-    int64_t count = 1;
-    for (const int64_t size : spec.shape) count *= size;
-    total += count;
-  }
+  for (const WeightSpec& spec : weight_specs(config)) total += spec.elements();
   return total;
 }
 

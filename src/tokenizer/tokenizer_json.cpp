@@ -75,15 +75,6 @@ class JsonTokenizer : public Tokenizer {
     chat_template_ = config.chat_template;
   }
 
-  std::vector<int32_t> encode(std::string_view text) const override {
-    return encode(text, /*starts_text=*/true, /*special=*/true);
-  }
-
-  std::vector<int32_t> encode_plain(std::string_view text,
-                                    bool starts_text) const override {
-    return encode(text, starts_text, /*special=*/false);
-  }
-
   std::optional<int32_t> id_of(std::string_view token) const override {
     const int32_t id = find(std::string(token));
     return id == kNoId ? std::nullopt : std::optional(id);
@@ -113,9 +104,8 @@ class JsonTokenizer : public Tokenizer {
   int64_t vocab_size() const override { return vocab_size_; }
 
  private:
-  // `special`: whether special tokens written out in the text count as such.
-  std::vector<int32_t> encode(std::string_view text, bool starts_text,
-                              bool special) const {
+  std::vector<int32_t> ids_of(std::string_view text, bool starts_text,
+                              bool special) const override {
     check_length(text);
     std::string repaired;
     if (!is_utf8(text)) text = repaired = to_utf8(text);

@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <map>
 
-#include "lowmem/config/optimizer_defaults.h"
-#include "lowmem/config/overrides.h"
+#include "lowmem/config/differences.h"
+#include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
@@ -25,10 +25,25 @@ struct Candidate {
   int distance = kEqual;
   double seconds = 0;
 
-  void change(std::vector<std::string> overrides, std::string cost, Distance to) {
-    for (const std::string& assignment : overrides) apply_override(config, assignment);
+  // `set` writes the new settings into the configuration it is given.
+  template <class F>
+  void change(F&& set, std::string cost, Distance to) {
+    const RunConfig before = config;
+    set(config);
+    std::vector<std::string> overrides;
+    for (const Difference& difference : differences(before, config))
+      overrides.push_back(difference.key + "=" + difference.after);
     changes.push_back({std::move(overrides), std::move(cost)});
     distance = to == kOther ? distance + kOther : std::max<int>(distance, to);
+  }
+
+  bool is_valid() const {
+    try {
+      validate(config, Purpose::kTrain);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
   }
 };
 
@@ -62,75 +77,85 @@ int64_t least_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
   if (config.memory.gradients == GradientsMode::kAccumulate) trained += weight;
   int64_t bytes = 0;
   for (const model::WeightSpec& spec : model::weight_specs(shape)) {
-    int64_t elements = 1;
-    for (const int64_t size : spec.shape) elements *= size;
     const bool is_trained = engine::selects(config.model.train, spec.name);
-    bytes += elements * (weight + (is_trained ? trained : 0));
+    bytes += spec.elements() * (weight + (is_trained ? trained : 0));
   }
   return bytes;
 }
 
-// Each candidate as it is, and once more with a change where it has one.
-template <class F>
-void branch(std::vector<Candidate>& candidates, F&& changed) {
+// Each candidate as it is, and once more for each of the changes that it has.
+template <class... F>
+void branch(std::vector<Candidate>& candidates, const F&... changes) {
   const size_t count = candidates.size();
-  for (size_t i = 0; i < count; ++i) {
+  const auto add = [&](size_t i, const auto& changed) {
     Candidate other = candidates[i];
     if (changed(other)) candidates.push_back(std::move(other));
-  }
+  };
+  for (size_t i = 0; i < count; ++i) (add(i, changes), ...);
 }
 
 bool halve_adam(Candidate& candidate) {
   const OptimizerConfig& optimizer = candidate.config.optimizer;
   if (!is_adam(optimizer) || optimizer.state_dtype == DType::kBF16) return false;
-  candidate.change({"optimizer.state_dtype=bf16"},
+  candidate.change([](RunConfig& run) { run.optimizer.state_dtype = DType::kBF16; },
                    "Adam's averages in bf16, rounded stochastically", kOther);
   return true;
 }
 
 bool use_adafactor(Candidate& candidate) {
-  OptimizerConfig& optimizer = candidate.config.optimizer;
-  if (!is_adam(optimizer)) return false;
-  // What only Adam reads, and its own defaults, would be refused or wrong.
-  const OptimizerConfig defaults;
-  optimizer.state_dtype = defaults.state_dtype;
-  optimizer.beta1 = defaults.beta1;
-  optimizer.beta2 = optimizer.eps = optimizer.weight_decay = std::nullopt;
-  std::vector<std::string> overrides = {"optimizer.name=adafactor"};
-  candidate.change(overrides, "another update rule, with a learning rate of its own",
-                   kOther);
-  resolve_defaults(optimizer);
+  if (!is_adam(candidate.config.optimizer)) return false;
+  candidate.change(
+      [](RunConfig& run) {
+        OptimizerConfig& optimizer = run.optimizer;
+        const OptimizerConfig defaults;
+        optimizer.name = OptimizerKind::kAdafactor;
+        // What only Adam reads would be refused, and its numbers are not Adafactor's.
+        optimizer.state_dtype = defaults.state_dtype;
+        optimizer.beta1 = defaults.beta1;
+        optimizer.beta2 = optimizer.eps = optimizer.weight_decay = std::nullopt;
+      },
+      "another update rule, with a learning rate of its own", kOther);
   return true;
 }
 
 bool use_bf16(Candidate& candidate) {
   if (candidate.config.model.dtype != DType::kF32) return false;
   candidate.change(
-      {"model.dtype=bf16", "model.compute_dtype=bf16", "optimizer.rounding=stochastic"},
+      [](RunConfig& run) {
+        run.model.dtype = run.model.compute_dtype = DType::kBF16;
+        run.optimizer.rounding = RoundingMode::kStochastic;
+      },
       "weights of 16 bits", kOther);
   return true;
 }
 
 bool turn_recomputing(Candidate& candidate) {
   const bool keeps = candidate.config.memory.activations == ActivationsMode::kKeep;
-  candidate.change({keeps ? "memory.activations=recompute" : "memory.activations=keep"},
-                   keeps ? "a second forward pass" : "spares the second forward pass",
-                   kEqual);
+  candidate.change(
+      [&](RunConfig& run) {
+        run.memory.activations =
+            keeps ? ActivationsMode::kRecompute : ActivationsMode::kKeep;
+      },
+      keeps ? "a second forward pass" : "spares the second forward pass", kEqual);
   return true;
 }
 
 bool update_at_once(Candidate& candidate) {
   if (candidate.config.memory.gradients == GradientsMode::kUpdate) return false;
   const bool clips = candidate.config.optimizer.clip_norm > 0;
-  std::vector<std::string> overrides = {"memory.gradients=update"};
-  if (clips) overrides.emplace_back("optimizer.clip_mode=two_pass");
-  candidate.change(overrides, clips ? "a pass more, for the norm" : "no time", kEqual);
+  candidate.change(
+      [&](RunConfig& run) {
+        run.memory.gradients = GradientsMode::kUpdate;
+        if (clips) run.optimizer.clip_mode = ClipMode::kTwoPass;
+      },
+      clips ? "a pass more, for the norm" : "no time", kEqual);
   return true;
 }
 
 bool slice_loss(Candidate& candidate) {
   if (candidate.config.memory.linear_cross_entropy) return false;
-  candidate.change({"memory.linear_cross_entropy=true"}, "no time", kRounding);
+  candidate.change([](RunConfig& run) { run.memory.linear_cross_entropy = true; },
+                   "no time", kRounding);
   return true;
 }
 
@@ -143,7 +168,7 @@ void split_batches(std::vector<Candidate>& candidates) {
     while (rows > 1) {
       rows = (rows + 1) / 2;
       Candidate other = candidates[i];
-      other.change({"train.micro_batch_size=" + std::to_string(rows)},
+      other.change([&](RunConfig& run) { run.train.micro_batch_size = rows; },
                    "smaller products, which are slower", kRounding);
       candidates.push_back(std::move(other));
     }
@@ -165,9 +190,11 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, update_at_once);
   branch(candidates, slice_loss);
   split_batches(candidates);
-  branch(candidates, halve_adam);
   branch(candidates, use_bf16);
-  branch(candidates, use_adafactor);
+  branch(candidates, halve_adam, use_adafactor);
+  // Some settings refuse each other, as graphs and kept activations do.
+  std::erase_if(candidates,
+                [](const Candidate& candidate) { return !candidate.is_valid(); });
   std::map<DType, Speed> speeds;
   for (Candidate& candidate : candidates) {
     const DType type = candidate.config.model.compute_dtype;

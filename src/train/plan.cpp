@@ -12,24 +12,32 @@
 namespace lowmem::train {
 namespace {
 
-// A batch as far as memory goes: in all, and its largest micro-batch.
+// An example, or a batch of them, as far as memory and time go.
 struct Size {
-  int64_t tokens = 0, labelled = 0, part = 0;
+  int64_t tokens = 0, labelled = 0;
+  int64_t part = 0;  // tokens of a batch's largest micro-batch
 };
 
-Size size_of(const std::vector<int64_t>& batch, const Texts& texts,
+std::vector<Size> sizes_of(const std::vector<Example>& examples) {
+  std::vector<Size> sizes;
+  sizes.reserve(examples.size());
+  for (const Example& example : examples)
+    sizes.push_back({tokens_read(example), example.labelled(), 0});
+  return sizes;
+}
+
+Size size_of(const std::vector<int64_t>& batch, const std::vector<Size>& examples,
              int64_t micro_batch_size) {
   Size size;
   const auto rows =
       micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size) : batch.size();
   int64_t part = 0;
   for (size_t i = 0; i < batch.size(); ++i) {
-    const Example& example = texts.examples[static_cast<size_t>(batch[i])];
+    const Size& example = examples[static_cast<size_t>(batch[i])];
     if (i % rows == 0) part = 0;
-    const int64_t read = tokens_read(example);
-    size.tokens += read;
-    size.labelled += example.labelled();
-    part += read;
+    size.tokens += example.tokens;
+    size.labelled += example.labelled;
+    part += example.tokens;
     size.part = std::max(size.part, part);
   }
   return size;
@@ -70,12 +78,16 @@ int64_t evaluations_of(const RunConfig& config, int64_t steps, int64_t steps_per
 
 int64_t largest_weight_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
   int64_t most = 0;
-  for (const model::WeightSpec& spec : model::weight_specs(shape)) {
-    int64_t bytes = dtype_size(config.model.dtype);
-    for (const int64_t size : spec.shape) bytes *= size;
-    most = std::max(most, bytes);
-  }
-  return most;
+  for (const model::WeightSpec& spec : model::weight_specs(shape))
+    most = std::max(most, spec.elements());
+  return most * dtype_size(config.model.dtype);
+}
+
+// Rows that so many steps take: each epoch's last batch may be smaller.
+int64_t rows_of(const TrainConfig& train, int64_t steps, const Texts& texts) {
+  const auto rows = static_cast<int64_t>(texts.examples.size());
+  const int64_t an_epoch = (rows + train.batch_size - 1) / train.batch_size;
+  return steps / an_epoch * rows + std::min(steps % an_epoch * train.batch_size, rows);
 }
 
 // The run in the order of train/trainer, as far as memory can tell.
@@ -119,15 +131,18 @@ engine::Phase peak_phase(const engine::Rehearsed& memory) {
 }  // namespace
 
 Work work_of(const RunConfig& config, const Inputs& inputs) {
+  constexpr int64_t kMostRows = 5'000'000;  // looked at: some tenths of a second
   const Texts& texts = *inputs.texts;
+  const std::vector<Size> sizes = sizes_of(texts.examples);
   Batches batches = order_of(config, texts);
   Work work;
   work.steps = total_steps(config.train, batches.steps_per_epoch());
   Largest tokens(is_small(inputs.shape) ? 4 : 1), labelled(1), part(1);
-  for (int64_t step = 0; step < work.steps; ++step) {
+  int64_t seen = 0;
+  for (int64_t step = 0; step < work.steps && seen < kMostRows; ++step) {
     const std::vector<int64_t> batch = batches.next();
-    const Size size = size_of(batch, texts, config.train.micro_batch_size);
-    work.examples += static_cast<int64_t>(batch.size());
+    const Size size = size_of(batch, sizes, config.train.micro_batch_size);
+    seen += static_cast<int64_t>(batch.size());
     work.tokens += size.tokens;
     work.labelled += size.labelled;
     work.largest_tokens = std::max(work.largest_tokens, size.tokens);
@@ -140,6 +155,12 @@ Work work_of(const RunConfig& config, const Inputs& inputs) {
     tokens.offer(size.tokens, batch);
     labelled.offer(size.labelled, batch);
     part.offer(size.part, batch);
+  }
+  work.examples = rows_of(config.train, work.steps, texts);
+  if (work.examples > seen) {
+    const double more = static_cast<double>(work.examples) / static_cast<double>(seen);
+    work.tokens = static_cast<int64_t>(more * static_cast<double>(work.tokens));
+    work.labelled = static_cast<int64_t>(more * static_cast<double>(work.labelled));
   }
   for (const Largest* largest : {&tokens, &labelled, &part})
     for (const auto& [unused, batch] : largest->found())

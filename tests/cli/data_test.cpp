@@ -186,9 +186,7 @@ TEST_F(OtherData, IsEvaluatedBelowTheTrainingPeak) {
                     settings + " data.train=" + file + " eval.data=" + file);
     ASSERT_EQ(run.status, 0) << run.output;
     const json peaks = results("peaks")["peak_bytes"];
-    int64_t training = 0;
-    for (const char* phase : {"forward", "backward", "update"})
-      training = std::max(training, peaks[phase].get<int64_t>());
+    const int64_t training = training_peak(peaks);
     EXPECT_LT(peaks["evaluate"].get<int64_t>(), training) << settings;
   }
 }

@@ -24,16 +24,11 @@ class Session {
     winsize size{};
     size.ws_col = columns;
     size.ws_row = 24;
-    std::vector<std::string> words{LOWMEM_TRAIN};
-    std::istringstream in(arguments);
-    for (std::string word; in >> word;) words.push_back(word);
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
+    const Arguments words(arguments);
     pid_ = ::forkpty(&master_, nullptr, nullptr, &size);
     if (pid_ == 0) {
       ::setenv("TERM", terminal, 1);
-      ::execv(argv[0], argv.data());
+      ::execv(LOWMEM_TRAIN, words.argv());
       _exit(127);
     }
   }

@@ -36,15 +36,13 @@ class Plan : public DemoProgram {
     std::filesystem::copy(folder() / "model", huge,
                           std::filesystem::copy_options::recursive);
     std::filesystem::remove(huge / "model.safetensors");
-    json config = read_json(huge / "config.json");
-    config["hidden_size"] = 8192;
-    config["intermediate_size"] = 28672;
-    config["num_hidden_layers"] = 80;
-    config["num_attention_heads"] = 64;
-    config["num_key_value_heads"] = 8;
-    config["head_dim"] = 128;
-    config["vocab_size"] = 128256;
-    write_file_atomically(huge / "config.json", config.dump());
+    write_shape(huge / "config.json", {{"hidden_size", 8192},
+                                       {"intermediate_size", 28672},
+                                       {"num_hidden_layers", 80},
+                                       {"num_attention_heads", 64},
+                                       {"num_key_value_heads", 8},
+                                       {"head_dim", 128},
+                                       {"vocab_size", 128256}});
     return huge;
   }
 };
@@ -122,6 +120,15 @@ TEST_F(Plan, CountsStepsAndRows) {
   EXPECT_EQ(plan["steps"], 16);
   EXPECT_EQ(plan["examples"], 100);
   EXPECT_EQ(plan["evaluations"], 3);
+}
+
+TEST_F(Plan, OfAnEndlessRunDoesNotWalkThroughIt) {
+  const json plan = plan_of("train.max_steps=0 train.epochs=1000000000 data.limit=50");
+  EXPECT_EQ(plan["examples"], 50'000'000'000);
+  const json epoch = plan_of("train.max_steps=0 train.epochs=1 data.limit=50");
+  EXPECT_NEAR(plan["tokens"].get<double>(), 1e9 * epoch["tokens"].get<double>(),
+              1e-6 * plan["tokens"].get<double>());
+  EXPECT_EQ(plan["peak_bytes"]["save"], epoch["peak_bytes"]["save"]);
 }
 
 TEST_F(Plan, OfAHugeModelTakesLittleMemory) {
@@ -214,6 +221,32 @@ TEST_F(Plan, FitProposesOverridesThatFit) {
   // What changes no bit of the result goes before what does.
   EXPECT_THAT(overrides, testing::Not(HasSubstr("adafactor")));
   EXPECT_THAT(overrides, testing::Not(HasSubstr("bf16")));
+}
+
+// What a configuration sets for Adam alone does not stay where Adafactor takes its place.
+TEST_F(Plan, FitProposesNothingThatIsRefused) {
+  std::ofstream(at("adamw.yaml"))
+      << "model: {dtype: fp32, compute_dtype: bf16}\n"
+         "optimizer: {name: adamw, state_dtype: bf16, beta1: 0.8, beta2: 0.95, "
+         "weight_decay: 0.1}\n"
+         "memory: {activations: recompute, cuda_graphs: true}\n";
+  const std::string adamw = "--config " + at("adamw.yaml") + " ";
+  int64_t asked = plan_of(adamw)["peak_bytes"]["total"].get<int64_t>();
+  bool reached = false;
+  // Down the ladder until nothing fits: every rung is a configuration that runs.
+  for (;;) {
+    const Outcome fit = run_program("plan --json -q --fit " + std::to_string(asked - 1) +
+                                    settings(adamw));
+    if (fit.status != 0) break;
+    const json proposal = json::parse(fit.output);
+    const auto overrides = proposal["overrides"].get<std::string>();
+    const json plan = plan_of(adamw + overrides);
+    EXPECT_EQ(plan["peak_bytes"], proposal["plan"]["peak_bytes"]) << overrides;
+    ASSERT_LT(plan["peak_bytes"]["total"].get<int64_t>(), asked) << overrides;
+    asked = plan["peak_bytes"]["total"].get<int64_t>();
+    reached = reached || overrides.find("adafactor") != std::string::npos;
+  }
+  EXPECT_TRUE(reached);
 }
 
 TEST_F(Plan, FitSaysWhereItFitsAsItIs) {

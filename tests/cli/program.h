@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "lowmem/core/files.h"
 #include "lowmem/io/atomic_file.h"
@@ -30,6 +33,22 @@ inline Outcome run_command(const std::string& command) {
   outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return outcome;
 }
+
+// What execv() wants: the program's name and the words of `arguments`.
+class Arguments {
+ public:
+  explicit Arguments(const std::string& arguments) {
+    std::istringstream in(arguments);
+    for (std::string word; in >> word;) words_.push_back(word);
+    for (std::string& word : words_) pointers_.push_back(word.data());
+    pointers_.push_back(nullptr);
+  }
+  char* const* argv() const { return pointers_.data(); }
+
+ private:
+  std::vector<std::string> words_{LOWMEM_TRAIN};
+  std::vector<char*> pointers_;
+};
 
 inline Outcome run_program(const std::string& arguments) {
   return run_command(std::string(LOWMEM_TRAIN) + " " + arguments);
@@ -64,6 +83,19 @@ class DemoProgram : public testing::Test {
   }
   static nlohmann::json results(const std::string& name) {
     return read_json(folder() / "runs" / name / "results.json");
+  }
+  // The highest of the phases that a step is made of.
+  static int64_t training_peak(const nlohmann::json& peaks) {
+    int64_t most = 0;
+    for (const char* phase : {"forward", "backward", "update"})
+      most = std::max(most, peaks[phase].get<int64_t>());
+    return most;
+  }
+  // A config.json at `to` with the demo's settings, but another shape.
+  static void write_shape(const std::filesystem::path& to, const nlohmann::json& shape) {
+    nlohmann::json config = read_json(folder() / "model" / "config.json");
+    config.update(shape);
+    write_file_atomically(to, config.dump());
   }
 };
 

@@ -86,9 +86,7 @@ TEST_F(Train, EvaluationAndSavingStayBelowTheTrainingPeak) {
                     settings + "eval.data=" + at("val.jsonl"));
     ASSERT_EQ(run.status, 0) << run.output;
     const json peaks = results("peaks")["peak_bytes"];
-    int64_t training = 0;
-    for (const char* phase : {"forward", "backward", "update"})
-      training = std::max(training, peaks[phase].get<int64_t>());
+    const int64_t training = training_peak(peaks);
     EXPECT_LT(peaks["evaluate"].get<int64_t>(), training) << settings;
     EXPECT_LT(peaks["save"].get<int64_t>(), training) << settings;
     EXPECT_EQ(peaks["total"].get<int64_t>(), training) << settings;

@@ -24,15 +24,6 @@ class ByteTokenizer : public Tokenizer {
     if (has_bos) bos_id_ = kBos;
     if (has_eos) eos_id_ = kEos;
   }
-  std::vector<int32_t> encode(std::string_view text) const override {
-    std::vector<int32_t> ids;
-    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
-    return ids;
-  }
-  std::vector<int32_t> encode_plain(std::string_view text,
-                                    bool /*starts_text*/) const override {
-    return encode(text);
-  }
   std::string decode(const std::vector<int32_t>& ids) const override {
     std::string text;
     for (const int32_t id : ids)
@@ -47,6 +38,14 @@ class ByteTokenizer : public Tokenizer {
     return id == kBos ? "<bos>" : id == kEos ? "<eos>" : decode({id});
   }
   int64_t vocab_size() const override { return 258; }
+
+ private:
+  std::vector<int32_t> ids_of(std::string_view text, bool /*starts_text*/,
+                              bool /*special*/) const override {
+    std::vector<int32_t> ids;
+    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
+    return ids;
+  }
 };
 
 // A file that is gone with the test.

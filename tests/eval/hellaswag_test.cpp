@@ -106,22 +106,21 @@ struct Trimming final : Tokenizer {
     bos_id_ = inner.bos_id();
     eos_id_ = inner.eos_id();
   }
-  std::vector<int32_t> encode(std::string_view text) const override {
-    return inner_.encode(text.substr(0, text.find_last_not_of(' ') + 1));
-  }
   std::string decode(const std::vector<int32_t>& ids) const override {
     return inner_.decode(ids);
   }
   int64_t vocab_size() const override { return inner_.vocab_size(); }
-  std::vector<int32_t> encode_plain(std::string_view text, bool starts) const override {
-    return inner_.encode_plain(text, starts);
-  }
   std::optional<int32_t> id_of(std::string_view token) const override {
     return inner_.id_of(token);
   }
   std::string piece(int32_t id) const override { return inner_.piece(id); }
 
  private:
+  std::vector<int32_t> ids_of(std::string_view text, bool starts_text,
+                              bool special) const override {
+    return special ? inner_.encode(text.substr(0, text.find_last_not_of(' ') + 1))
+                   : inner_.encode_plain(text, starts_text);
+  }
   const Tokenizer& inner_;
 };
 

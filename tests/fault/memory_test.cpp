@@ -24,14 +24,12 @@ class Starved : public FaultyRuns {
     static const std::string path = [] {
       const std::string folder = at("large");
       fs::create_directories(folder);
-      nlohmann::json config = read_json(at("model") + "/config.json");
-      config["hidden_size"] = 1024;
-      config["intermediate_size"] = 4096;
-      config["num_hidden_layers"] = 6;
-      config["num_attention_heads"] = 16;
-      config["num_key_value_heads"] = 16;
-      config["head_dim"] = 64;
-      write_file_atomically(folder + ".json", config.dump());
+      write_shape(folder + ".json", {{"hidden_size", 1024},
+                                     {"intermediate_size", 4096},
+                                     {"num_hidden_layers", 6},
+                                     {"num_attention_heads", 16},
+                                     {"num_key_value_heads", 16},
+                                     {"head_dim", 64}});
       const Outcome made = run_program("init " + folder + ".json " + folder);
       EXPECT_EQ(made.status, 0) << made.output;
       for (const char* name : {"tokenizer.json", "tokenizer_config.json"})

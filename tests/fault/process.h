@@ -10,10 +10,8 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <sstream>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "cli/program.h"
 
@@ -33,12 +31,7 @@ class Process {
     output_ =
         std::filesystem::temp_directory_path() /
         ("lowmem-output-" + std::to_string(getpid()) + "-" + std::to_string(number++));
-    std::vector<std::string> words{LOWMEM_TRAIN};
-    std::istringstream in(arguments);
-    for (std::string word; in >> word;) words.push_back(word);
-    std::vector<char*> argv;
-    for (std::string& word : words) argv.push_back(word.data());
-    argv.push_back(nullptr);
+    const Arguments words(arguments);
     pid_ = fork();
     if (pid_ == 0) {
       const int out = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);
@@ -46,7 +39,7 @@ class Process {
       ::dup2(out, 2);
       ::dup2(::open("/dev/null", O_RDONLY), 0);
       if (prepare && !prepare()) _exit(kNotPrepared);
-      ::execv(argv[0], argv.data());
+      ::execv(LOWMEM_TRAIN, words.argv());
       _exit(127);
     }
   }

@@ -20,14 +20,6 @@ class Bytes : public Tokenizer {
     eos_id_ = 257;
     adds_bos_ = true;
   }
-  std::vector<int32_t> encode(std::string_view text) const override {
-    std::vector<int32_t> ids;
-    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
-    return ids;
-  }
-  std::vector<int32_t> encode_plain(std::string_view text, bool) const override {
-    return encode(text);
-  }
   std::string decode(const std::vector<int32_t>&) const override { return {}; }
   std::optional<int32_t> id_of(std::string_view token) const override {
     for (size_t i = 0; i < std::size(kNames); ++i)
@@ -36,6 +28,13 @@ class Bytes : public Tokenizer {
   }
   std::string piece(int32_t) const override { return {}; }
   int64_t vocab_size() const override { return 256 + std::size(kNames); }
+
+ private:
+  std::vector<int32_t> ids_of(std::string_view text, bool, bool) const override {
+    std::vector<int32_t> ids;
+    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
+    return ids;
+  }
 };
 
 void check(const Example& example, int64_t max_length, int64_t vocabulary) {

@@ -56,6 +56,8 @@ struct WeightSpec {
   std::string name;  // Hugging Face's: "model.layers.0.self_attn.q_proj.weight"
   std::vector<int64_t> shape;
   WeightKind kind;
+
+  int64_t elements() const;
 };
 
 // Every weight of the model in file order. A tied head is not listed. O(layers).

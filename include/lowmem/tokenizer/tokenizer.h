@@ -18,14 +18,17 @@ class Tokenizer {
   // The ids of `text` alone: no BOS or EOS is added. Special tokens written out in the
   // text ("<|eot_id|>") become their ids, as transformers does by default. Bytes that are
   // not UTF-8 are read as U+FFFD. O(n log n).
-  virtual std::vector<int32_t> encode(std::string_view text) const = 0;
+  std::vector<int32_t> encode(std::string_view text) const {
+    return ids_of(text, /*starts_text=*/true, /*special=*/true);
+  }
 
   // The same, but special tokens written out in the text are text, so that whoever wrote
   // it cannot place one. (Added tokens that are not special become their ids all the
   // same.) `starts_text`: false where a special token stands before it; tokenizers in
   // SentencePiece's manner put a space before the first text alone.
-  virtual std::vector<int32_t> encode_plain(std::string_view text,
-                                            bool starts_text) const = 0;
+  std::vector<int32_t> encode_plain(std::string_view text, bool starts_text) const {
+    return ids_of(text, starts_text, /*special=*/false);
+  }
 
   // The id of the token whose text is `token`, special ones among them.
   virtual std::optional<int32_t> id_of(std::string_view token) const = 0;
@@ -59,6 +62,11 @@ class Tokenizer {
   std::optional<int32_t> eos_id_;
   bool adds_bos_ = false;
   std::string chat_template_;
+
+ private:
+  // `special`: whether special tokens written out in the text count as such.
+  virtual std::vector<int32_t> ids_of(std::string_view text, bool starts_text,
+                                      bool special) const = 0;
 };
 
 // Opens the tokenizer of a Hugging Face or Meta model folder: `tokenizer.json` where

@@ -12,8 +12,9 @@ namespace lowmem::train {
 // How much a run has to do, from its texts.
 struct Work {
   int64_t steps = 0;
-  int64_t examples = 0, tokens = 0, labelled = 0;  // over all steps
-  int64_t evaluations = 0, evaluated_tokens = 0;   // tokens of each
+  // Over all steps; of more than five million rows, tokens are extrapolated from those.
+  int64_t examples = 0, tokens = 0, labelled = 0;
+  int64_t evaluations = 0, evaluated_tokens = 0;  // tokens of each
   // Batches, as indices of examples: the first, and of the others those that may need
   // most memory, which are some of most tokens, that of most labelled ones, and the one
   // with the largest micro-batch.
