@@ -320,7 +320,8 @@ struct Rehearsal::Before {
   c10::Device device = g_device;
 };
 
-Rehearsal::Rehearsal() : before_(std::make_unique<Before>()) {
+Rehearsal::Rehearsal(const std::optional<ops::RehearsedGpu>& gpu)
+    : before_(std::make_unique<Before>()), without_arithmetic_(gpu) {
   g_device = c10::kCPU;
   memory_meter::reset_peaks();
   start_ = g_current;

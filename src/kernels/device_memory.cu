@@ -4,6 +4,16 @@
 #include "lowmem/kernels/device_memory.h"
 
 namespace lowmem::kernels {
+namespace {
+
+int attribute(cudaDeviceAttr name, int index) {
+  int value = 0;
+  if (cudaDeviceGetAttribute(&value, name, index) == cudaSuccess) return value;
+  cudaGetLastError();
+  return 0;
+}
+
+}  // namespace
 
 bool built_with_cuda() { return true; }
 
@@ -18,12 +28,11 @@ int cuda_device_count() {
 }
 
 int cuda_capability(int index) {
-  int major = 0;
-  if (cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index) ==
-      cudaSuccess)
-    return major;
-  cudaGetLastError();
-  return 0;
+  return attribute(cudaDevAttrComputeCapabilityMajor, index);
+}
+
+int cuda_multiprocessors(int index) {
+  return attribute(cudaDevAttrMultiProcessorCount, index);
 }
 
 DeviceMemory cuda_device_memory(int index) {

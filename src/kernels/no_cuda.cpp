@@ -10,6 +10,8 @@ int cuda_device_count() { return 0; }
 
 int cuda_capability(int) { return 0; }
 
+int cuda_multiprocessors(int) { return 0; }
+
 DeviceMemory cuda_device_memory(int) {
   throw Error("memory.device = cuda", "this lowmem-train was built for the CPU",
               "Build with -DLOWMEM_CUDA=ON, or set memory.device = cpu");

@@ -16,6 +16,7 @@
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/large.h"
 #include "lowmem/ops/linear.h"
+#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::ops {
 namespace {
@@ -286,14 +287,15 @@ bool short_enough(const Spans& spans) {
                      [](const Span& span) { return span.keys <= kMostKeys; });
 }
 
+AttentionShape shape_of(const at::Tensor& q) {
+  return {q.device(), q.scalar_type(), q.size(2)};
+}
+
 bool by_kernel(const at::Tensor& q, const Spans& spans, AttentionMode mode) {
   const bool known =
       q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16);
-  return known && short_enough(spans) && mode == AttentionMode::kAuto;
-}
-
-AttentionShape shape_of(const at::Tensor& q) {
-  return {q.device(), q.scalar_type(), q.size(2)};
+  const bool flash = rehearsed_gpu() != nullptr && flash_obstacle(shape_of(q)) == nullptr;
+  return known && !flash && short_enough(spans) && mode == AttentionMode::kAuto;
 }
 
 // What is not ours: LibTorch's kernels and the formula.

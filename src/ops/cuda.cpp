@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 #include <string>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
 #include "lowmem/kernels/device_memory.h"
 
 namespace lowmem::ops {
@@ -28,11 +30,15 @@ void set_unless_given(const char* name, const char* value) {
   setenv(name, value, /*overwrite=*/0);
 }
 
+// Buffers as :KiB:count, again and again.
+constexpr const char* kWorkspaceVariable = "CUBLAS_WORKSPACE_CONFIG";
+constexpr const char* kWorkspace = ":4096:2:16:8";
+
 void load_libtorch_cuda() {
   // Segments that grow do not split memory into pieces that fit nothing.
   if (std::getenv("PYTORCH_CUDA_ALLOC_CONF") == nullptr)
     set_unless_given("PYTORCH_ALLOC_CONF", "expandable_segments:True");
-  set_unless_given("CUBLAS_WORKSPACE_CONFIG", ":4096:2:16:8");
+  set_unless_given(kWorkspaceVariable, kWorkspace);
   const std::string path = cuda_library();
   if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
     const char* reason = dlerror();
@@ -92,6 +98,15 @@ c10::Device open_gpu() {
     return first;
   }();
   return device;
+}
+
+int64_t cublas_workspace_bytes() {
+  const char* given = std::getenv(kWorkspaceVariable);
+  std::istringstream in(given != nullptr ? given : kWorkspace);
+  int64_t bytes = 0, size = 0, count = 0;
+  char colon = 0;
+  while (in >> colon >> size >> colon >> count) bytes += size * count * kKiB;
+  return bytes;
 }
 
 namespace {

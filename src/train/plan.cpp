@@ -1,12 +1,16 @@
 #include "lowmem/train/plan.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/units.h"
+#include "lowmem/kernels/device_memory.h"
 #include "lowmem/model/hf_weights.h"
+#include "lowmem/ops/cuda.h"
 #include "lowmem/train/collate.h"
 
 namespace lowmem::train {
@@ -90,12 +94,22 @@ int64_t rows_of(const TrainConfig& train, int64_t steps, const Texts& texts) {
   return steps / an_epoch * rows + std::min(steps % an_epoch * train.batch_size, rows);
 }
 
+// What cuBLAS takes at its first product, and keeps.
+at::Tensor library_workspace(c10::Device device) {
+  const ops::ItemScope item(ops::Item::kWorkspace);
+  return at::empty({device.is_cpu() ? 0 : ops::cublas_workspace_bytes()}, at::kByte);
+}
+
 // The run in the order of train/trainer, as far as memory can tell.
 engine::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
                            const Work& work) {
-  const engine::Rehearsal rehearsal;
+  std::optional<ops::RehearsedGpu> gpu;
+  if (!inputs.device.is_cpu())
+    gpu = {kernels::cuda_multiprocessors(inputs.device.index())};
+  const engine::Rehearsal rehearsal(gpu);
   {
     Session session(config, inputs);
+    const at::Tensor workspace = library_workspace(inputs.device);
     const auto evaluate = [&] {
       const ops::ItemScope item(ops::Item::kEvaluation);
       if (work.evaluations > 0) session.evaluate();

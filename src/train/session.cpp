@@ -49,13 +49,14 @@ std::unique_ptr<model::Llama> make_model(const RunConfig& config,
                                          const model::LlamaConfig& shape,
                                          c10::Device device) {
   const at::ScalarType dtype = scalar_type(config.model.dtype);
-  const bool stands_in = ops::rehearsing() && !device.is_cpu();  // the CPU, for a GPU
+  const bool stands_in = ops::rehearsed_gpu() != nullptr;
+  const bool math = config.memory.attention == AttentionMode::kMath;
   try {
     return std::make_unique<model::Llama>(
-        shape,
-        model::ModelOptions{dtype, scalar_type(config.model.compute_dtype),
-                            stands_in ? c10::Device(c10::kCPU) : device,
-                            stands_in ? AttentionMode::kAuto : config.memory.attention});
+        shape, model::ModelOptions{
+                   dtype, scalar_type(config.model.compute_dtype),
+                   stands_in ? c10::Device(c10::kCPU) : device,
+                   stands_in && !math ? AttentionMode::kAuto : config.memory.attention});
   } catch (const std::exception& failure) {
     if (asked_of(failure).empty()) throw;
     const auto bytes =

@@ -42,17 +42,20 @@ class ProgramOnFakeGpu : public testing::Test {
     return path;
   }
 
-  // A training run of the demo called `name`; its report is then there.
+  // The program on the demo; its report is then there. `command`: "" trains.
+  static Outcome run(const std::string& command, const std::string& name,
+                     const std::string& overrides, const std::string& environment = "") {
+    const std::string at = folder().string();
+    return run_command(
+        "env " + environment + " LD_PRELOAD=" FAKE_GPU " FAKE_GPU_REPORT=" +
+        (folder() / (name + ".json")).string() + " " LOWMEM_TRAIN " " + command +
+        " memory.device=cuda model.path=" + at + "/model data.train=" + at +
+        "/train.jsonl run.dir=" + at + "/runs run.name=" + name +
+        " train.batch_size=4 train.log_every=100 " + overrides);
+  }
   static Outcome train(const std::string& name, const std::string& overrides,
                        const std::string& environment = "") {
-    const std::string at = folder().string();
-    return run_command("env " + environment +
-                       " LD_PRELOAD=" FAKE_GPU " FAKE_GPU_REPORT=" +
-                       (folder() / (name + ".json")).string() +
-                       " " LOWMEM_TRAIN " memory.device=cuda model.path=" + at +
-                       "/model data.train=" + at + "/train.jsonl run.dir=" + at +
-                       "/runs run.name=" + name +
-                       " train.batch_size=4 train.log_every=100 " + overrides);
+    return run("", name, overrides, environment);
   }
   static json report(const std::string& name) {
     return read_json(folder() / (name + ".json"));
@@ -184,6 +187,27 @@ TEST_F(ProgramOnFakeGpu, RecordsFlashAttentionOnly) {
     EXPECT_THAT(steps.after["refused"], IsEmpty()) << keys;
   }
   EXPECT_GT(per_step("auto", "memory.cuda_graphs=auto").after["graphs"]["captures"], 0);
+}
+
+// The allocator's peak, in multiples of 512 bytes, of what the CPU went through.
+TEST_F(ProgramOnFakeGpu, ThePlanIsWithinTwoPercentOfThePeak) {
+  for (const std::string settings :
+       {"memory.activations=recompute memory.gradients=update",
+        "memory.activations=keep memory.gradients=accumulate optimizer.name=adamw",
+        "train.micro_batch_size=3", "memory.attention=math"}) {
+    const std::string overrides = settings +
+                                  " memory.cuda_graphs=false train.max_steps=3 "
+                                  "train.batch_size=16 run.overwrite=true";
+    const Outcome plan = run("plan --json -q", "planned", overrides);
+    ASSERT_EQ(plan.status, 0) << plan.output;
+    const Outcome trained = train("planned", overrides);
+    ASSERT_EQ(trained.status, 0) << trained.output;
+    const json measured = results("planned")["peak_bytes"];
+    for (const char* phase : {"total", "load", "backward", "update", "save"})
+      EXPECT_NEAR(json::parse(plan.output)["peak_bytes"][phase].get<double>(),
+                  measured[phase].get<double>(), 0.02 * measured[phase].get<double>())
+          << phase << " of " << settings;
+  }
 }
 
 TEST_F(ProgramOnFakeGpu, GraphsTakeThePlaceOfLaunches) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/ops/rehearsal.h"
@@ -25,7 +26,8 @@ struct Rehearsed {
 // be gone by then. One at a time.
 class Rehearsal {
  public:
-  Rehearsal();
+  // `gpu`: where the run is to be on one.
+  explicit Rehearsal(const std::optional<ops::RehearsedGpu>& gpu = std::nullopt);
   ~Rehearsal();
   Rehearsal(const Rehearsal&) = delete;
   Rehearsal& operator=(const Rehearsal&) = delete;

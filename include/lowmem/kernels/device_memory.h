@@ -21,6 +21,10 @@ int cuda_device_count();
 // say.
 int cuda_capability(int index);
 
+// How many blocks of threads GPU `index` runs side by side, at least; 0 where it does not
+// say.
+int cuda_multiprocessors(int index);
+
 // Memory of GPU `index` as its driver reports it. Throws Error when it does not answer.
 DeviceMemory cuda_device_memory(int index);
 

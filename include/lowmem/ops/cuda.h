@@ -18,6 +18,9 @@ bool has_gpu();
 // environment says otherwise. Throws Error where there is no GPU or no such library.
 c10::Device open_gpu();
 
+// What cuBLAS takes at its first product and keeps, as CUBLAS_WORKSPACE_CONFIG says.
+int64_t cublas_workspace_bytes();
+
 // Of LibTorch's caching allocator: bytes that tensors hold, those of recorded graphs
 // included.
 struct GpuMemory {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 namespace lowmem::ops {
 
@@ -11,6 +12,13 @@ namespace lowmem::ops {
 //
 // Process-wide, like the memory that it is about; one thread at a time.
 bool rehearsing();
+
+// The GPU that a rehearsal is for, where the CPU stands in for one. What takes other
+// memory there than here asks for it.
+struct RehearsedGpu {
+  int64_t multiprocessors = 0;
+};
+const RehearsedGpu* rehearsed_gpu();  // null: the CPU stands for itself
 
 // What tensors made now are for. The memory meter's breakdown of a rehearsal goes by it.
 enum class Item {
@@ -22,10 +30,11 @@ enum class Item {
   kGradients,  // of weights
   kLoss,       // logits and what becomes of them
   kUpdate,     // an update's own sums and roots
+  kWorkspace,  // of the GPU's libraries
   kEvaluation,
   kSave,
 };
-constexpr size_t kItems = 10;
+constexpr size_t kItems = 11;
 using ItemBytes = std::array<int64_t, kItems>;
 // "weights", "optimizer_state", ...: the keys of `plan --json`.
 const char* item_name(Item item);
@@ -47,7 +56,7 @@ class ItemScope {
 // Leaves arithmetic out during its life. engine::Rehearsal adds memory without bytes.
 class WithoutArithmetic {
  public:
-  WithoutArithmetic();
+  explicit WithoutArithmetic(const std::optional<RehearsedGpu>& gpu);
   ~WithoutArithmetic();
   WithoutArithmetic(const WithoutArithmetic&) = delete;
   WithoutArithmetic& operator=(const WithoutArithmetic&) = delete;

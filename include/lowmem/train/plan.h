@@ -57,9 +57,10 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
 
 // Rehearses the run (engine::Rehearsal) on its largest batches: loading, an evaluation,
 // steps, saving. Reads no weights and uses little memory. Off by less than 2% on the CPU.
-// For a GPU the CPU stands in, with the GPU's slices and padding; its libraries' buffers
-// are not in it.
-// `speed`: null measures it.
+// For a GPU the CPU stands in, with the GPU's slices and padding, cuBLAS's workspace and
+// flash attention's buffers. Not in it are what recorded graphs hold between steps (a
+// block's activations at the most), what the memory-efficient attention and cuDNN take
+// for themselves, and the driver's own hundreds of MB. `speed`: null measures it.
 Plan make_plan(const RunConfig& config, const Inputs& inputs,
                const Speed* speed = nullptr);
 
