@@ -87,14 +87,21 @@ for config in "${configs[@]}"; do
   [ -f "$config" ] || wrong "there is no file $config"
 done
 for seed in ${seeds[@]+"${seeds[@]}"}; do
-  [[ $seed =~ ^[0-9]+$ ]] || wrong "--seeds wants numbers, not '$seed'"
+  [[ $seed =~ ^(0|[1-9][0-9]*)$ ]] || wrong "--seeds wants numbers, not '$seed'"
 done
-for override in ${common[@]+"${common[@]}"}; do
+# A key set twice would give a run another name than its settings.
+known=" "
+[ ${#seeds[@]} -eq 0 ] || known=" run.seed "
+for override in ${overrides[@]+"${overrides[@]}"} ${common[@]+"${common[@]}"}; do
   case $override in
     run.name=* | run.dir=* | run.overwrite=*) wrong "${override%%=*} is the sweep's to set" ;;
     *.*=*) ;;
     *) wrong "after -- section.key=value is wanted, not '$override'" ;;
   esac
+  case $known in
+    *" ${override%%=*} "*) wrong "${override%%=*} is set twice" ;;
+  esac
+  known+="${override%%=*} "
 done
 train=${LOWMEM_TRAIN:-$(dirname "$0")/../build/lowmem-train}
 command -v "$train" >/dev/null || wrong "there is no executable $train: build it, or set LOWMEM_TRAIN"
@@ -169,7 +176,12 @@ trap 'stop 1' HUP
 
 failed=()
 total=${#names[@]}
-$dry_run || mkdir -p "$dir/logs"
+if ! $dry_run; then
+  mkdir -p -- "$dir/logs" 2>/dev/null || wrong "cannot make the folder $dir/logs"
+  # Two sweeps would write one log and each other's records of settings.
+  exec 9>"$dir/logs/.lock"
+  flock -n 9 || wrong "another sweep is at work in $dir"
+fi
 for i in "${!names[@]}"; do
   name=${names[i]}
   log=$dir/logs/$name.log begun=$dir/logs/$name.begun
@@ -200,7 +212,7 @@ for i in "${!names[@]}"; do
   fingerprint "$i" >"$begun"
   started=$SECONDS
   # In the background, so that a signal to this script is seen at once and passed on.
-  "$train" "${command[@]}" >>"$log" 2>&1 </dev/null &
+  "$train" "${command[@]}" >>"$log" 2>&1 </dev/null 9>&- &
   child=$!
   status=0
   wait "$child" || status=$?

@@ -110,7 +110,7 @@ void add_data(CLI::App& app) {
   auto show = std::make_shared<int64_t>(3);
   command->add_option("--show", *show, "sequences to print, the first ones (default 3)")
       ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kCount);
   command->callback([options, show] {
     const RunConfig config = config_of(*options);
     validate(config, Purpose::kData);

@@ -37,7 +37,7 @@ void add_demo(CLI::App& app) {
   auto seed = std::make_shared<uint64_t>(42);
   command->add_option("DIR", *folder, "folder to write")->required();
   command->add_option("--seed", *seed, "seed of the rows and weights")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kCount)
       ->capture_default_str();
   command->callback([folder, seed] { write_demo(*folder, *seed); });
 }

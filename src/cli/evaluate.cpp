@@ -2,12 +2,26 @@
 
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
+#include "lowmem/core/log.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
 #include "options.h"
 
 namespace lowmem::cli {
+
+namespace {
+
+// The configuration of a run names the model that it began with.
+void name_trained_model(const std::filesystem::path& config, const std::string& model) {
+  const auto trained = config.parent_path() / "model";
+  if (config.empty() || !is_there(trained) || model == trained) return;
+  log::warn("evaluates " + model + ", which the run began with; what it made is " +
+            trained.string() + ": --model " + trained.string());
+}
+
+}  // namespace
 
 void add_evaluate(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
@@ -20,7 +34,9 @@ void add_evaluate(CLI::App& app) {
       ->type_name("FILE");
   command->callback([options, rows] {
     const RunConfig config = config_of(*options);
+    if (!rows->empty()) refuse_another_file(*rows, "\"log_likelihoods\":", "--rows");
     validate(config, Purpose::kEvaluate);
+    name_trained_model(options->file, config.model.path);
     const c10::Device device = train::open_device(config.memory);
     const auto shape = model::read_llama_config(config.model.path);
     auto tokenizer = open_tokenizer(config.model.path);

@@ -37,7 +37,7 @@ void add_init(CLI::App& app) {
       ->check(CLI::IsMember({"fp32", "bf16"}))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "seed of the weights")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kCount)
       ->capture_default_str();
   command->callback([options] { run(*options); });
 }

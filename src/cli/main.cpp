@@ -1,5 +1,8 @@
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -46,6 +49,12 @@ int run(int argc, char** argv) {
     command->get_help_ptr()->group(kGeneral);
   }
   app.get_version_ptr()->group(kGeneral);
+  // What an unset variable of a shell leaves.
+  const CLI::Validator not_empty(
+      [](std::string& text) { return std::string(text.empty() ? "is empty" : ""); }, "");
+  for (CLI::App* command : commands)
+    for (CLI::Option* option : command->get_options())
+      if (option->get_items_expected_max() > 0) option->check(not_empty);
   try {
     app.parse(argc, argv);
     return 0;
@@ -61,13 +70,25 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace lowmem::cli
 
+// What was printed is a command's result. Whoever closes a pipe has read enough.
+void check_standard_output() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  if (errno == EPIPE) return;
+  throw lowmem::Error("standard output",
+                      "cannot be written (" + std::string(std::strerror(errno)) + ")",
+                      "Free space where it goes, or let it go elsewhere");
+}
+
 int main(int argc, char** argv) {
   lowmem::log::set_up(false);
   std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads must not end a run
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an Error, not a signal
   lowmem::engine::memory_meter::install();
   try {
-    return lowmem::cli::run(argc, argv);
+    const int status = lowmem::cli::run(argc, argv);
+    check_standard_output();
+    return status;
   } catch (const lowmem::Error& error) {
     lowmem::log::error(error.what());
   } catch (const std::bad_alloc&) {

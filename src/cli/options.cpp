@@ -1,9 +1,13 @@
 #include "options.h"
 
+#include <charconv>
+#include <fstream>
+
 #include "lowmem/config/help.h"
 #include "lowmem/config/overrides.h"
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "usage.h"
 
 namespace lowmem::cli {
@@ -22,6 +26,17 @@ std::string value_name(const KeyInfo& key) {
   if (!words.empty()) return words;
   if (key.name == "model.path") return "DIR";
   return key.type == "integer" ? "N" : key.type == "number" ? "NUMBER" : "TEXT";
+}
+
+// A misspelt command, or a folder without its key.
+void refuse_bare_word(const std::string& word) {
+  if (word.find('=') != std::string::npos) return;
+  std::error_code code;
+  const bool folder = std::filesystem::is_directory(word, code);
+  throw Error(word, "is no command, and not of the form section.key=value",
+              folder ? "Write --model " + word
+                     : "Write it like optimizer.lr=1.0e-4; lowmem-train --help lists the "
+                       "commands");
 }
 
 }  // namespace
@@ -51,12 +66,37 @@ std::shared_ptr<ConfigOptions> add_config_options(CLI::App& app) {
   return options;
 }
 
+void refuse_another_file(const std::filesystem::path& file, std::string_view mark,
+                         const std::string& option) {
+  if (!is_there(file)) return;
+  refuse_other_than_file(file);
+  std::ifstream in(file, std::ios::binary);
+  std::string start(1024, '\0');
+  in.read(start.data(), static_cast<std::streamsize>(start.size()));
+  start.resize(static_cast<size_t>(in.gcount()));
+  if (start.find(mark) != std::string::npos) return;
+  throw Error(file.string(), "is there, and is not what " + option + " writes",
+              "Remove it, or choose another name");
+}
+
+const CLI::Validator kCount(
+    [](std::string& text) -> std::string {
+      int64_t value = 0;
+      const auto [end, code] =
+          std::from_chars(text.data(), text.data() + text.size(), value);
+      const bool whole = code == std::errc{} && end == text.data() + text.size();
+      return whole && value >= 0 ? "" : text + " is not a whole number from 0 up";
+    },
+    "");
+
 RunConfig config_of(const ConfigOptions& options) {
   RunConfig config;
   if (!options.file.empty()) config = load_config(options.file);
   for (const auto& [key, value] : options.flags) set_key(config, key, value);
-  for (const std::string& assignment : options.overrides)
+  for (const std::string& assignment : options.overrides) {
+    refuse_bare_word(assignment);
     apply_override(config, assignment);
+  }
   return config;
 }
 

@@ -6,6 +6,7 @@
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
+#include "lowmem/engine/memory_meter.h"
 #include "lowmem/train/fit.h"
 #include "options.h"
 
@@ -39,8 +40,8 @@ void run(const RunConfig& config, const PlanOptions& options) {
   const auto proposal = train::fit(config, inputs, bytes);
   if (!proposal)
     throw Error(format_bytes(bytes),
-                "is too little for this model, whatever the settings",
-                "Use a smaller model or data.max_length");
+                "is too little for this batch, with any setting that was tried",
+                "Use a smaller train.batch_size, data.max_length or model");
   print(options.json ? to_json(*proposal).dump(2) : proposal->to_text());
 }
 
@@ -53,13 +54,20 @@ void add_plan(CLI::App& app) {
   auto options = std::make_shared<PlanOptions>();
   command->add_flag("--json", options->json, "print JSON, in bytes and seconds");
   command
-      ->add_option("--fit", options->fit,
-                   "propose the fastest settings whose peak is at most this")
+      ->add_option(
+          "--fit", options->fit,
+          "propose settings whose peak is at most this: nearest in result, then fastest")
       ->type_name("BYTES");
   command->callback([config, options] {
     const RunConfig resolved = config_of(*config);
     validate(resolved, Purpose::kTrain);
-    run(resolved, *options);
+    try {
+      run(resolved, *options);
+    } catch (const engine::OutOfMemory&) {
+      throw Error("memory",
+                  "cannot be planned: the process may not have enough addresses",
+                  "Lift the limit, as with `ulimit -v unlimited`");
+    }
   });
 }
 

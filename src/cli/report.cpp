@@ -59,25 +59,14 @@ fs::path shown(const fs::path& path) {
   return *near.begin() == ".." ? path : near;
 }
 
-// Without being asked, only an older report is replaced.
-void refuse_another_file(const fs::path& file) {
-  if (!is_there(file)) return;
-  if (read_file(file).starts_with(metrics::kReportMark)) return;
-  throw Error(file.string(), "is there, and no report made it",
-              "Choose another place with --html FILE, or none with --no-html");
-}
-
 void write_report(const ReportOptions& options) {
   const auto found = metrics::find_runs({options.runs.begin(), options.runs.end()});
   const metrics::Report report = read_report(found);
   std::fputs(metrics::report_markdown(report).c_str(), stdout);
-  std::fflush(stdout);
   if (options.no_html) return;
   fs::path file = options.html;
-  if (file.empty()) {
-    file = shown(metrics::common_folder(found) / "report.html");
-    refuse_another_file(file);
-  }
+  if (file.empty()) file = shown(metrics::common_folder(found) / "report.html");
+  refuse_another_file(file, metrics::kReportMark, "--html");
   write_file_atomically(file, metrics::report_html(report));
   log::info("wrote " + file.string());
 }

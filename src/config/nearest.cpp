@@ -98,7 +98,7 @@ std::string key_remedy(std::string_view unknown) {
       unknown.substr(dot == std::string_view::npos ? 0 : dot + 1);
 
   Nearest nearest{farthest(bare) + 1, ""};
-  std::string keys_of_section;
+  std::string keys_of_section, in_its_section;
   RunConfig defaults;
   if (unknown.size() <= kLongestWord && section.empty())
     defaults.visit([&](const char* name, auto&, const char*) {
@@ -107,6 +107,8 @@ std::string key_remedy(std::string_view unknown) {
   for_each_key(defaults, [&](const std::string& key, auto&, const char*) {
     const std::string its_section = key.substr(0, key.find('.'));
     const std::string its_name = key.substr(key.find('.') + 1);
+    if (key == unknown)
+      in_its_section = "`" + its_section + ": { " + its_name + ": ... }`";
     if (its_section == section)
       (keys_of_section += keys_of_section.empty() ? "" : ", ") += its_name;
     if (unknown.size() > kLongestWord) return;
@@ -115,6 +117,7 @@ std::string key_remedy(std::string_view unknown) {
     nearest.offer(edit_distance(unknown, key), key);
   });
 
+  if (!in_its_section.empty()) return "Write it in its section, as " + in_its_section;
   if (!nearest.name.empty()) return "The nearest key is " + nearest.name;
   if (!keys_of_section.empty())
     return "The keys of " + std::string(section) + " are " + keys_of_section;

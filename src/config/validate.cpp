@@ -68,8 +68,10 @@ void check_run(const RunFolderConfig& run) {
 
 void check_path(const ModelConfig& model) {
   if (model.path.empty())
-    throw Error("model.path", "is not given",
-                "Write the Hugging Face folder of a Llama, as in model.path=FOLDER");
+    throw Error(
+        "model.path", "is not given",
+        "Write the Hugging Face folder of a Llama, as in model.path=FOLDER; lowmem-train "
+        "--help says more");
 }
 
 void check_model(const ModelConfig& model) {

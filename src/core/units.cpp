@@ -42,7 +42,9 @@ int64_t parse_bytes(std::string_view text) {
     factor = std::pow(decimal ? 1000.0 : 1024.0, static_cast<double>(prefix + 1));
   }
   constexpr double kMost = 1e18;
-  if (value * factor > kMost) throw refuse();
+  if (value * factor > kMost)
+    throw Error(std::string(text), "is more memory than any machine has",
+                "Write it like 12GiB or 800MB");
   return std::llround(value * factor);
 }
 

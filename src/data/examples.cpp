@@ -42,8 +42,12 @@ std::string keys_of(const nlohmann::json& row) {
 
 DataFormat format_of_row(const nlohmann::json& row, const std::string& where) {
   std::pair<const char*, DataFormat> found = {nullptr, DataFormat::kAuto};
+  const char* null = nullptr;
   for (const auto& mark : kMarks) {
-    if (!has(row, mark.first)) continue;
+    if (!has(row, mark.first)) {
+      if (row.contains(mark.first)) null = mark.first;
+      continue;
+    }
     if (found.first != nullptr && found.second != mark.second)
       throw Error(where,
                   std::string("has keys of two formats, ") + found.first + " of " +
@@ -54,6 +58,8 @@ DataFormat format_of_row(const nlohmann::json& row, const std::string& where) {
                   "prompt_completion or chat");
     if (found.first == nullptr) found = mark;
   }
+  if (found.first == nullptr && null != nullptr)
+    throw Error(where + " " + null, "is null", "Give it a value, or remove the line");
   if (found.first == nullptr)
     throw Error(where, "has keys of no format (its keys: " + keys_of(row) + ")",
                 "Name them as a format does: hellaswag (ctx, endings, label), text "

@@ -68,11 +68,15 @@ bool JsonlReader::next_line() {
 }
 
 nlohmann::json JsonlReader::object() const {
-  const std::string remedy = "Repair or remove the line";
+  const bool array = text_.starts_with('[');
+  const std::string remedy =
+      array ? "Write JSONL: one object a line" : "Repair or remove the line";
   if (text_.size() > kLongestLine)
     throw Error(where(), "is longer than " + format_bytes(kLongestLine),
                 "Check that the file is JSONL: one object a line");
-  if (!tokenization::is_utf8(text_)) throw Error(where(), "is not UTF-8", remedy);
+  if (!tokenization::is_utf8(text_))
+    throw Error(where(), "is not UTF-8",
+                text_.starts_with("\xFF\xFE") ? "Convert the file from UTF-16" : remedy);
   if (is_nested_deeper(text_, kDeepest))
     throw Error(where(), "is nested deeper than " + std::to_string(kDeepest), remedy);
   // The JSON library takes a zero byte for the end of its input.
@@ -81,8 +85,11 @@ nlohmann::json JsonlReader::object() const {
   nlohmann::json object;
   try {
     object = nlohmann::json::parse(text_);
-  } catch (const nlohmann::json::exception&) {  // numbers too large are not parse errors
-    throw Error(where(), "is not valid JSON", remedy);
+  } catch (const nlohmann::json::parse_error& error) {
+    throw Error(where(), "is not valid JSON at byte " + std::to_string(error.byte),
+                remedy);
+  } catch (const nlohmann::json::exception&) {
+    throw Error(where(), "holds a number beyond 1e308", remedy);
   }
   if (!object.is_object()) throw Error(where(), "is not a JSON object", remedy);
   return object;

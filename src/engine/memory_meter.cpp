@@ -9,8 +9,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <cstring>
 #include <fstream>
+#include <mutex>
 
 #include "lowmem/core/arena.h"
 #include "lowmem/core/error.h"
@@ -50,8 +52,10 @@ void count(int64_t bytes) {
 // What a rehearsal's tensors are for, and what they were for at its peak.
 ops::ItemBytes g_items{}, g_items_at_peak{};
 int64_t g_peak_of_items = 0;
+std::mutex g_items_mutex;
 
 void count_item(ops::Item item, int64_t bytes) {
+  const std::scoped_lock lock(g_items_mutex);
   g_items[static_cast<size_t>(item)] += bytes;
   if (bytes > 0 && g_current > g_peak_of_items) {
     g_peak_of_items = g_current;
@@ -80,10 +84,13 @@ Arena& arena() {
 }
 
 // A rehearsal's: addresses for more than any machine has, of which next to none is
-// written.
+// written. Null before the first one.
+Arena* g_addresses = nullptr;
+
 Arena& addresses() {
-  static auto* instance = new Arena(static_cast<size_t>(16 * 1024 * kGiB));
-  return *instance;
+  if (g_addresses == nullptr)
+    g_addresses = new Arena(static_cast<size_t>(16 * 1024 * kGiB));
+  return *g_addresses;  // never destroyed, as arena()
 }
 
 void release(void* data) {
@@ -95,8 +102,8 @@ void release(void* data) {
   if (ops::rehearsing()) count_item(header.item, -header.bytes);
   if (arena().owns(block))
     arena().free(block);
-  else if (ops::rehearsing() && addresses().owns(block))
-    addresses().free(block);
+  else if (g_addresses != nullptr && g_addresses->owns(block))
+    g_addresses->free(block);
   else
     c10::free_cpu(block);
 }
@@ -225,10 +232,14 @@ namespace memory_meter {
 void install() {
   static CountingAllocator allocator;
   static const bool once = [] {
-    // oneDNN keeps what it compiles for each shape of a product, by default 1,024 of
-    // them, some hundred KiB each: over steps of ever new lengths more than all
+    // LibTorch and oneDNN each keep what is compiled for a shape of a product, by default
+    // 1,024 of them, some hundred KiB each: over steps of ever new lengths more than all
     // activations. A step meets about fifty.
+    setenv("LRU_CACHE_CAPACITY", "64", /*overwrite=*/0);
     setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "96", /*overwrite=*/0);
+    // Otherwise malloc takes a freed large block for a reason to keep more, up to 64 MiB.
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024);
     c10::SetCPUAllocator(&allocator, /*priority=*/1);
     measure_program();
     return true;
@@ -254,7 +265,9 @@ int64_t free_bytes() {
     const auto [used, total] = kernels::cuda_device_memory(g_device.index());
     return total - used;
   }
-  return std::max<int64_t>(0, std::min(available_bytes() + g_current, machine_bytes()));
+  // What the system has available lacks already what the process holds now.
+  return std::max<int64_t>(0, std::min(available_bytes() + g_current - kProgramGrowth,
+                                       machine_bytes() - g_program));
 }
 
 int64_t program_bytes() { return g_program; }
@@ -331,6 +344,7 @@ Rehearsal::Rehearsal(const std::optional<ops::RehearsedGpu>& gpu)
 }
 
 Rehearsal::~Rehearsal() {
+  assert(addresses().live_bytes() == 0);
   addresses().trim();
   g_device = before_->device;
   g_peaks = before_->peaks;

@@ -4,11 +4,12 @@
 
 #include <algorithm>
 
+#include "batches.h"
 #include "lowmem/core/error.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
-#include "widest.h"
+#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::eval {
 namespace {
@@ -85,29 +86,29 @@ int64_t HellaSwag::Row::tokens() const {
   return total;
 }
 
+int64_t HellaSwag::Row::predicted() const {
+  int64_t total = 0;
+  for (const Ending& ending : endings)
+    total += std::max<int64_t>(0, ending.read() - ending.context + 1);
+  return total;
+}
+
 HellaSwagResult HellaSwag::run(const model::Llama& model,
                                const loss::LossOptions& options, int64_t most_tokens,
                                const std::function<void()>& between) const {
   const engine::PhaseScope phase(engine::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
-  metrics::Progress progress("evaluating HellaSwag", static_cast<int64_t>(rows_.size()));
+  metrics::Progress progress(ops::rehearsing() ? "planning" : "evaluating HellaSwag",
+                             static_cast<int64_t>(rows_.size()));
   HellaSwagResult result;
-  Widest widest;
-  for (size_t at = 0; at < rows_.size();) {
+  const auto read = [&](size_t i) { return rows_[i].tokens(); };
+  const auto predicted = [&](size_t i) { return rows_[i].predicted(); };
+  const auto batches = batches_of(rows_.size(), batch_size_, most_tokens, read);
+  for (const auto& [begin, end] : rehearsed(batches, read, predicted)) {
     if (between) between();
-    size_t count = 1;
-    for (int64_t tokens = rows_[at].tokens();
-         count < batch_size_ && at + count < rows_.size(); ++count) {
-      tokens += rows_[at + count].tokens();
-      if (tokens > most_tokens) break;
-    }
-    const auto rows = std::span(rows_).subspan(at, count);
-    at += count;
-    int64_t tokens = 0;
-    for (const Row& row : rows) tokens += row.tokens();
-    if (widest.left_out(tokens)) continue;
+    const auto rows = std::span(rows_).subspan(begin, end - begin);
     const std::vector<double> scores = score(model, rows, options);
-    progress.add(static_cast<int64_t>(count));
+    progress.add(static_cast<int64_t>(rows.size()));
     for (size_t i = 0; i < rows.size(); ++i) {
       std::array<int64_t, 4> characters{};
       for (size_t k = 0; k < 4; ++k) characters[k] = rows[i].endings[k].characters;

@@ -5,11 +5,11 @@
 #include <cmath>
 #include <utility>
 
+#include "batches.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/rehearsal.h"
-#include "widest.h"
 
 namespace lowmem::eval {
 
@@ -30,26 +30,20 @@ Likelihood Perplexity::run(const model::Llama& model, const loss::LossOptions& o
                            const std::function<void()>& between) const {
   const engine::PhaseScope phase(engine::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
-  metrics::Progress progress("evaluating perplexity", sequences());
+  metrics::Progress progress(ops::rehearsing() ? "planning" : "evaluating perplexity",
+                             sequences());
   Likelihood result;
-  Widest widest;
-  for (size_t at = 0; at < examples_.size();) {
+  const auto read = [&](size_t i) {
+    return static_cast<int64_t>(examples_[i].ids.size());
+  };
+  const auto labelled = [&](size_t i) { return examples_[i].labelled(); };
+  const auto batches = batches_of(examples_.size(), batch_size_, most_tokens, read);
+  for (const auto& [begin, end] : rehearsed(batches, read, labelled)) {
     if (between) between();
-    size_t count = 1;
-    for (size_t tokens = examples_[at].ids.size();
-         count < batch_size_ && at + count < examples_.size(); ++count) {
-      tokens += examples_[at + count].ids.size();
-      if (tokens > static_cast<size_t>(most_tokens)) break;
-    }
-    const auto batch = std::span(examples_).subspan(at, count);
-    at += count;
-    int64_t tokens = 0;
-    for (const Example& example : batch)
-      tokens += static_cast<int64_t>(example.ids.size());
-    if (widest.left_out(tokens)) continue;
+    const auto batch = std::span(examples_).subspan(begin, end - begin);
     for (const Example& example : batch) result.tokens += example.labelled();
     result.loss += negative_log_likelihood(model, batch, options);
-    progress.add(static_cast<int64_t>(count));
+    progress.add(static_cast<int64_t>(batch.size()));
   }
   result.loss /= static_cast<double>(std::max<int64_t>(1, result.tokens));
   return result;

@@ -28,9 +28,14 @@ bool is_same_file(int descriptor, const std::filesystem::path& path) {
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   std::error_code code;
-  if (!path_.has_filename() || std::filesystem::is_directory(path_, code))
+  const auto status = std::filesystem::status(path_, code);
+  if (!path_.has_filename() || std::filesystem::is_directory(status))
     throw Error(path_.string(), "is a folder, where a file is to be written",
                 "Give the path of a file, or move the folder away");
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    throw Error(path_.string(),
+                "is a pipe, device or socket, where a file is to be written",
+                "Give the path of a file");
   folder_ = path_.has_parent_path() ? path_.parent_path() : ".";
   partial_ = folder_ / ("." + path_.filename().string() + ".partial");
   open_partial();

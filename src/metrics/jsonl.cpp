@@ -5,11 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 
 namespace lowmem::metrics {
 
 JsonLines::JsonLines(std::filesystem::path path, uintmax_t keep)
     : path_(std::move(path)) {
+  refuse_other_than_file(path_);
   std::error_code code;
   if (keep > 0) std::filesystem::resize_file(path_, keep, code);
   errno = code.value();

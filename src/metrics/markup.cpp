@@ -1,5 +1,7 @@
 #include "lowmem/metrics/markup.h"
 
+#include <string_view>
+
 namespace lowmem::metrics {
 namespace {
 
@@ -39,7 +41,8 @@ std::string html_escaped(std::string_view text) {
 std::string markdown_escaped(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
-    if (c == '|' || c == '<') escaped += '\\';
+    if (std::string_view("|<\\*_[]`~&").find(c) != std::string_view::npos)
+      escaped += '\\';
     escaped += shown(c);
   }
   return escaped;

@@ -63,7 +63,9 @@ fs::path plain(const fs::path& path) {
 }  // namespace
 
 bool is_run(const fs::path& folder) {
-  return is_there(folder / "config.yaml") || is_there(folder / "results.json");
+  std::error_code code;
+  return fs::is_directory(folder, code) && (fs::exists(folder / "config.yaml", code) ||
+                                            fs::exists(folder / "results.json", code));
 }
 
 fs::path common_folder(const std::vector<FoundRun>& runs) {
@@ -90,7 +92,7 @@ std::vector<FoundRun> find_runs(const std::vector<fs::path>& paths) {
     if (!fs::is_directory(status)) continue;
     for (const fs::path& folder : runs_in(path)) {
       const bool known = std::any_of(found.begin(), found.end(), [&](const auto& run) {
-        return fs::equivalent(run.folder, folder);
+        return fs::equivalent(run.folder, folder, code);
       });
       if (!known) found.push_back({folder, ""});
     }

@@ -16,12 +16,11 @@ using nlohmann::json;
 
 struct WrongField {};
 
-// A field's number, nullopt where it is null or missing. Beyond 1e100 nothing can be
-// drawn.
+// A field's number, nullopt where it is null or missing. Nothing measured is beyond 1e30.
 std::optional<double> number_in(const json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || found->is_null()) return std::nullopt;
-  if (!found->is_number() || std::abs(found->get<double>()) > 1e100) throw WrongField();
+  if (!found->is_number() || std::abs(found->get<double>()) > 1e30) throw WrongField();
   return found->get<double>();
 }
 
@@ -91,7 +90,10 @@ void read_results(const std::filesystem::path& file, RunSummary& run) {
         run.phase_peaks.emplace_back(phase, count_in(peaks, phase));
     run.examples_per_second = number_in(results, "examples_per_second");
     run.seconds = number_in(results, "seconds");
-    if (!run.examples_per_second || !run.seconds) throw WrongField();
+    constexpr double kMostSeconds = 1e10;
+    if (!run.examples_per_second || *run.examples_per_second < 0 || !run.seconds ||
+        *run.seconds < 0 || *run.seconds > kMostSeconds)
+      throw WrongField();
     if (results.contains("versions") && results["versions"].is_object())
       run.versions = "lowmem-train " + results["versions"].value("lowmem_train", "?") +
                      ", LibTorch " + results["versions"].value("libtorch", "?");
@@ -134,6 +136,7 @@ void read_metrics(const std::filesystem::path& file, RunSummary& run) {
   if (!is_there(file)) return;
   refuse_other_than_file(file);
   std::ifstream in(file);
+  if (!in) return log::warn(file.string() + " cannot be read: its curves are left out");
   int64_t damaged = 0;
   bool last_is_whole = true;
   for (std::string line; std::getline(in, line);) {

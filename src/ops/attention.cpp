@@ -69,7 +69,9 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   at::Tensor keys = by_head(k, run.count), values = by_head(v, run.count);
   const int64_t group = q.size(1) / k.size(1);
   at::Tensor mixed;
-  if (mode == AttentionMode::kMath) {
+  if (rehearsing() && mode == AttentionMode::kMath) {
+    mixed = formula_room(queries, keys, values);
+  } else if (mode == AttentionMode::kMath) {
     // The formula adds its mask to the scores.
     if (mask)
       mask = at::zeros(mask->sizes(), q.options())
@@ -80,14 +82,17 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
         /*dropout_mask=*/std::nullopt, scale, /*enable_gqa=*/group > 1));
   } else {
     // LibTorch's memory-efficient kernel wants a key head for each head.
-    const bool expand = group > 1 && !q.is_cpu();
+    const bool expand = group > 1 && (!q.is_cpu() || rehearsed_gpu() != nullptr);
     if (expand) {
       keys = keys.repeat_interleave(group, 1);
       values = values.repeat_interleave(group, 1);
     }
-    mixed = at::scaled_dot_product_attention(
-        queries, keys, values, mask, /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(),
-        scale, /*enable_gqa=*/group > 1 && !expand);
+    mixed = rehearsing()
+                ? blocks_room(queries, keys, values)
+                : at::scaled_dot_product_attention(queries, keys, values, mask,
+                                                   /*dropout_p=*/0.0,
+                                                   /*is_causal=*/!mask.has_value(), scale,
+                                                   /*enable_gqa=*/group > 1 && !expand);
   }
   return mixed.transpose(1, 2).reshape(q.sizes());
 }
@@ -294,8 +299,8 @@ AttentionShape shape_of(const at::Tensor& q) {
 bool by_kernel(const at::Tensor& q, const Spans& spans, AttentionMode mode) {
   const bool known =
       q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16);
-  const bool flash = rehearsed_gpu() != nullptr && flash_obstacle(shape_of(q)) == nullptr;
-  return known && !flash && short_enough(spans) && mode == AttentionMode::kAuto;
+  return known && rehearsed_gpu() == nullptr && short_enough(spans) &&
+         mode == AttentionMode::kAuto;
 }
 
 // What is not ours: LibTorch's kernels and the formula.

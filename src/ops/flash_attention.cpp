@@ -1,7 +1,6 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "gpu_attention.h"
@@ -70,40 +69,6 @@ class Flash final : public torch::autograd::Function<Flash> {
   }
 };
 
-int64_t divided_up(int64_t number, int64_t by) { return (number + by - 1) / by; }
-
-// Takes the room that Flash takes in a rehearsal, and computes nothing.
-class FlashRoom final : public torch::autograd::Function<FlashRoom> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v,
-                            const Spans& spans) {
-    const at::Tensor out = at::empty_like(q);
-    const at::Tensor log_sum_exp = at::empty({q.size(1), q.size(0)}, at::kFloat);
-    context->save_for_backward({q, k, v, out, log_sum_exp});
-    context->saved_data["sequences"] = static_cast<int64_t>(spans.size());
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1];
-    const at::Tensor gradient = gradients[0].contiguous();
-    const int64_t sequences = context->saved_data["sequences"].toInt();
-    const int64_t heads = q.size(1), width = divided_up(q.size(2), 32) * 32;
-    const int64_t rows = q.size(0) + 128 * sequences;
-    const int64_t times = divided_up(rehearsed_gpu()->multiprocessors,
-                                     std::max<int64_t>(1, sequences * heads));
-    variable_list found = {at::empty_like(q), at::empty_like(k), at::empty_like(k), {}};
-    variable_list own = {at::empty({times, rows, heads, width}, at::kFloat),
-                         at::empty({heads, rows}, at::kFloat)};
-    if (k.size(1) != heads)
-      for (int i = 0; i < 2; ++i)
-        own.push_back(at::empty({k.size(0), heads, k.size(2)}, k.options()));
-    return found;
-  }
-};
-
 }  // namespace
 
 const char* flash_obstacle(const AttentionShape& shape) {
@@ -116,8 +81,8 @@ const char* flash_obstacle(const AttentionShape& shape) {
 
 at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const Spans& spans) {
-  if (rehearsed_gpu() != nullptr)
-    return FlashRoom::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans);
+  if (rehearsing())
+    return flash_room(q.contiguous(), k.contiguous(), v.contiguous(), spans);
   return Flash::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans);
 }
 

@@ -32,4 +32,12 @@ using PaddedKernel =
 at::Tensor padded_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans, const PaddedKernel& kernel);
 
+// Of a rehearsal: they take the room of flash_attention(), and of LibTorch's attention by
+// blocks and by the formula on the CPU, for [count, heads, length, head_dim], forward and
+// backward. What they return has no meaning.
+at::Tensor flash_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const Spans& spans);
+at::Tensor blocks_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor formula_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+
 }  // namespace lowmem::ops

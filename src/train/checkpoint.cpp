@@ -9,6 +9,7 @@
 #include "lowmem/config/differences.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
+#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/io/safetensors_writer.h"
 #include "lowmem/metrics/progress.h"
@@ -210,12 +211,17 @@ void restore(const Checkpoint& checkpoint, model::Llama& model,
              engine::Parameters& parameters) {
   const SafetensorsFile file(checkpoint.folder / kWeights);
   NamedTensors weights = weights_of(model);
-  metrics::Progress progress("loading the checkpoint's weights", bytes_of(weights),
-                             metrics::Progress::Unit::kBytes);
-  for (auto& [name, tensor] : weights) {
-    read_tensor(file, name, tensor);
-    progress.add(static_cast<int64_t>(tensor.nbytes()));
+  {
+    const engine::PhaseScope phase(engine::Phase::kLoad);
+    metrics::Progress progress("loading the checkpoint's weights", bytes_of(weights),
+                               metrics::Progress::Unit::kBytes);
+    for (auto& [name, tensor] : weights) {
+      read_tensor(file, name, tensor);
+      progress.add(static_cast<int64_t>(tensor.nbytes()));
+    }
   }
+  // As in a run that made it: it was not there after loading.
+  const engine::PhaseScope phase(engine::Phase::kUpdate);
   read_states(checkpoint.folder / kOptimizer, parameters);
   for (optim::ParamSlot& slot : parameters.slots())
     slot.updates = checkpoint.updates.value(slot.name, int64_t{0});
@@ -227,9 +233,10 @@ void check_same_run(const RunConfig& before, const RunConfig& now) {
       "run.overwrite",      "run.tensorboard",
       "model.path",         "data.train",
       "train.save_every",   "train.keep_checkpoints",
-      "eval.data",          "memory.activations",
-      "memory.weights",     "memory.gradients",
-      "memory.cuda_graphs", "memory.force"};
+      "eval.data",          "optimizer.clip_mode",
+      "memory.activations", "memory.weights",
+      "memory.gradients",   "memory.cuda_graphs",
+      "memory.force"};
   for (const Difference& difference : differences(before, now)) {
     if (kFree.contains(difference.key)) continue;
     const bool length =

@@ -5,45 +5,28 @@
 #include <cstdio>
 #include <map>
 
-#include "lowmem/config/differences.h"
-#include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
+#include "lowmem/metrics/progress.h"
 #include "lowmem/model/hf_weights.h"
 
 namespace lowmem::train {
 namespace {
 
-// How far a candidate's result is from the configuration's; each other rule or precision
-// takes it further.
-enum Distance { kEqual = 0, kRounding = 1, kOther = 2 };
-
 struct Candidate {
   RunConfig config;
   std::vector<Change> changes;
-  int distance = kEqual;
+  // How far its result is from the configuration's: 1 by rounding, 2 more for each other
+  // rule or precision.
+  int distance = 0;
   double seconds = 0;
 
-  // `set` writes the new settings into the configuration it is given.
-  template <class F>
-  void change(F&& set, std::string cost, Distance to) {
-    const RunConfig before = config;
-    set(config);
-    std::vector<std::string> overrides;
-    for (const Difference& difference : differences(before, config))
-      overrides.push_back(difference.key + "=" + difference.after);
-    changes.push_back({std::move(overrides), std::move(cost)});
-    distance = to == kOther ? distance + kOther : std::max<int>(distance, to);
-  }
-
-  bool is_valid() const {
-    try {
-      validate(config, Purpose::kTrain);
-      return true;
-    } catch (const Error&) {
-      return false;
-    }
+  void change(Alternative&& other) {
+    config = std::move(other.config);
+    if (other.change.effect == Effect::kRounding) distance = std::max(distance, 1);
+    if (other.change.effect == Effect::kOther) distance += 2;
+    changes.push_back(std::move(other.change));
   }
 };
 
@@ -52,29 +35,41 @@ bool is_adam(const OptimizerConfig& optimizer) {
          optimizer.name == OptimizerKind::kAdamW;
 }
 
-// Whether `a` needs as much memory as `b` at least, as far as their settings tell.
+// Whether `a` needs as much memory as `b` at least, as far as their settings tell. Those
+// that nothing here knows must be equal.
 bool needs_as_much(const RunConfig& a, const RunConfig& b) {
   const auto hunger = [](const RunConfig& config) {
-    return std::array<int64_t, 6>{config.memory.activations == ActivationsMode::kKeep,
-                                  config.memory.gradients == GradientsMode::kAccumulate,
+    return std::array<int64_t, 7>{config.memory.activations == ActivationsMode::kKeep,
                                   !config.memory.linear_cross_entropy,
                                   dtype_size(config.model.dtype),
                                   is_adam(config.optimizer),
-                                  dtype_size(config.optimizer.state_dtype)};
+                                  dtype_size(config.optimizer.state_dtype),
+                                  config.optimizer.rounding == RoundingMode::kKahan,
+                                  config.optimizer.momentum > 0};
   };
   const auto of_a = hunger(a), of_b = hunger(b);
   for (size_t i = 0; i < of_a.size(); ++i)
     if (of_a[i] < of_b[i]) return false;
-  return a.train.micro_batch_size == b.train.micro_batch_size;
+  // With several parts an update in backward holds the inputs of them all.
+  const bool whole = a.train.micro_batch_size == 0;
+  return a.train.micro_batch_size == b.train.micro_batch_size &&
+         (a.memory.gradients == b.memory.gradients ||
+          (whole && a.memory.gradients == GradientsMode::kAccumulate));
 }
 
 // Bytes that a run cannot do without: weights, Adam's averages and all gradients where
 // they are kept.
-int64_t least_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
+int64_t least_bytes(const RunConfig& config, const model::LlamaConfig& shape,
+                    int64_t steps) {
   const int64_t weight = dtype_size(config.model.dtype);
-  int64_t trained = 0;
-  if (is_adam(config.optimizer)) trained += 2 * dtype_size(config.optimizer.state_dtype);
-  if (config.memory.gradients == GradientsMode::kAccumulate) trained += weight;
+  const int64_t state =
+      is_adam(config.optimizer) ? 2 * dtype_size(config.optimizer.state_dtype) : 0;
+  const int64_t gradient =
+      config.memory.gradients == GradientsMode::kAccumulate ? weight : 0;
+  // The first step has made the state when its gradients are gone.
+  const int64_t trained = steps == 0   ? 0
+                          : steps == 1 ? std::max(state, gradient)
+                                       : state + gradient;
   int64_t bytes = 0;
   for (const model::WeightSpec& spec : model::weight_specs(shape)) {
     const bool is_trained = engine::selects(config.model.train, spec.name);
@@ -83,118 +78,64 @@ int64_t least_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
   return bytes;
 }
 
-// Each candidate as it is, and once more for each of the changes that it has.
+// Each candidate as it is, and once more with each of the alternatives that it has.
 template <class... F>
-void branch(std::vector<Candidate>& candidates, const F&... changes) {
+void branch(std::vector<Candidate>& candidates, const F&... alternatives) {
   const size_t count = candidates.size();
-  const auto add = [&](size_t i, const auto& changed) {
+  const auto add = [&](size_t i, MaybeAlternative&& alternative) {
+    if (!alternative) return;
     Candidate other = candidates[i];
-    if (changed(other)) candidates.push_back(std::move(other));
+    other.change(std::move(*alternative));
+    candidates.push_back(std::move(other));
   };
-  for (size_t i = 0; i < count; ++i) (add(i, changes), ...);
+  for (size_t i = 0; i < count; ++i) (add(i, alternatives(candidates[i].config)), ...);
 }
 
-bool halve_adam(Candidate& candidate) {
-  const OptimizerConfig& optimizer = candidate.config.optimizer;
-  if (!is_adam(optimizer) || optimizer.state_dtype == DType::kBF16) return false;
-  candidate.change([](RunConfig& run) { run.optimizer.state_dtype = DType::kBF16; },
-                   "Adam's averages in bf16, rounded stochastically", kOther);
-  return true;
-}
-
-bool use_adafactor(Candidate& candidate) {
-  if (!is_adam(candidate.config.optimizer)) return false;
-  candidate.change(
-      [](RunConfig& run) {
-        OptimizerConfig& optimizer = run.optimizer;
-        const OptimizerConfig defaults;
-        optimizer.name = OptimizerKind::kAdafactor;
-        // What only Adam reads would be refused, and its numbers are not Adafactor's.
-        optimizer.state_dtype = defaults.state_dtype;
-        optimizer.beta1 = defaults.beta1;
-        optimizer.beta2 = optimizer.eps = optimizer.weight_decay = std::nullopt;
-      },
-      "another update rule, with a learning rate of its own", kOther);
-  return true;
-}
-
-bool use_bf16(Candidate& candidate) {
-  if (candidate.config.model.dtype != DType::kF32) return false;
-  candidate.change(
-      [](RunConfig& run) {
-        run.model.dtype = run.model.compute_dtype = DType::kBF16;
-        run.optimizer.rounding = RoundingMode::kStochastic;
-      },
-      "weights of 16 bits", kOther);
-  return true;
-}
-
-bool turn_recomputing(Candidate& candidate) {
-  const bool keeps = candidate.config.memory.activations == ActivationsMode::kKeep;
-  candidate.change(
-      [&](RunConfig& run) {
-        run.memory.activations =
-            keeps ? ActivationsMode::kRecompute : ActivationsMode::kKeep;
-      },
-      keeps ? "a second forward pass" : "spares the second forward pass", kEqual);
-  return true;
-}
-
-bool update_at_once(Candidate& candidate) {
-  if (candidate.config.memory.gradients == GradientsMode::kUpdate) return false;
-  const bool clips = candidate.config.optimizer.clip_norm > 0;
-  candidate.change(
-      [&](RunConfig& run) {
-        run.memory.gradients = GradientsMode::kUpdate;
-        if (clips) run.optimizer.clip_mode = ClipMode::kTwoPass;
-      },
-      clips ? "a pass more, for the norm" : "no time", kEqual);
-  return true;
-}
-
-bool slice_loss(Candidate& candidate) {
-  if (candidate.config.memory.linear_cross_entropy) return false;
-  candidate.change([](RunConfig& run) { run.memory.linear_cross_entropy = true; },
-                   "no time", kRounding);
-  return true;
-}
-
-// The batch in 2, 4, ... parts.
-void split_batches(std::vector<Candidate>& candidates) {
+// The batch whole, or in 2, 4, ... parts.
+void split_batches(std::vector<Candidate>& candidates, int64_t rows) {
   const size_t count = candidates.size();
-  for (size_t i = 0; i < count; ++i) {
-    const TrainConfig& train = candidates[i].config.train;
-    int64_t rows = train.micro_batch_size > 0 ? train.micro_batch_size : train.batch_size;
-    while (rows > 1) {
-      rows = (rows + 1) / 2;
+  for (size_t i = 0; i < count; ++i)
+    for (int64_t part = rows; part > 0; part = part > 1 ? (part + 1) / 2 : 0) {
+      MaybeAlternative split = split_batch(candidates[i].config, part == rows ? 0 : part);
+      if (!split) continue;
       Candidate other = candidates[i];
-      other.change([&](RunConfig& run) { run.train.micro_batch_size = rows; },
-                   "smaller products, which are slower", kRounding);
+      other.change(std::move(*split));
       candidates.push_back(std::move(other));
     }
-  }
 }
 
 // Parts of a batch keep the machine less busy.
-double slowness(const Candidate& candidate) {
-  const TrainConfig& train = candidate.config.train;
-  if (train.micro_batch_size == 0) return 1;
-  return 1 + 0.02 * static_cast<double>(train.batch_size) /
-                 static_cast<double>(train.micro_batch_size);
+double slowness(const RunConfig& config, int64_t rows) {
+  const int64_t part = config.train.micro_batch_size;
+  if (part == 0 || part >= rows) return 1;
+  return 1 + 0.02 * static_cast<double>(rows) / static_cast<double>(part);
+}
+
+// Whether the checkpoint that a run goes on from allows the configuration.
+bool goes_on(const Checkpoint* from, const RunConfig& config) {
+  if (from == nullptr) return true;
+  try {
+    check_same_run(from->state.config, config);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
 }
 
 std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inputs,
-                                     const Work& work) {
-  std::vector<Candidate> candidates = {{config, {}, kEqual, 0}};
-  branch(candidates, turn_recomputing);
-  branch(candidates, update_at_once);
+                                     const Work& work, const Checkpoint* from) {
+  const int64_t rows = std::min(config.train.batch_size,
+                                static_cast<int64_t>(inputs.texts->examples.size()));
+  std::vector<Candidate> candidates = {{config, {}, 0, 0}};
+  branch(candidates, recompute_activations, keep_activations);
+  branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
-  split_batches(candidates);
-  branch(candidates, use_bf16);
-  branch(candidates, halve_adam, use_adafactor);
-  // Some settings refuse each other, as graphs and kept activations do.
-  std::erase_if(candidates,
-                [](const Candidate& candidate) { return !candidate.is_valid(); });
+  split_batches(candidates, rows);
+  branch(candidates, use_bf16, round_stochastically);
+  branch(candidates, halve_adam_state, use_adafactor, leave_momentum);
+  std::erase_if(candidates, [&](const Candidate& candidate) {
+    return !goes_on(from, candidate.config);
+  });
   std::map<DType, Speed> speeds;
   for (Candidate& candidate : candidates) {
     const DType type = candidate.config.model.compute_dtype;
@@ -202,7 +143,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
       speeds[type] = measure_speed(candidate.config, inputs, work);
     candidate.seconds =
         estimate_seconds(candidate.config, inputs.shape, work, speeds[type]) *
-        slowness(candidate);
+        slowness(candidate.config, rows);
   }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) {
@@ -215,20 +156,21 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
 
 Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
   return Error("memory",
-               "would be exhausted: the run's peak is " + format_bytes(plan.needed()) +
+               "would be exhausted: the run's peak is " + format_bytes(plan.memory.peak) +
                    ", and " + format_bytes(plan.free) + " are free",
                (proposal ? "It fits with " + proposal->overrides()
-                         : "No setting makes it fit: use a smaller model or "
-                           "data.max_length") +
+                         : "No setting that was tried makes it fit: use a smaller "
+                           "train.batch_size, data.max_length or model") +
                    "; memory.force=true begins all the same");
 }
 
 }  // namespace
 
-std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs,
-                            int64_t bytes) {
-  const Work work = work_of(config, inputs);
-  const std::vector<Candidate> candidates = candidates_of(config, inputs, work);
+std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
+                            const Checkpoint* from) {
+  const metrics::Progress progress("looking for settings that fit");
+  const Work work = work_of(config, inputs, from);
+  const std::vector<Candidate> candidates = candidates_of(config, inputs, work, from);
   const auto unchanged =
       std::find_if(candidates.begin(), candidates.end(),
                    [](const Candidate& candidate) { return candidate.changes.empty(); });
@@ -238,8 +180,9 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs,
     const bool hopeless = std::any_of(
         too_large.begin(), too_large.end(),
         [&](const RunConfig* other) { return needs_as_much(candidate.config, *other); });
-    if (hopeless || least_bytes(candidate.config, inputs.shape) > bytes) continue;
-    Plan plan = make_plan(candidate.config, inputs, &speed);
+    if (hopeless || least_bytes(candidate.config, inputs.shape, work.steps) > bytes)
+      continue;
+    Plan plan = make_plan(candidate.config, inputs, from, &speed);
     if (plan.memory.peak <= bytes)
       return Proposal{candidate.changes, std::move(plan),
                       candidate.seconds / std::max(1e-9, unchanged->seconds)};
@@ -271,15 +214,15 @@ std::string Proposal::to_text() const {
   return text + "to paste: " + overrides();
 }
 
-Inputs inputs_that_fit(const RunConfig& config, bool from_checkpoint) {
+Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
   namespace meter = engine::memory_meter;
   Inputs inputs = read_inputs(config);
-  if (!from_checkpoint) model::check_weights(inputs.shape, config.model.path);
+  if (from == nullptr) model::check_weights(inputs.shape, config.model.path);
   try {
-    const Plan plan = make_plan(config, inputs);
+    const Plan plan = make_plan(config, inputs, from);
     log::info(plan.to_text());
-    if (plan.needed() > plan.free && !config.memory.force)
-      throw does_not_fit(plan, fit(config, inputs, plan.free - plan.host_share()));
+    if (plan.memory.peak > plan.free && !config.memory.force)
+      throw does_not_fit(plan, fit(config, inputs, plan.free, from));
   } catch (const engine::OutOfMemory&) {
     log::warn("no plan: a limit on the process's addresses is in the way");
   }

@@ -6,29 +6,26 @@
 
 #include "lowmem/core/units.h"
 #include "lowmem/engine/memory_meter.h"
+#include "lowmem/train/alternatives.h"
 
 namespace lowmem::train {
 
 std::string next_cheaper(const RunConfig& config) {
-  const auto& [activations, weights, gradients, chunked, attention, device, graphs,
-               force] = config.memory;
-  if (activations != ActivationsMode::kRecompute) return "memory.activations = recompute";
-  if (!chunked) return "memory.linear_cross_entropy = true";
-  if (gradients != GradientsMode::kUpdate)
-    return config.optimizer.clip_norm > 0
-               ? "memory.gradients = update with optimizer.clip_mode = two_pass"
-               : "memory.gradients = update";
-  const bool adam = config.optimizer.name == OptimizerKind::kAdam ||
-                    config.optimizer.name == OptimizerKind::kAdamW;
-  if (adam) return "optimizer.name = adafactor";
-  if (config.model.dtype == DType::kF32)
-    return "model.dtype = bf16 with model.compute_dtype = bf16";
-  if (graphs != GraphsMode::kFalse && device != DeviceMode::kCpu &&
-      !engine::memory_meter::device().is_cpu())
-    return "memory.cuda_graphs = false";
+  const bool on_gpu = config.memory.device != DeviceMode::kCpu &&
+                      !engine::memory_meter::device().is_cpu();
   const int64_t rows = config.train.micro_batch_size > 0 ? config.train.micro_batch_size
                                                          : config.train.batch_size;
-  if (rows > 1) return "train.micro_batch_size = " + std::to_string(rows / 2);
+  for (const MaybeAlternative& cheaper :
+       {recompute_activations(config), slice_loss(config), update_in_backward(config),
+        use_adafactor(config), use_bf16(config),
+        on_gpu ? leave_graphs(config) : std::nullopt,
+        rows > 1 ? split_batch(config, rows / 2) : std::nullopt})
+    if (cheaper) {
+      std::string settings;
+      for (const std::string& setting : cheaper->change.overrides)
+        settings += (settings.empty() ? "" : " ") + setting;
+      return settings;
+    }
   return "";
 }
 

@@ -3,12 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/device_memory.h"
+#include "lowmem/metrics/progress.h"
 #include "lowmem/model/hf_weights.h"
 #include "lowmem/ops/cuda.h"
 #include "lowmem/train/collate.h"
@@ -19,14 +21,18 @@ namespace {
 // An example, or a batch of them, as far as memory and time go.
 struct Size {
   int64_t tokens = 0, labelled = 0;
-  int64_t part = 0;  // tokens of a batch's largest micro-batch
+  double attended = 0;
+  int64_t part = 0, labelled_part = 0;  // the most in a micro-batch
 };
 
 std::vector<Size> sizes_of(const std::vector<Example>& examples) {
   std::vector<Size> sizes;
   sizes.reserve(examples.size());
-  for (const Example& example : examples)
-    sizes.push_back({tokens_read(example), example.labelled(), 0});
+  for (const Example& example : examples) {
+    const int64_t read = tokens_read(example);
+    const auto length = static_cast<double>(read);
+    sizes.push_back({read, example.labelled(), length * (length + 1) / 2});
+  }
   return sizes;
 }
 
@@ -35,14 +41,17 @@ Size size_of(const std::vector<int64_t>& batch, const std::vector<Size>& example
   Size size;
   const auto rows =
       micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size) : batch.size();
-  int64_t part = 0;
+  int64_t part = 0, labelled_part = 0;
   for (size_t i = 0; i < batch.size(); ++i) {
     const Size& example = examples[static_cast<size_t>(batch[i])];
-    if (i % rows == 0) part = 0;
+    if (i % rows == 0) part = labelled_part = 0;
     size.tokens += example.tokens;
     size.labelled += example.labelled;
+    size.attended += example.attended;
     part += example.tokens;
+    labelled_part += example.labelled;
     size.part = std::max(size.part, part);
+    size.labelled_part = std::max(size.labelled_part, labelled_part);
   }
   return size;
 }
@@ -71,13 +80,16 @@ class Largest {
   std::multimap<int64_t, std::vector<int64_t>, std::greater<>> found_;
 };
 
-int64_t evaluations_of(const RunConfig& config, int64_t steps, int64_t steps_per_epoch) {
+// From `begin` on: before the first step, after the last, and in between.
+int64_t evaluations_of(const RunConfig& config, int64_t begin, int64_t end,
+                       int64_t steps_per_epoch) {
+  if (begin >= end) return 1;
+  const int64_t around = begin == 0 ? 2 : 1;
   const Interval& every = config.eval.every;
-  int64_t count = steps > 0 ? 2 : 1;  // before and after
-  if (every.unit == Interval::Unit::kNever || steps == 0) return count;
+  if (every.unit == Interval::Unit::kNever) return around;
   const int64_t interval =
       every.unit == Interval::Unit::kEpoch ? steps_per_epoch : every.steps;
-  return count + (steps - 1) / interval;
+  return around + (end - 1) / interval - begin / interval;
 }
 
 int64_t largest_weight_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
@@ -87,11 +99,10 @@ int64_t largest_weight_bytes(const RunConfig& config, const model::LlamaConfig& 
   return most * dtype_size(config.model.dtype);
 }
 
-// Rows that so many steps take: each epoch's last batch may be smaller.
-int64_t rows_of(const TrainConfig& train, int64_t steps, const Texts& texts) {
-  const auto rows = static_cast<int64_t>(texts.examples.size());
+// Rows that the steps up to this one take: each epoch's last batch may be smaller.
+int64_t rows_up_to(int64_t step, const TrainConfig& train, int64_t rows) {
   const int64_t an_epoch = (rows + train.batch_size - 1) / train.batch_size;
-  return steps / an_epoch * rows + std::min(steps % an_epoch * train.batch_size, rows);
+  return step / an_epoch * rows + std::min(step % an_epoch * train.batch_size, rows);
 }
 
 // What cuBLAS takes at its first product, and keeps.
@@ -100,9 +111,11 @@ at::Tensor library_workspace(c10::Device device) {
   return at::empty({device.is_cpu() ? 0 : ops::cublas_workspace_bytes()}, at::kByte);
 }
 
-// The run in the order of train/trainer, as far as memory can tell.
+// The run in the order of train/trainer, as far as memory can tell. `step_seconds`: what
+// a step takes without its arithmetic.
 engine::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
-                           const Work& work) {
+                           const Work& work, double& step_seconds) {
+  using Clock = std::chrono::steady_clock;
   std::optional<ops::RehearsedGpu> gpu;
   if (!inputs.device.is_cpu())
     gpu = {kernels::cuda_multiprocessors(inputs.device.index())};
@@ -117,7 +130,9 @@ engine::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
     evaluate();
     // The first makes the optimizer's state, the others find it there.
     for (size_t i = 0; i < work.rehearsed.size(); ++i) {
+      const auto before = Clock::now();
       session.begin(work.rehearsed[i], i > 0 ? 1 : 0, true).wait();
+      step_seconds = std::chrono::duration<double>(Clock::now() - before).count();
       engine::memory_meter::return_free_memory();
     }
     if (work.steps > 0) evaluate();
@@ -144,21 +159,28 @@ engine::Phase peak_phase(const engine::Rehearsed& memory) {
 
 }  // namespace
 
-Work work_of(const RunConfig& config, const Inputs& inputs) {
-  constexpr int64_t kMostRows = 5'000'000;  // looked at: some tenths of a second
+Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* from) {
+  constexpr int64_t kMostRows =
+      5'000'000;  // after the first epoch: some tenths of a second
   const Texts& texts = *inputs.texts;
   const std::vector<Size> sizes = sizes_of(texts.examples);
+  const auto rows = static_cast<int64_t>(sizes.size());
   Batches batches = order_of(config, texts);
+  const int64_t an_epoch = batches.steps_per_epoch();
+  const int64_t begin = from != nullptr ? from->state.step : 0;
+  const int64_t end = std::max(begin, total_steps(config.train, an_epoch));
+  if (from != nullptr) batches.seek(from->state.cursor);
   Work work;
-  work.steps = total_steps(config.train, batches.steps_per_epoch());
-  Largest tokens(is_small(inputs.shape) ? 4 : 1), labelled(1), part(1);
+  work.steps = end - begin;
+  Largest tokens(is_small(inputs.shape) ? 4 : 1), labelled(1), part(1), labelled_part(1);
   int64_t seen = 0;
-  for (int64_t step = 0; step < work.steps && seen < kMostRows; ++step) {
+  for (int64_t step = 0; step < work.steps && seen < std::max(rows, kMostRows); ++step) {
     const std::vector<int64_t> batch = batches.next();
     const Size size = size_of(batch, sizes, config.train.micro_batch_size);
     seen += static_cast<int64_t>(batch.size());
     work.tokens += size.tokens;
     work.labelled += size.labelled;
+    work.attended += size.attended;
     work.largest_tokens = std::max(work.largest_tokens, size.tokens);
     if (step == 0) {
       // A large model's takes its time, and only makes the optimizer's state.
@@ -169,37 +191,41 @@ Work work_of(const RunConfig& config, const Inputs& inputs) {
     tokens.offer(size.tokens, batch);
     labelled.offer(size.labelled, batch);
     part.offer(size.part, batch);
+    labelled_part.offer(size.labelled_part, batch);
   }
-  work.examples = rows_of(config.train, work.steps, texts);
+  work.examples =
+      rows_up_to(end, config.train, rows) - rows_up_to(begin, config.train, rows);
   if (work.examples > seen) {
     const double more = static_cast<double>(work.examples) / static_cast<double>(seen);
     work.tokens = static_cast<int64_t>(more * static_cast<double>(work.tokens));
     work.labelled = static_cast<int64_t>(more * static_cast<double>(work.labelled));
+    work.attended *= more;
   }
-  for (const Largest* largest : {&tokens, &labelled, &part})
+  for (const Largest* largest : {&tokens, &labelled, &part, &labelled_part})
     for (const auto& [unused, batch] : largest->found())
       if (std::find(work.rehearsed.begin() + 1, work.rehearsed.end(), batch) ==
           work.rehearsed.end())
         work.rehearsed.push_back(batch);
   if (texts.evaluation) {
-    work.evaluations = evaluations_of(config, work.steps, batches.steps_per_epoch());
+    work.evaluations = evaluations_of(config, begin, end, an_epoch);
     work.evaluated_tokens = texts.evaluation->tokens();
   }
   return work;
 }
 
-Plan make_plan(const RunConfig& config, const Inputs& inputs, const Speed* speed) {
+Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* from,
+               const Speed* speed) {
+  const metrics::Progress progress("planning");
   Plan plan;
   plan.on_cpu = inputs.device.is_cpu();
-  plan.work = work_of(config, inputs);
-  plan.memory = rehearse(config, inputs, plan.work);
+  plan.work = work_of(config, inputs, from);
+  Speed found = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
+  plan.memory = rehearse(config, inputs, plan.work, found.step);
   plan.program = engine::memory_meter::program_bytes();
   plan.staging = plan.on_cpu ? 0 : largest_weight_bytes(config, inputs.shape);
   plan.free = engine::memory_meter::free_bytes();
   if (plan.on_cpu)
-    plan.seconds = estimate_seconds(
-        config, inputs.shape, plan.work,
-        speed != nullptr ? *speed : measure_speed(config, inputs, plan.work));
+    plan.seconds = estimate_seconds(config, inputs.shape, plan.work, found);
   return plan;
 }
 
@@ -235,12 +261,19 @@ std::string Plan::to_text() const {
   text += line("peak", format_bytes(memory.peak) + ", in " +
                            engine::phase_name(peak_phase(memory)) + ", of " +
                            format_bytes(free) + " free");
+  constexpr size_t kInALine = 3;
   std::string phases;
-  for (size_t i = 0; i < engine::kPhases; ++i)
-    phases += (i > 0 ? ", " : "") +
-              std::string(engine::phase_name(static_cast<engine::Phase>(i))) + " " +
+  for (size_t i = 0; i < engine::kPhases; ++i) {
+    phases += std::string(engine::phase_name(static_cast<engine::Phase>(i))) + " " +
               format_bytes(memory.by_phase[i]);
-  return text + line("by phase", phases) + "  host                  " +
+    if (i + 1 == engine::kPhases || (i + 1) % kInALine == 0) {
+      text += line(i < kInALine ? "by phase" : "", phases);
+      phases.clear();
+    } else {
+      phases += ", ";
+    }
+  }
+  return text + "  host                  " +
          (on_cpu ? format_bytes(program) + " for the program itself, beside these"
                  : format_bytes(program + staging));
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "lowmem/core/units.h"
+#include "lowmem/engine/parameters.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/train/plan.h"
 
@@ -11,7 +12,7 @@ namespace lowmem::train {
 namespace {
 
 // Of a GPU's kind: enough to compare settings with.
-constexpr Speed kLikeAGpu{2e14, 2e12};
+constexpr Speed kLikeAGpu{2e14, 2e12, 0};
 
 // Calls `work`, which does `amount`, for a while; returns the highest amount a second.
 template <class F>
@@ -72,28 +73,48 @@ double optimizer_bytes_an_element(const RunConfig& config) {
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work) {
   // To time a GPU is to wait for it, and to take memory that the run's count would show.
   if (!inputs.device.is_cpu()) return kLikeAGpu;
-  return {product_speed(config, inputs, work), memory_speed()};
+  return {product_speed(config, inputs, work), memory_speed(), 0};
 }
 
 double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
                         const Work& work, const Speed& speed) {
+  constexpr double kAttention = 3;  // its operations are slower than a product's
+  double blocks = 0, trained_blocks = 0, trained = 0, trained_head = 0;
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
-  const double tables = head * (shape.tie_word_embeddings ? 1 : 2);
-  const double blocks = static_cast<double>(model::parameter_count(shape)) - tables;
+  const std::string head_name =
+      shape.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
+  for (const model::WeightSpec& spec : model::weight_specs(shape)) {
+    const auto elements = static_cast<double>(spec.elements());
+    const bool is_trained = engine::selects(config.model.train, spec.name);
+    if (is_trained) trained += elements;
+    if (spec.name.starts_with("model.layers.")) {
+      blocks += elements;
+      if (is_trained) trained_blocks += elements;
+    } else if (is_trained && spec.name == head_name) {
+      trained_head = elements;
+    }
+  }
   const bool recompute = config.memory.activations == ActivationsMode::kRecompute;
   const bool two_pass =
       config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate;
+  const double times = two_pass ? 2 : 1, forward = recompute ? 2 : 1;
+  const auto tokens = static_cast<double>(work.tokens);
 
-  // Forward, perhaps again, and two products a weight backward.
-  const double passes = (recompute ? 4 : 3) * (two_pass ? 2 : 1);
-  const double training =
-      2 * passes * blocks * static_cast<double>(work.tokens) +
-      2 * 2 * (two_pass ? 2 : 1) * head * static_cast<double>(work.labelled);
+  // Two operations a weight and token: forward, for the input's gradient, and for the
+  // weight's.
+  const double products =
+      2 * times * tokens * (blocks * (forward + 1) + trained_blocks) +
+      2 * times * static_cast<double>(work.labelled) * (3 * head + trained_head);
+  // Two products, and five backward.
+  const double width = static_cast<double>(shape.num_attention_heads * shape.head_dim *
+                                           shape.num_hidden_layers);
+  const double attention = 2 * times * work.attended * width * (2 * forward + 5);
   const double evaluating = 2 * blocks * static_cast<double>(work.evaluated_tokens) *
                             static_cast<double>(work.evaluations);
-  const double updating =
-      optimizer_bytes_an_element(config) * blocks * static_cast<double>(work.steps);
-  return (training + evaluating) / speed.operations + updating / speed.bytes;
+  const double updating = optimizer_bytes_an_element(config) * trained;
+  const auto steps = static_cast<double>(work.steps);
+  return (products + kAttention * attention + evaluating) / speed.operations +
+         steps * (updating / speed.bytes + speed.step);
 }
 
 }  // namespace lowmem::train

@@ -58,7 +58,7 @@ std::unique_ptr<model::Llama> make_model(const RunConfig& config,
                    stands_in ? c10::Device(c10::kCPU) : device,
                    stands_in && !math ? AttentionMode::kAuto : config.memory.attention});
   } catch (const std::exception& failure) {
-    if (asked_of(failure).empty()) throw;
+    if (ops::rehearsing() || asked_of(failure).empty()) throw;
     const auto bytes =
         model::parameter_count(shape) * static_cast<int64_t>(c10::elementSize(dtype));
     throw Error(config.model.path,
@@ -157,7 +157,6 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
     if (from->state.device != device)
       log::warn("goes on on another device, " + device + " after " + from->state.device +
                 ": the result will differ in its last bits");
-    const engine::PhaseScope phase(engine::Phase::kLoad);
     restore(*from, *model_, parameters_);
     batches_.seek(from->state.cursor);
   }
@@ -217,9 +216,10 @@ int64_t Session::evaluation_tokens() const {
   int64_t tokens = 0;
   for (const Example& example : texts_->examples)
     tokens += static_cast<int64_t>(example.ids.size());
-  const int64_t a_batch =
-      config_.train.batch_size * tokens / static_cast<int64_t>(texts_->examples.size());
-  return std::max(a_batch, gradients / a_token);
+  const auto examples = static_cast<int64_t>(texts_->examples.size());
+  const int64_t part = config_.train.micro_batch_size;
+  const int64_t rows = std::min(part > 0 ? part : config_.train.batch_size, examples);
+  return std::max(tokens / examples * rows, gradients / a_token);
 }
 
 engine::PendingStep Session::begin_step(int64_t step, bool report_rounding) {

@@ -58,7 +58,7 @@ class Trainer {
         folder_(config, control.resume),
         checkpoints_(folder_.checkpoints(), config.train.keep_checkpoints),
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
-        session_(config, inputs_that_fit(config, from_.has_value()),
+        session_(config, inputs_that_fit(config, from_ ? &*from_ : nullptr),
                  from_ ? &*from_ : nullptr),
         total_steps_(session_.total_steps()) {
     const bool goes_on = from_.has_value();

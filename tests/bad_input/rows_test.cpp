@@ -77,7 +77,7 @@ std::vector<Damage> damaged_rows() {
           "holds a NUL byte"),
       third_line(
           "NumberBeyondDoubleInRow", [](auto& line) { line.insert(1, "\"x\": 1e999, "); },
-          kThird, not_json),
+          kThird, "holds a number beyond 1e308"),
       third_line(
           "LoneSurrogate", [](auto& line) { line.insert(1, "\"x\": \"\\ud800\", "); },
           kThird, not_json),

@@ -24,7 +24,7 @@ class Session {
     winsize size{};
     size.ws_col = columns;
     size.ws_row = 24;
-    const Arguments words(arguments);
+    const Argv words(arguments);
     pid_ = ::forkpty(&master_, nullptr, nullptr, &size);
     if (pid_ == 0) {
       ::setenv("TERM", terminal, 1);

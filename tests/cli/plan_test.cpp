@@ -47,6 +47,100 @@ class Plan : public DemoProgram {
   }
 };
 
+// The demo's model with room for long texts, and such texts.
+class LongRows : public Plan {
+ protected:
+  static std::string settings(const std::string& more) {
+    const auto model = folder() / "far";
+    if (!exists(model)) {
+      write_shape(folder() / "far.json", {{"max_position_embeddings", 2048}});
+      const Outcome made = run_program("init " + at("far.json") + " " + model.string());
+      EXPECT_EQ(made.status, 0) << made.output;
+      for (const char* name : {"tokenizer.json", "tokenizer_config.json"})
+        std::filesystem::copy_file(folder() / "model" / name, model / name,
+                                   std::filesystem::copy_options::skip_existing);
+      std::ofstream rows(at("long.jsonl"));
+      for (int i = 0; i < 4; ++i) {
+        std::string text;
+        for (int k = 0; k < 200 + 40 * i; ++k) text += " the man bakes the dough";
+        rows << json{{"text", text}}.dump() << "\n";
+      }
+    }
+    return Plan::settings("model.path=" + model.string() + " data.train=" +
+                          at("long.jsonl") + " data.max_length=1800 train.batch_size=2 " +
+                          "train.epochs=1 data.long=truncate " + more);
+  }
+};
+
+TEST_F(LongRows, PeakAsPlannedUnderLibTorchsAttention) {
+  for (const std::string more :
+       {"model.dtype=bf16", "model.dtype=bf16 memory.activations=keep",
+        "model.dtype=fp32 model.compute_dtype=fp32 optimizer.name=adam",
+        "model.dtype=bf16 memory.attention=math",
+        "model.dtype=fp32 model.compute_dtype=fp32 memory.attention=math "
+        "memory.activations=keep memory.gradients=accumulate"}) {
+    const Outcome planned = run_program("plan --json -q" + settings(more));
+    ASSERT_EQ(planned.status, 0) << planned.output;
+    const json plan = json::parse(planned.output);
+    const Outcome run = run_program("-q" + settings(more));
+    ASSERT_EQ(run.status, 0) << run.output;
+    const json measured = results("run")["peak_bytes"];
+    for (const char* phase : {"total", "backward", "update", "save"})
+      EXPECT_NEAR(plan["peak_bytes"][phase].get<double>(), measured[phase].get<double>(),
+                  0.02 * measured[phase].get<double>())
+          << phase << " of " << more;
+  }
+}
+
+// Rows of many tokens and one label, and of few tokens that all are labels.
+TEST_F(Plan, KnowsBatchesOfFewTokensAndManyLabels) {
+  std::ofstream rows(at("labels.jsonl"));
+  const auto words = [](int count) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += " dough";
+    return text;
+  };
+  for (int i = 0; i < 24; ++i) {
+    const bool prompt = i / 8 % 2 == 0;
+    rows << json{{"prompt", words(prompt ? 100 : 1)},
+                 {"completion", words(prompt ? 1 : 90)}}
+                .dump()
+         << "\n";
+  }
+  rows.close();
+  for (const std::string more :
+       {"train.batch_size=8 train.micro_batch_size=2 data.shuffle=false",
+        "train.batch_size=8 train.micro_batch_size=2 memory.gradients=accumulate",
+        "train.batch_size=8 train.micro_batch_size=1 eval.batch_size=8 "
+        "eval.data=labels"}) {
+    std::string with = "data.train=" + at("labels.jsonl") + " " + more;
+    if (const size_t name = with.find("=labels"); name != std::string::npos)
+      with.replace(name + 1, 6, at("labels.jsonl"));
+    const json plan = plan_of(with);
+    const Outcome run = run_program("-q" + settings(with));
+    ASSERT_EQ(run.status, 0) << run.output;
+    const json measured = results("run")["peak_bytes"];
+    for (const char* phase : {"total", "evaluate", "backward"})
+      EXPECT_NEAR(plan["peak_bytes"][phase].get<double>(), measured[phase].get<double>(),
+                  0.02 * measured[phase].get<double>())
+          << phase << " of " << more;
+  }
+}
+
+TEST_F(Plan, OfAResumedRunIsOfWhatIsLeft) {
+  const std::string run = settings(
+      "train.max_steps=6 train.save_every=3 optimizer.schedule=constant "
+      "eval.data=[] ");
+  ASSERT_EQ(run_program(run).status, 0);
+  std::filesystem::remove(folder_of("run") / "results.json");
+  const std::string longer = run + " run.overwrite=false train.max_steps=10 --resume";
+  const Outcome resumed = run_program(longer);
+  ASSERT_EQ(resumed.status, 0) << resumed.output;
+  EXPECT_THAT(resumed.output, HasSubstr("plan: 4 steps over 32 rows"));
+  // What lies there after loading is the weights alone, as in a run from the start.
+  EXPECT_EQ(results("run")["peak_bytes"]["load"], plan_of("")["items"]["weights"]);
+}
+
 // Precisions x activations x gradients x optimizers.
 std::vector<std::string> every_combination() {
   std::vector<std::string> all;
@@ -247,6 +341,34 @@ TEST_F(Plan, FitProposesNothingThatIsRefused) {
     reached = reached || overrides.find("adafactor") != std::string::npos;
   }
   EXPECT_TRUE(reached);
+}
+
+// With many micro-batches an update in backward holds the inputs of all of them.
+TEST_F(Plan, FitTurnsToAccumulationWhereThatTakesLess) {
+  const std::string parts = "train.batch_size=64 train.micro_batch_size=1 ";
+  const auto update =
+      plan_of(parts + "memory.gradients=update")["peak_bytes"]["total"].get<int64_t>();
+  const auto accumulate =
+      plan_of(parts + "memory.gradients=accumulate")["peak_bytes"]["total"]
+          .get<int64_t>();
+  ASSERT_LT(accumulate, update);
+  const Outcome fit = run_program("plan --json -q --fit " + std::to_string(accumulate) +
+                                  settings(parts + "memory.gradients=update"));
+  ASSERT_EQ(fit.status, 0) << fit.output;
+  EXPECT_LE(json::parse(fit.output)["plan"]["peak_bytes"]["total"].get<int64_t>(),
+            accumulate);
+}
+
+TEST_F(Plan, FitGivesUpMomentumAndCompensation) {
+  for (const std::string settings_of :
+       {"optimizer.name=sgd optimizer.momentum=0.9", "optimizer.rounding=kahan"}) {
+    const json plan = plan_of(settings_of + " train.batch_size=1");
+    const auto bytes = plan["peak_bytes"]["total"].get<int64_t>() -
+                       plan["items"]["optimizer_state"].get<int64_t>() / 2;
+    const Outcome fit = run_program("plan --json -q --fit " + std::to_string(bytes) +
+                                    settings(settings_of + " train.batch_size=1"));
+    EXPECT_EQ(fit.status, 0) << fit.output;
+  }
 }
 
 TEST_F(Plan, FitSaysWhereItFitsAsItIs) {

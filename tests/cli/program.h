@@ -35,9 +35,9 @@ inline Outcome run_command(const std::string& command) {
 }
 
 // What execv() wants: the program's name and the words of `arguments`.
-class Arguments {
+class Argv {
  public:
-  explicit Arguments(const std::string& arguments) {
+  explicit Argv(const std::string& arguments) {
     std::istringstream in(arguments);
     for (std::string word; in >> word;) words_.push_back(word);
     for (std::string& word : words_) pointers_.push_back(word.data());

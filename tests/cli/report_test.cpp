@@ -54,10 +54,16 @@ TEST_F(ReportCommand, WritesItsPageElsewhere) {
 }
 
 TEST_F(ReportCommand, KeepsAPageThatItDidNotMake) {
+  write_file_atomically(at("mine.json"), "{}");
+  const Outcome named =
+      run_program("report " + at("runs") + " --html " + at("mine.json"));
+  EXPECT_EQ(named.status, 1);
+  EXPECT_EQ(read_file(at("mine.json")), "{}");
   write_file_atomically(page(), "<html>mine</html>");
   const Outcome report = run_program("report " + at("runs"));
   EXPECT_EQ(report.status, 1);
-  EXPECT_THAT(report.output, HasSubstr("report.html: is there, and no report made it"));
+  EXPECT_THAT(report.output,
+              HasSubstr("report.html: is there, and is not what --html writes"));
   EXPECT_EQ(read_file(page()), "<html>mine</html>");
 }
 
@@ -75,6 +81,13 @@ TEST_F(ReportCommand, NamesAFolderWithoutRuns) {
   const Outcome report = run_program("report " + at("model"));
   EXPECT_EQ(report.status, 1);
   EXPECT_THAT(report.output, HasSubstr("model: is no run's folder and holds none"));
+}
+
+TEST_F(ReportCommand, ThatCannotBePrintedIsAnError) {
+  const Outcome full =
+      run_command("( " LOWMEM_TRAIN " report --no-html " + at("runs") + " >/dev/full )");
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.output, HasSubstr("error: standard output: cannot be written"));
 }
 
 }  // namespace

@@ -93,6 +93,18 @@ TEST_F(Train, EvaluationAndSavingStayBelowTheTrainingPeak) {
   }
 }
 
+// Steps of ever new lengths compile products anew; what is kept of that has a limit.
+TEST_F(Train, ResidentSizeStaysWhereItIs) {
+  const Outcome run = run_program(
+      quick("resident") +
+      "model.dtype=bf16 model.compute_dtype=bf16 optimizer.name=adafactor "
+      "train.batch_size=8 train.max_steps=150 train.epochs=9 train.log_every=10");
+  ASSERT_EQ(run.status, 0) << run.output;
+  const std::vector<json> steps = lines_of(folder_of("resident") / "metrics.jsonl");
+  EXPECT_LT(steps.back()["rss_bytes"].get<int64_t>(),
+            steps.front()["rss_bytes"].get<int64_t>() + (int64_t{64} << 20));
+}
+
 TEST_F(Train, MetricsSayWhatRoundingToNearestWouldHaveLost) {
   const std::string bf16 =
       "model.dtype=bf16 model.compute_dtype=bf16 "

@@ -124,7 +124,8 @@ TEST(HellaSwagRows, ThatAreBadAreLeftOutWhereTheCallerCountsThem) {
   const auto rows = read_hellaswag(file.path(), 0, &skipped);
   EXPECT_EQ(rows.size(), 2u);
   EXPECT_EQ(skipped.count, 2);
-  EXPECT_EQ(skipped.first, file.path().string() + " line 1 is not valid JSON");
+  EXPECT_THAT(skipped.first,
+              testing::StartsWith(file.path().string() + " line 1 is not valid JSON"));
   // Of a second file the rows are counted too, and the first stays the first.
   read_hellaswag(file.path(), 1, &skipped);
   EXPECT_EQ(skipped.count, 3);

@@ -43,10 +43,10 @@ TEST(Jsonl, ReadsALastLineWithoutItsEnd) {
 TEST(Jsonl, SkipsAByteOrderMark) { EXPECT_EQ(lines("\xEF\xBB\xBF{}\n").size(), 1u); }
 
 TEST(Jsonl, NamesTheLineThatIsNotJson) {
-  EXPECT_EQ(error("{}\n{\"a\": }\n"), "line 2: is not valid JSON");
-  EXPECT_EQ(error("{}{}\n"), "line 1: is not valid JSON");
-  EXPECT_EQ(error("{\"a\": 1e999}\n"), "line 1: is not valid JSON");
-  EXPECT_EQ(error("{\"a\": \"\\ud800\"}\n"), "line 1: is not valid JSON");
+  EXPECT_EQ(error("{}\n{\"a\": }\n"), "line 2: is not valid JSON at byte 7");
+  EXPECT_EQ(error("{}{}\n"), "line 1: is not valid JSON at byte 3");
+  EXPECT_EQ(error("{\"a\": 1e999}\n"), "line 1: holds a number beyond 1e308");
+  EXPECT_EQ(error("{\"a\": \"\\ud800\"}\n"), "line 1: is not valid JSON at byte 14");
   EXPECT_EQ(error("\n\n[1]\n"), "line 3: is not a JSON object");
 }
 

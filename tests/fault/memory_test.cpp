@@ -73,6 +73,16 @@ TEST_F(Starved, OfAddressesItSaysSoInOneLine) {
   EXPECT_GT(failures, 2);
 }
 
+// A rehearsal takes more addresses than any run.
+TEST_F(Starved, OfThePlansAddressesItTrainsWithoutAPlan) {
+  Process process(quick("unplanned"), address_limit(rlim_t{200} << 30));
+  EXPECT_EQ(process.status(), 0) << process.output();
+  EXPECT_THAT(process.output(), HasSubstr("no plan"));
+  Process plan("plan" + quick("unplanned"), address_limit(rlim_t{200} << 30));
+  EXPECT_EQ(plan.status(), 1);
+  EXPECT_THAT(plan.output(), HasSubstr("error: memory: cannot be planned"));
+}
+
 // The memory controller of this process, where a group of its own can be made in it.
 fs::path memory_group() {
   const std::string own = "lowmem-test-" + std::to_string(::getpid());

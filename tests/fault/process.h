@@ -31,7 +31,7 @@ class Process {
     output_ =
         std::filesystem::temp_directory_path() /
         ("lowmem-output-" + std::to_string(getpid()) + "-" + std::to_string(number++));
-    const Arguments words(arguments);
+    const Argv words(arguments);
     pid_ = fork();
     if (pid_ == 0) {
       const int out = ::open(output_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666);

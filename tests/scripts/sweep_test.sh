@@ -103,5 +103,11 @@ sweep 2 --dir x --configs a.yaml --seeds 1,,2
 says "an empty value"
 sweep 2 --dir x --configs a.yaml -- run.name=b
 says "run.name is the sweep's to set"
+sweep 2 --dir x --configs a.yaml --seeds 1 --override run.seed=1,2
+says "run.seed is set twice"
+sweep 2 --dir x --configs a.yaml --override train.epochs=1,2 -- train.epochs=3
+says "train.epochs is set twice"
+sweep 2 --dir x --configs a.yaml --override run.name=a,b
+says "run.name is the sweep's to set"
 [ ! -e x ] || broken "a wrong command line made a folder"
 echo "sweep_test: eight runs finished, were skipped, refused, and went on after failures"

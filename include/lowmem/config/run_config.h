@@ -88,7 +88,7 @@ struct DataConfig {
     field("long", long_rows,
           "what becomes of longer rows; auto: split texts, truncate others");
     field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
-    field("limit", limit, "training rows to use, the first ones (0: all)");
+    field("limit", limit, "training rows to use, the first ones of all files (0: all)");
     field("on_bad_row", on_bad_row,
           "on a row that cannot be read, in data.train or in eval.data");
   }
@@ -209,7 +209,7 @@ struct EvalConfig {
     field("share_query", share_query,
           "run a row's query once for its four endings; on the CPU");
     field("bos", bos, "begin each row with BOS; tokenizer: as the model's own does");
-    field("limit", limit, "rows to evaluate, the first ones (0: all)");
+    field("limit", limit, "rows to evaluate, the first ones of each file (0: all)");
   }
   bool operator==(const EvalConfig&) const = default;
 };

@@ -41,8 +41,9 @@ c10::Device device();
 // share of them.
 int64_t total_bytes();
 
-// What it could still give: of a GPU what its driver says, of a machine what is available
-// without pushing other programs out, within a container's share.
+// What tensors could have in all: of a GPU what its driver says, of a machine what is
+// available without pushing other programs out, within a container's share, beside what
+// the program itself still grows by.
 int64_t free_bytes();
 // What the process holds beside tensors, and threads and libraries will add.
 int64_t program_bytes();

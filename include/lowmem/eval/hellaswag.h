@@ -80,6 +80,7 @@ class HellaSwag {
 
     bool same_queries() const;
     int64_t tokens() const;
+    int64_t predicted() const;
   };
   struct Layout;
 

@@ -18,7 +18,7 @@ namespace lowmem {
 //
 // A partial file left by a killed process is overwritten by the next writer of that name;
 // two writers of one name at the same time are refused. A symbolic link is replaced, not
-// followed.
+// followed; folders, devices and pipes, also at the end of a link, are refused.
 //
 // Every failure throws Error with the path, the system's reason and what to do. A process
 // that runs under a file size limit must ignore SIGXFSZ to see that Error.

@@ -5,15 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "lowmem/train/alternatives.h"
 #include "lowmem/train/plan.h"
 
 namespace lowmem::train {
-
-// One setting of a proposal.
-struct Change {
-  std::vector<std::string> overrides;  // section.key=value, to paste
-  std::string cost;                    // what it does to the result
-};
 
 // Settings that fit.
 struct Proposal {
@@ -27,16 +22,19 @@ struct Proposal {
   std::string overrides() const;
 };
 
-// The fastest settings whose tensors take at most `bytes`.
-// Looks first for settings that change no bit of the result, then for those that change
-// it by rounding, and only then for another precision or optimizer. nullopt where nothing
-// fits. Some seconds for a large model: each candidate is rehearsed.
-std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes);
+// The settings of least estimated time whose tensors take at most `bytes`, of all
+// combinations of train/alternatives.h. Looks first for settings that change no bit of
+// the result, then for those that change it by rounding, and only then for another
+// precision or optimizer. `from`: what the run goes on from allows fewer. nullopt where
+// nothing fits, as where `bytes` is negative. Some seconds for a large model: each
+// candidate is rehearsed that is not larger than one that did not fit.
+std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
+                            const Checkpoint* from = nullptr);
 
 // read_inputs(), and the plan on the log. Throws Error where it exceeds the free memory,
 // proposing what would fit, unless memory.force is set. Without a plan where the process
 // may not have the addresses that a rehearsal takes. The weights' names and shapes are
 // compared with config.json first, unless a checkpoint holds them.
-Inputs inputs_that_fit(const RunConfig& config, bool from_checkpoint);
+Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from);
 
 }  // namespace lowmem::train

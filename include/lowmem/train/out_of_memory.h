@@ -15,9 +15,9 @@ struct Resident {
   int64_t optimizer_state = 0;
 };
 
-// The setting that would save most for the least, as key = value: first what costs time
-// only, then what changes the optimizer or its precision, then smaller batches. Empty
-// where all of it is chosen already.
+// The setting that would save most for the least, as overrides to paste: first what costs
+// time only, then what changes the optimizer or its precision, then smaller batches.
+// Empty where all of it is chosen already.
 std::string next_cheaper(const RunConfig& config);
 
 // The answer to memory having run out: what was asked for, what is resident, and the next

@@ -12,8 +12,10 @@ namespace lowmem::train {
 // How much a run has to do, from its texts.
 struct Work {
   int64_t steps = 0;
-  // Over all steps; of more than five million rows, tokens are extrapolated from those.
+  // Over all steps; after the first epoch, and five million rows, extrapolated from
+  // those.
   int64_t examples = 0, tokens = 0, labelled = 0;
+  double attended = 0;  // pairs of a token and one that it sees, itself among them
   int64_t evaluations = 0, evaluated_tokens = 0;  // tokens of each
   // Batches, as indices of examples: the first, and of the others those that may need
   // most memory, which are some of most tokens, that of most labelled ones, and the one
@@ -21,21 +23,18 @@ struct Work {
   std::vector<std::vector<int64_t>> rehearsed;
   int64_t largest_tokens = 0;  // of a batch
 };
-Work work_of(const RunConfig& config, const Inputs& inputs);
+// `from`: only what is left after that checkpoint.
+Work work_of(const RunConfig& config, const Inputs& inputs,
+             const Checkpoint* from = nullptr);
 
 // What a run will need.
 struct Plan {
   engine::Rehearsed memory;  // of tensors, where they are computed with
   int64_t program = 0;       // bytes of the process beside tensors, on the host
   int64_t staging = 0;       // bytes on the host while a GPU's weights are loaded
-  int64_t free = 0;          // bytes that the device has now
+  int64_t free = 0;          // bytes that tensors can have on the device, at the most
   Work work;
   double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
-
-  // What tensors share the device's memory with.
-  int64_t host_share() const { return on_cpu ? program : 0; }
-  // Bytes of the device in all.
-  int64_t needed() const { return memory.peak + host_share(); }
   bool on_cpu = true;
 
   nlohmann::ordered_json to_json() const;
@@ -47,6 +46,7 @@ struct Plan {
 struct Speed {
   double operations = 0;  // floating-point, in products of the model's size
   double bytes = 0;       // read or written
+  double step = 0;        // seconds of a step beside its arithmetic, from a rehearsal
 };
 // Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
@@ -55,13 +55,16 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
 double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
                         const Work& work, const Speed& speed);
 
-// Rehearses the run (engine::Rehearsal) on its largest batches: loading, an evaluation,
-// steps, saving. Reads no weights and uses little memory. Off by less than 2% on the CPU.
-// For a GPU the CPU stands in, with the GPU's slices and padding, cuBLAS's workspace and
-// flash attention's buffers. Not in it are what recorded graphs hold between steps (a
-// block's activations at the most), what the memory-efficient attention and cuDNN take
-// for themselves, and the driver's own hundreds of MB. `speed`: null measures it.
+// Rehearses the run (engine::Rehearsal) on its largest batches: room for the weights, an
+// evaluation, steps. Reads no weights and uses little memory. Off by less than 2% on the
+// CPU. Throws engine::OutOfMemory where the process may not have enough addresses, and
+// Error where the configuration and the model disagree. Some seconds for a billion
+// weights. For a GPU the CPU stands in, with the GPU's slices and padding, cuBLAS's
+// workspace and flash attention's buffers. Not in it are what recorded graphs hold
+// between steps (a block's activations at the most), what the memory-efficient attention
+// and cuDNN take for themselves, and the driver's own hundreds of MB. `speed`: null
+// measures it.
 Plan make_plan(const RunConfig& config, const Inputs& inputs,
-               const Speed* speed = nullptr);
+               const Checkpoint* from = nullptr, const Speed* speed = nullptr);
 
 }  // namespace lowmem::train

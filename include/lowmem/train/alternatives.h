@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lowmem/config/run_config.h"
+
+namespace lowmem::train {
+
+// What other settings do to the result, against the same run without them.
+enum class Effect {
+  kNone,      // not a bit
+  kRounding,  // its last bits
+  kOther,     // another rule or precision
+};
+
+// One change of the settings.
+struct Change {
+  std::vector<std::string> overrides;  // section.key=value, to paste
+  std::string cost;                    // for whoever decides on it
+  Effect effect = Effect::kNone;
+};
+
+// A configuration with one change.
+struct Alternative {
+  RunConfig config;
+  Change change;
+};
+
+// Each is nullopt where the configuration has it so already, or where the change would be
+// no valid configuration. The first word says what it does; what the others mean is in
+// docs/configuration.md.
+using MaybeAlternative = std::optional<Alternative>;
+MaybeAlternative recompute_activations(const RunConfig& config);
+MaybeAlternative keep_activations(const RunConfig& config);
+MaybeAlternative update_in_backward(const RunConfig& config);
+MaybeAlternative accumulate_gradients(const RunConfig& config);
+MaybeAlternative slice_loss(const RunConfig& config);
+MaybeAlternative leave_graphs(const RunConfig& config);
+MaybeAlternative use_bf16(const RunConfig& config);
+MaybeAlternative round_stochastically(const RunConfig& config);  // from Kahan's sums
+MaybeAlternative halve_adam_state(const RunConfig& config);
+MaybeAlternative use_adafactor(const RunConfig& config);  // in place of Adam
+MaybeAlternative leave_momentum(const RunConfig& config);
+// `rows` at a time; 0: the whole batch.
+MaybeAlternative split_batch(const RunConfig& config, int64_t rows);
+
+}  // namespace lowmem::train

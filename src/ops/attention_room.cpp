@@ -1,0 +1,135 @@
+// What attention that is not ours takes, for rehearsals: LibTorch's kernels write
+// whatever memory they are given, and take as long in a rehearsal as in a step.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "gpu_attention.h"
+#include "lowmem/ops/rehearsal.h"
+
+namespace lowmem::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+int64_t divided_up(int64_t number, int64_t by) { return (number + by - 1) / by; }
+
+class Flash final : public torch::autograd::Function<Flash> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v, int64_t sequences) {
+    const at::Tensor out = at::empty_like(q);
+    const at::Tensor log_sum_exp = at::empty({q.size(1), q.size(0)}, at::kFloat);
+    context->save_for_backward({q, k, v, out, log_sum_exp});
+    context->saved_data["sequences"] = sequences;
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1];
+    const at::Tensor gradient = gradients[0].contiguous();
+    const int64_t sequences = context->saved_data["sequences"].toInt();
+    const int64_t heads = q.size(1), width = divided_up(q.size(2), 32) * 32;
+    const int64_t rows = q.size(0) + 128 * sequences;
+    const int64_t times = divided_up(rehearsed_gpu()->multiprocessors,
+                                     std::max<int64_t>(1, sequences * heads));
+    variable_list own = {at::empty({times, rows, heads, width}, at::kFloat),
+                         at::empty({heads, rows}, at::kFloat)};
+    if (k.size(1) != heads)
+      for (int i = 0; i < 2; ++i)
+        own.push_back(at::empty({k.size(0), heads, k.size(2)}, k.options()));
+    return {at::empty_like(q), at::empty_like(k), at::empty_like(k), {}};
+  }
+};
+
+// [count, heads, length, head_dim] as the kernel lays it out: a token's heads together.
+at::Tensor by_token(const at::Tensor& like) {
+  return at::empty({like.size(0), like.size(2), like.size(1), like.size(3)},
+                   like.options())
+      .transpose(1, 2);
+}
+
+// Scores and sums of one block a thread.
+at::Tensor block_scratch(const at::Tensor& q, int64_t scores) {
+  constexpr int64_t kKeys = 512;
+  const int64_t length = q.size(2);
+  const int64_t rows = length >= 768 ? 256 : length >= 192 ? 64 : 32;
+  const bool reduced = q.scalar_type() != at::kFloat;
+  const int64_t floats = scores * rows * kKeys + 2 * rows + rows * q.size(3) +
+                         (reduced ? scores * rows * kKeys / 2 : 0);
+  return at::empty({at::get_num_threads(), floats}, at::kFloat);
+}
+
+class Blocks final : public torch::autograd::Function<Blocks> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v) {
+    const at::Tensor out = by_token(q);
+    const at::Tensor log_sum_exp =
+        at::empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
+    const at::Tensor scratch = block_scratch(q, 1);
+    context->save_for_backward({q, k, v, out, log_sum_exp});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list /*gradients*/) {
+    const variable_list saved = context->get_saved_variables();
+    variable_list found = {by_token(saved[0]), by_token(saved[1]), by_token(saved[1])};
+    const at::Tensor scratch = block_scratch(saved[0], 2);
+    return found;
+  }
+};
+
+// In fp32, whatever the type of its arguments.
+class Formula final : public torch::autograd::Function<Formula> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
+                            const at::Tensor& k, const at::Tensor& v) {
+    const bool copies = q.scalar_type() != at::kFloat || k.size(1) != q.size(1);
+    const auto wide = [&](int64_t length, int64_t width) {
+      return at::empty({q.size(0), q.size(1), length, width}, at::kFloat);
+    };
+    const at::Tensor scaled_q = wide(q.size(2), q.size(3));
+    const at::Tensor scaled_k = wide(k.size(2), k.size(3));
+    const at::Tensor values = copies ? wide(v.size(2), v.size(3)) : v;
+    at::Tensor scores = wide(q.size(2), k.size(2)), masked = wide(q.size(2), k.size(2));
+    scores.reset();
+    const at::Tensor weights = wide(q.size(2), k.size(2));
+    masked.reset();
+    context->save_for_backward({scaled_q, scaled_k, values, weights, q, k});
+    const at::Tensor mixed = wide(q.size(2), q.size(3));
+    return mixed.to(q.scalar_type());
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &q = saved[4], &k = saved[5];
+    const at::Tensor gradient = gradients[0].contiguous();
+    const at::Tensor dvalues = at::empty_like(saved[2]);
+    const at::Tensor dweights = at::empty_like(saved[3]);
+    const at::Tensor dscores = at::empty_like(saved[3]);
+    return {at::empty(q.sizes(), q.options()), at::empty(k.sizes(), k.options()),
+            at::empty(k.sizes(), k.options())};
+  }
+};
+
+}  // namespace
+
+at::Tensor flash_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const Spans& spans) {
+  return Flash::apply(q, k, v, static_cast<int64_t>(spans.size()));
+}
+
+at::Tensor blocks_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return Blocks::apply(q, k, v);
+}
+
+at::Tensor formula_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return Formula::apply(q, k, v);
+}
+
+}  // namespace lowmem::ops

@@ -1,0 +1,144 @@
+#include "lowmem/train/alternatives.h"
+
+#include "lowmem/config/differences.h"
+#include "lowmem/config/validate.h"
+#include "lowmem/core/error.h"
+
+namespace lowmem::train {
+namespace {
+
+bool is_valid(const RunConfig& config) {
+  try {
+    validate(config, Purpose::kTrain);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// `set` writes the settings into a copy.
+template <class F>
+MaybeAlternative changed(const RunConfig& config, F&& set, std::string cost,
+                         Effect effect) {
+  Alternative found{config, {{}, std::move(cost), effect}};
+  set(found.config);
+  for (const Difference& difference : differences(config, found.config))
+    found.change.overrides.push_back(difference.key + "=" + difference.after);
+  if (found.change.overrides.empty() || !is_valid(found.config)) return std::nullopt;
+  return found;
+}
+
+bool is_adam(const OptimizerConfig& optimizer) {
+  return optimizer.name == OptimizerKind::kAdam ||
+         optimizer.name == OptimizerKind::kAdamW;
+}
+
+}  // namespace
+
+MaybeAlternative recompute_activations(const RunConfig& config) {
+  return changed(
+      config,
+      [](RunConfig& run) { run.memory.activations = ActivationsMode::kRecompute; },
+      "a second forward pass", Effect::kNone);
+}
+
+MaybeAlternative keep_activations(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.memory.activations = ActivationsMode::kKeep; },
+      "spares the second forward pass", Effect::kNone);
+}
+
+MaybeAlternative update_in_backward(const RunConfig& config) {
+  const bool clips = config.optimizer.clip_norm > 0;
+  return changed(
+      config,
+      [&](RunConfig& run) {
+        run.memory.gradients = GradientsMode::kUpdate;
+        if (clips) run.optimizer.clip_mode = ClipMode::kTwoPass;
+      },
+      clips ? "a forward and backward pass more, for the norm" : "no time",
+      Effect::kNone);
+}
+
+MaybeAlternative accumulate_gradients(const RunConfig& config) {
+  const bool twice =
+      config.optimizer.clip_norm > 0 && config.optimizer.clip_mode == ClipMode::kTwoPass;
+  return changed(
+      config,
+      [&](RunConfig& run) {
+        run.memory.gradients = GradientsMode::kAccumulate;
+        if (twice) run.optimizer.clip_mode = ClipMode::kOnePass;
+      },
+      twice ? "spares the pass for the norm" : "no time", Effect::kNone);
+}
+
+MaybeAlternative slice_loss(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.memory.linear_cross_entropy = true; }, "no time",
+      Effect::kRounding);
+}
+
+MaybeAlternative leave_graphs(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.memory.cuda_graphs = GraphsMode::kFalse; },
+      "each kernel is launched by itself", Effect::kNone);
+}
+
+MaybeAlternative use_bf16(const RunConfig& config) {
+  if (config.model.dtype != DType::kF32) return std::nullopt;
+  return changed(
+      config,
+      [](RunConfig& run) {
+        run.model.dtype = run.model.compute_dtype = DType::kBF16;
+        run.optimizer.rounding = RoundingMode::kStochastic;
+      },
+      "weights of 16 bits", Effect::kOther);
+}
+
+MaybeAlternative round_stochastically(const RunConfig& config) {
+  if (config.optimizer.rounding != RoundingMode::kKahan) return std::nullopt;
+  return changed(
+      config, [](RunConfig& run) { run.optimizer.rounding = RoundingMode::kStochastic; },
+      "noise in place of what rounding loses", Effect::kOther);
+}
+
+MaybeAlternative halve_adam_state(const RunConfig& config) {
+  if (!is_adam(config.optimizer)) return std::nullopt;
+  return changed(
+      config, [](RunConfig& run) { run.optimizer.state_dtype = DType::kBF16; },
+      "Adam's averages in bf16, rounded stochastically", Effect::kOther);
+}
+
+MaybeAlternative use_adafactor(const RunConfig& config) {
+  if (!is_adam(config.optimizer)) return std::nullopt;
+  return changed(
+      config,
+      [](RunConfig& run) {
+        OptimizerConfig& optimizer = run.optimizer;
+        const OptimizerConfig defaults;
+        optimizer.name = OptimizerKind::kAdafactor;
+        // What only Adam reads would be refused, and its numbers are not Adafactor's.
+        optimizer.state_dtype = defaults.state_dtype;
+        optimizer.beta1 = defaults.beta1;
+        optimizer.beta2 = optimizer.eps = optimizer.weight_decay = std::nullopt;
+      },
+      "another update rule: optimizer.lr must be chosen anew", Effect::kOther);
+}
+
+MaybeAlternative leave_momentum(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.optimizer.momentum = 0; },
+      "another update rule: optimizer.lr must be chosen anew", Effect::kOther);
+}
+
+MaybeAlternative split_batch(const RunConfig& config, int64_t rows) {
+  const int64_t now = config.train.micro_batch_size;
+  const bool smaller = rows > 0 && (now == 0 || rows < now);
+  return changed(
+      config, [&](RunConfig& run) { run.train.micro_batch_size = rows; },
+      smaller ? "smaller products, which are slower"
+              : "larger products, which are faster",
+      Effect::kRounding);
+}
+
+}  // namespace lowmem::train
