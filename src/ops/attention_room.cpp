@@ -21,7 +21,7 @@ class Flash final : public torch::autograd::Function<Flash> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v, int64_t sequences) {
-    const at::Tensor out = at::empty_like(q);
+    at::Tensor out = at::empty_like(q);
     const at::Tensor log_sum_exp = at::empty({q.size(1), q.size(0)}, at::kFloat);
     context->save_for_backward({q, k, v, out, log_sum_exp});
     context->saved_data["sequences"] = sequences;
@@ -68,7 +68,7 @@ class Blocks final : public torch::autograd::Function<Blocks> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v) {
-    const at::Tensor out = by_token(q);
+    at::Tensor out = by_token(q);
     const at::Tensor log_sum_exp =
         at::empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
     const at::Tensor scratch = block_scratch(q, 1);
@@ -76,7 +76,8 @@ class Blocks final : public torch::autograd::Function<Blocks> {
     return out;
   }
 
-  static variable_list backward(AutogradContext* context, variable_list /*gradients*/) {
+  static variable_list backward(AutogradContext* context,
+                                const variable_list& /*gradients*/) {
     const variable_list saved = context->get_saved_variables();
     variable_list found = {by_token(saved[0]), by_token(saved[1]), by_token(saved[1])};
     const at::Tensor scratch = block_scratch(saved[0], 2);

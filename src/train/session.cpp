@@ -219,7 +219,9 @@ int64_t Session::evaluation_tokens() const {
   const auto examples = static_cast<int64_t>(texts_->examples.size());
   const int64_t part = config_.train.micro_batch_size;
   const int64_t rows = std::min(part > 0 ? part : config_.train.batch_size, examples);
-  return std::max(tokens / examples * rows, gradients / a_token);
+  const double a_batch = static_cast<double>(tokens) * static_cast<double>(rows) /
+                         static_cast<double>(examples);
+  return std::max(static_cast<int64_t>(a_batch), gradients / a_token);
 }
 
 engine::PendingStep Session::begin_step(int64_t step, bool report_rounding) {

@@ -165,7 +165,12 @@ TEST_F(ProgramOnFakeGpu, LosesNoStepToANumberThatIsNotFinite) {
 }
 
 TEST_F(ProgramOnFakeGpu, SaysThatTheGpuIsTooSmall) {
-  const Outcome run = train("small", "train.max_steps=2", "FAKE_GPU_MEMORY=12000000");
+  const Outcome refused =
+      train("refused", "train.max_steps=2", "FAKE_GPU_MEMORY=12000000");
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output, HasSubstr("error: memory: would be exhausted"));
+  const Outcome run =
+      train("small", "train.max_steps=2 memory.force=true", "FAKE_GPU_MEMORY=12000000");
   EXPECT_EQ(run.status, 1);
   const size_t error = run.output.find("error: ");
   ASSERT_NE(error, std::string::npos) << run.output;
@@ -194,7 +199,7 @@ TEST_F(ProgramOnFakeGpu, ThePlanIsWithinTwoPercentOfThePeak) {
   for (const std::string settings :
        {"memory.activations=recompute memory.gradients=update",
         "memory.activations=keep memory.gradients=accumulate optimizer.name=adamw",
-        "train.micro_batch_size=3", "memory.attention=math"}) {
+        "train.micro_batch_size=3"}) {
     const std::string overrides = settings +
                                   " memory.cuda_graphs=false train.max_steps=3 "
                                   "train.batch_size=16 run.overwrite=true";

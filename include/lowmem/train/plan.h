@@ -62,8 +62,8 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
 // weights. For a GPU the CPU stands in, with the GPU's slices and padding, cuBLAS's
 // workspace and flash attention's buffers. Not in it are what recorded graphs hold
 // between steps (a block's activations at the most), what the memory-efficient attention
-// and cuDNN take for themselves, and the driver's own hundreds of MB. `speed`: null
-// measures it.
+// and cuDNN take for themselves, and the driver's own hundreds of MB; with
+// memory.attention = math it is some percent too high. `speed`: null measures it.
 Plan make_plan(const RunConfig& config, const Inputs& inputs,
                const Checkpoint* from = nullptr, const Speed* speed = nullptr);
 
