@@ -159,7 +159,7 @@ TEST_F(ReportOf, NamesCannotBecomeMarkup) {
   EXPECT_EQ(first_mismatch(page), "");
   EXPECT_THAT(page, Not(HasSubstr("<b ")));
   EXPECT_THAT(page, HasSubstr("&lt;b onclick=&#39;x&#39;&gt;&quot;&amp;|"));
-  EXPECT_THAT(markdown(), HasSubstr("| \\<b onclick='x'>\"&\\| |"));
+  EXPECT_THAT(markdown(), HasSubstr("| \\<b onclick='x'>\"\\&\\| |"));
 }
 
 TEST_F(ReportOf, LongRunsGiveSmallPages) {

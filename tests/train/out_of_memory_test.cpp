@@ -34,7 +34,7 @@ TEST(Exhausted, NamesOneCheaperSettingAfterAnotherUntilNoneIsLeft) {
                             "memory.linear_cross_entropy=true",
                             "memory.gradients=update",
                             "optimizer.name=adafactor",
-                            "model.dtype=bf16 model.compute_dtype=bf16",
+                            "model.dtype=bf16",
                             "train.micro_batch_size=2",
                             "train.micro_batch_size=1"};
   for (const std::string setting : settings) {
