@@ -41,8 +41,7 @@ std::string html_escaped(std::string_view text) {
 std::string markdown_escaped(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
-    if (std::string_view("|<\\*_[]`~&").find(c) != std::string_view::npos)
-      escaped += '\\';
+    if (std::string_view("|<\\*[]`&").find(c) != std::string_view::npos) escaped += '\\';
     escaped += shown(c);
   }
   return escaped;
