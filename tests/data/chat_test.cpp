@@ -76,7 +76,8 @@ TEST(ChatReferenceData, IdsAndLearnedTokensAreThoseOfTransformersWithLlama3) {
 }
 
 TEST(PlainText, HasTheIdsThatTheLibraryGivesItWithSpecialTokensAsText) {
-  for (const json& expected : read_json(fixture("chat/chat.json"))["plain"]) {
+  const json references = read_json(fixture("chat/chat.json"));
+  for (const json& expected : references["plain"]) {
     const auto tokenizer =
         open_tokenizer(folder_of(expected["tokenizer"].get<std::string>()));
     for (size_t i = 0; i < expected["texts"].size(); ++i)
