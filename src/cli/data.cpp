@@ -38,7 +38,8 @@ size_t character_size(std::string_view text) {
 }
 
 // A token's text on one line: control characters, and bytes that are no text without the
-// next token's, as escapes.
+// next token's, as escapes. The text's own brackets have a backslash before them, since
+// those without mean "learned".
 std::string printable(std::string_view piece) {
   std::string text;
   while (!piece.empty()) {
@@ -46,6 +47,8 @@ std::string printable(std::string_view piece) {
     const char byte = piece.front();
     if (byte == '\n') {
       text += "\\n";
+    } else if (byte == '[' || byte == ']' || byte == '\\') {
+      text += {'\\', byte};
     } else if (size == 0 ||
                (size == 1 && (static_cast<unsigned char>(byte) < 0x20 || byte == 0x7F))) {
       char escape[5];

@@ -1,3 +1,6 @@
+#include <poll.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <csignal>
@@ -70,13 +73,20 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace lowmem::cli
 
-// What was printed is a command's result. Whoever closes a pipe has read enough.
+// Whoever closes a pipe has read enough.
+bool nobody_reads() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0;
+}
+
+// What was printed is a command's result.
 void check_standard_output() {
   errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-  if (errno == EPIPE) return;
-  throw lowmem::Error("standard output",
-                      "cannot be written (" + std::string(std::strerror(errno)) + ")",
+  // No reason is left where an earlier piece failed.
+  const std::string reason = errno != 0 ? std::strerror(errno) : "a write failed";
+  if (nobody_reads()) return;
+  throw lowmem::Error("standard output", "cannot be written (" + reason + ")",
                       "Free space where it goes, or let it go elsewhere");
 }
 

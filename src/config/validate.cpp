@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "config/values.h"
+#include "lowmem/config/optimizer_defaults.h"
 #include "lowmem/core/error.h"
 
 namespace lowmem {
@@ -130,8 +131,7 @@ void check_unused(const OptimizerConfig& optimizer) {
                 "is not read by " + assigned("optimizer.name", optimizer.name),
                 std::string("Remove it: only ") + readers);
   };
-  const bool adam =
-      optimizer.name == OptimizerKind::kAdam || optimizer.name == OptimizerKind::kAdamW;
+  const bool adam = is_adam(optimizer);
   const bool sgd = optimizer.name == OptimizerKind::kSgd;
   if (optimizer.beta1 != OptimizerConfig().beta1 && !adam)
     refuse("beta1", optimizer.beta1, "adam and adamw have it");

@@ -25,12 +25,12 @@ class LogSink final : public Sink {
     if (r.accuracy) {
       what += fmt::format("acc {:.2f}%  acc_norm {:.2f}%  ", 100 * r.accuracy->acc,
                           100 * r.accuracy->acc_norm);
-      of += format_count(r.accuracy->count) + " rows, ";
+      of += format_count(r.accuracy->count, "row") + ", ";
     }
     if (r.perplexity) {
       what += fmt::format("perplexity {:.3f}  loss {:.4f}  ", r.perplexity->perplexity,
                           r.perplexity->loss);
-      of += format_count(r.perplexity->tokens) + " tokens, ";
+      of += format_count(r.perplexity->tokens, "token") + ", ";
     }
     log::info(fmt::format("evaluated after step {}: {}({}{})", r.step, what, of,
                           format_seconds(r.seconds)));

@@ -8,6 +8,7 @@
 #include "lowmem/core/random.h"
 #include "lowmem/core/units.h"
 #include "lowmem/io/convert.h"
+#include "lowmem/metrics/progress.h"
 #include "lowmem/model/hf_weights.h"
 #include "model_folder.h"
 
@@ -66,6 +67,9 @@ void write_random_model(const std::filesystem::path& config_file,
   const std::vector<WeightSpec> specs = weight_specs(config);
   std::vector<TensorSpec> tensors;
   for (const WeightSpec& spec : specs) tensors.push_back({spec.name, dtype, spec.shape});
+  metrics::Progress progress("writing " + folder.string(),
+                             parameter_count(config) * dtype_size(dtype),
+                             metrics::Progress::Unit::kBytes);
 
   WeightsWriter writer(folder, tensors, max_shard_bytes);
   const float deviation = static_cast<float>(config.initializer_range);
@@ -84,6 +88,7 @@ void write_random_model(const std::filesystem::path& config_file,
         convert(DType::kF32, source, dtype, bytes.data(),
                 static_cast<int64_t>(numbers.size()));
       writer.write(specs[i].name, bytes);
+      progress.add(static_cast<int64_t>(bytes.size()));
     }
   }
   writer.finish();

@@ -1,6 +1,7 @@
 #include "lowmem/train/alternatives.h"
 
 #include "lowmem/config/differences.h"
+#include "lowmem/config/optimizer_defaults.h"
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 
@@ -26,11 +27,6 @@ MaybeAlternative changed(const RunConfig& config, F&& set, std::string cost,
     found.change.overrides.push_back(difference.key + "=" + difference.after);
   if (found.change.overrides.empty() || !is_valid(found.config)) return std::nullopt;
   return found;
-}
-
-bool is_adam(const OptimizerConfig& optimizer) {
-  return optimizer.name == OptimizerKind::kAdam ||
-         optimizer.name == OptimizerKind::kAdamW;
 }
 
 }  // namespace

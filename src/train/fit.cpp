@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 
+#include "lowmem/config/optimizer_defaults.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
@@ -29,11 +30,6 @@ struct Candidate {
     changes.push_back(std::move(other.change));
   }
 };
-
-bool is_adam(const OptimizerConfig& optimizer) {
-  return optimizer.name == OptimizerKind::kAdam ||
-         optimizer.name == OptimizerKind::kAdamW;
-}
 
 // Whether `a` needs as much memory as `b` at least, as far as their settings tell. Those
 // that nothing here knows must be equal.

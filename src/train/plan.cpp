@@ -250,9 +250,9 @@ nlohmann::ordered_json Plan::to_json() const {
 }
 
 std::string Plan::to_text() const {
-  std::string text = "plan: " + format_count(work.steps) + " steps over " +
-                     format_count(work.examples) + " rows, batches of at most " +
-                     format_count(work.largest_tokens) + " tokens" +
+  std::string text = "plan: " + format_count(work.steps, "step") + " over " +
+                     format_count(work.examples, "row") + ", batches of at most " +
+                     format_count(work.largest_tokens, "token") +
                      (on_cpu ? "; about " + format_seconds(seconds) : "") + "\n";
   for (size_t i = 0; i < ops::kItems; ++i)
     if (memory.items[i] > 0)

@@ -26,20 +26,20 @@ bool skips_bad_rows(const RunConfig& config) {
 
 void report_skipped(const std::string& path, const BadRows& bad) {
   if (bad.count > 0)
-    log::warn(path + ": " + format_count(bad.count) +
-              " bad rows are left out; the first: " + bad.first);
+    log::warn(path + ": left out " + format_count(bad.count, "bad row") +
+              "; the first: " + bad.first);
 }
 
-// What is left out, and whether it can be kept.
+// What is left out, and whether it can be kept. `of`: "training row".
 void report_left_out(const ExampleCounts& counts, const std::string& of,
                      const std::string& max_length) {
   if (counts.too_long > 0)
-    log::warn(format_count(counts.too_long) + of + " are longer than " + max_length +
-              " tokens and are left out, as data.long = drop has it");
+    log::warn("left out " + format_count(counts.too_long, of) + " of more than " +
+              max_length + " tokens, as data.long = drop has it");
   if (counts.dropped > 0)
-    log::warn(format_count(counts.dropped) + of + " have nothing left to learn after " +
-              max_length +
-              " tokens and are left out; a larger data.max_length keeps them");
+    log::warn("left out " + format_count(counts.dropped, of) +
+              " with nothing to learn in the first " + max_length +
+              " tokens; a larger data.max_length keeps more");
 }
 
 // Appends a file's sequences; the options' format and chat template are resolved for it.
@@ -99,16 +99,18 @@ TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokeni
   }
   const ExampleCounts& counts = rows.counts;
   const std::string longest = std::to_string(max_length);
-  std::string line = "read " + format_count(counts.rows) + " training rows, " +
+  std::string line = "read " + format_count(counts.rows, "training row") + ", " +
                      format_count(counts.truncated) + " of them cut at " + longest +
                      " tokens";
   if (counts.split > 0)
     line += ", " + format_count(counts.split) + " split at every " + longest + ": " +
-            format_count(static_cast<int64_t>(rows.examples.size())) + " sequences";
+            format_count(static_cast<int64_t>(rows.examples.size()), "sequence");
   if (counts.dropped_pieces > 0)
-    line += ", and " + format_count(counts.dropped_pieces) + " pieces without a label";
+    line += ", and " + format_count(counts.dropped_pieces, "piece") + " without a label";
+  if (counts.truncated + counts.split > 0 && max_length < data.max_length)
+    line += " (the model has no more positions)";
   log::info(line);
-  report_left_out(counts, " training rows", longest);
+  report_left_out(counts, "training row", longest);
   return rows;
 }
 
@@ -137,7 +139,7 @@ std::optional<Evaluation> make_evaluation(const RunConfig& config,
     std::move(more.begin(), more.end(), std::back_inserter(questions));
   }
   skipped_rows += texts.skipped.count;
-  report_left_out(texts.counts, " evaluation rows", std::to_string(longest));
+  report_left_out(texts.counts, "evaluation row", std::to_string(longest));
   if (texts.counts.rows > 0 && texts.examples.empty())
     throw Error("eval.data", "has no text with a token to predict",
                 "Give a file with rows, or a larger data.max_length");

@@ -70,7 +70,7 @@ class Trainer {
     folder_.prepare(config, goes_on);
     results_.skipped_rows = session_.skipped_rows();
     log::info("training " + format_count(session_.parameters().elements()) +
-              " parameters for " + format_count(total_steps_) + " steps");
+              " parameters for " + format_count(total_steps_, "step"));
     if (control_.begins) control_.begins();
     if (goes_on) metrics::restore_event_files(folder_.path(), events_);
     open_sinks(metrics);
@@ -279,7 +279,7 @@ class Trainer {
   void load_progress() {
     step_ = from_->state.step;
     if (step_ > total_steps_)
-      throw Error("a run of " + std::to_string(total_steps_) + " steps",
+      throw Error("a run of " + format_count(total_steps_, "step"),
                   "would end before its checkpoint after step " + std::to_string(step_),
                   "Set train.epochs and train.max_steps to more");
     const nlohmann::json& saved = from_->state.progress;

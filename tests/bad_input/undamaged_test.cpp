@@ -51,10 +51,9 @@ TEST(BadRows, AreLeftOutAndCountedWhereTheConfigurationSaysSo) {
     return Arguments{"data.on_bad_row=skip", "eval.data=" + inputs.at("val.jsonl")};
   });
   expect_a_run(answer);
-  EXPECT_THAT(answer.output,
-              HasSubstr("train.jsonl: 2 bad rows are left out; the first"));
+  EXPECT_THAT(answer.output, HasSubstr("train.jsonl: left out 2 bad rows; the first"));
   EXPECT_THAT(answer.output, HasSubstr("train.jsonl line 1 ctx is missing"));
-  EXPECT_THAT(answer.output, HasSubstr("val.jsonl: 1 bad rows are left out; the first"));
+  EXPECT_THAT(answer.output, HasSubstr("val.jsonl: left out 1 bad row; the first"));
   EXPECT_THAT(answer.output, HasSubstr("val.jsonl line 17 endings is not a list"));
   EXPECT_THAT(answer.output, HasSubstr("read 16 training rows"));
 }

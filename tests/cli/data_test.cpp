@@ -53,7 +53,7 @@ TEST_F(Data, ShowsLearnedTokensInBrackets) {
   EXPECT_THAT(show("data.train=" + prompt_rows()).output,
               HasSubstr("<s>|A| man|[ bakes]|[.]|[</s>]\n"));
   const Outcome chat = show("data.train=" + chat_rows());
-  EXPECT_THAT(chat.output, HasSubstr("<s>|[|I|N|S|T|]|"));
+  EXPECT_THAT(chat.output, HasSubstr("<s>|\\[|I|N|S|T|\\]|"));
   EXPECT_THAT(chat.output, HasSubstr("]|[ ]|[</s>]\n"));
   EXPECT_THAT(chat.output, HasSubstr("|<|/|s|>|"));  // of the user's text
   const Outcome text = show("data.train=" + text_rows());
@@ -196,6 +196,16 @@ TEST_F(OtherData, HasNoRowsForTheRowsOption) {
                                       " eval.data=" + text_rows() + " --rows rows.jsonl");
   EXPECT_EQ(outcome.status, 1);
   EXPECT_THAT(outcome.output, HasSubstr("is for HellaSwag rows, and eval.data has none"));
+}
+
+TEST_F(OtherData, IsNotReplacedByTheRowsOption) {
+  const std::string before = read_file(at("val.jsonl"));
+  const Outcome outcome =
+      run_program("evaluate model.path=" + at("model") + " eval.data=" + at("val.jsonl") +
+                  " eval.limit=2 --rows " + at("val.jsonl"));
+  EXPECT_EQ(outcome.status, 1) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("is there, and is not what --rows writes"));
+  EXPECT_EQ(read_file(at("val.jsonl")), before);
 }
 
 }  // namespace

@@ -45,6 +45,9 @@ TEST(Units, CountsAreGroupedByThousands) {
   EXPECT_EQ(format_count(1'234'567), "1,234,567");
   EXPECT_EQ(format_count(-123), "-123");
   EXPECT_EQ(format_count(-123'456), "-123,456");
+  EXPECT_EQ(format_count(0, "step"), "0 steps");
+  EXPECT_EQ(format_count(1, "step"), "1 step");
+  EXPECT_EQ(format_count(1000, "step"), "1,000 steps");
 }
 
 }  // namespace

@@ -14,6 +14,12 @@ struct OptimizerDefaults {
 
 OptimizerDefaults optimizer_defaults(OptimizerKind kind);
 
+// Whether it is a form of Adam: averages of the gradient and of its square.
+inline bool is_adam(const OptimizerConfig& optimizer) {
+  return optimizer.name == OptimizerKind::kAdam ||
+         optimizer.name == OptimizerKind::kAdamW;
+}
+
 // Replaces every `auto` of the section that the optimizer reads by its number, so that a
 // saved config keeps its meaning if a default ever changes.
 void resolve_defaults(OptimizerConfig& optimizer);

@@ -24,4 +24,7 @@ std::string format_seconds(double seconds);
 // "1,234,567".
 std::string format_count(int64_t count);
 
+// "1 step", "1,234 steps": of a noun whose plural ends in s.
+std::string format_count(int64_t count, std::string_view noun);
+
 }  // namespace lowmem
