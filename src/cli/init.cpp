@@ -15,6 +15,10 @@ struct InitOptions {
   uint64_t seed = 42;
 };
 
+bool has_tokenizer(const std::filesystem::path& folder) {
+  return is_there(folder / "tokenizer.json") || is_there(folder / "tokenizer.model");
+}
+
 void run(const InitOptions& options) {
   const DType dtype = options.dtype == "fp32" ? DType::kF32 : DType::kBF16;
   if (is_there(std::filesystem::path(options.folder) / "config.json"))
@@ -23,6 +27,9 @@ void run(const InitOptions& options) {
   const int64_t count = model::parameter_count(model::read_llama_config(options.folder));
   log::info("wrote " + options.folder + ": " + format_count(count) +
             " random parameters, " + format_bytes(count * dtype_size(dtype)));
+  if (!has_tokenizer(options.folder))
+    log::warn(options.folder + " has no tokenizer, since none lay beside " +
+              options.config + ": copy tokenizer.json or tokenizer.model into it");
 }
 
 }  // namespace

@@ -5,15 +5,21 @@
 #include <csignal>
 #include <initializer_list>
 
+#include "lowmem/core/live_line.h"
+
 namespace lowmem::cli {
 namespace {
 
 volatile std::sig_atomic_t g_signal = 0;
-
 // Batch systems send SIGTERM and SIGHUP together, and more than once.
 void note(int signal) {
   if (g_signal != 0 && signal == SIGINT) _exit(128 + signal);
-  if (g_signal == 0) g_signal = signal;
+  if (g_signal != 0) return;
+  g_signal = signal;
+  // A step of a large model takes its time.
+  if (signal == SIGINT)
+    live_line::write_from_signal(
+        "stopping after this step, with a checkpoint; Ctrl-C again: without, at once");
 }
 
 }  // namespace

@@ -22,6 +22,25 @@
 namespace lowmem::cli {
 namespace {
 
+// What stands before a command belongs to training, and would be lost.
+void refuse_what_precedes(const CLI::App& app) {
+  if (app.get_subcommands().empty()) return;
+  const std::string command = app.get_subcommands().front()->get_name();
+  for (const CLI::Option* option : app.get_options())
+    if (option->count() > 0 && option->get_group() != kGeneral)
+      throw Error(
+          option->get_positional() ? option->results().front() : option->get_name(),
+          "stands before the command " + command,
+          "Write it after it: lowmem-train " + command + " ...");
+}
+
+// The page that lists what the failed command line could have had.
+std::string help_of(const CLI::App& app) {
+  const auto commands = app.get_subcommands();
+  return app.get_name() + (commands.empty() ? "" : " " + commands.front()->get_name()) +
+         " --help";
+}
+
 int run(int argc, char** argv) {
   CLI::App app(
       "Fine-tunes all weights of a Llama in little more memory than the weights.",
@@ -33,7 +52,10 @@ int run(int argc, char** argv) {
     return help_page(*command);
   });
   bool quiet = false;
-  app.parse_complete_callback([&quiet] { log::set_up(quiet); });
+  app.parse_complete_callback([&] {
+    log::set_up(quiet);
+    refuse_what_precedes(app);
+  });
   app.require_subcommand(0, 1);
   add_train(app);
   add_plan(app);
@@ -65,7 +87,7 @@ int run(int argc, char** argv) {
     return interrupted.get_exit_code();
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    log::error(std::string(error.what()) + "\n       See lowmem-train --help.");
+    log::error(std::string(error.what()) + "\n       See " + help_of(app) + ".");
     return 1;
   }
 }

@@ -33,8 +33,10 @@ void refuse_bare_word(const std::string& word) {
   if (word.find('=') != std::string::npos) return;
   std::error_code code;
   const bool folder = std::filesystem::is_directory(word, code);
+  const bool yaml = word.ends_with(".yaml") || word.ends_with(".yml");
   throw Error(word, "is no command, and not of the form section.key=value",
               folder ? "Write --model " + word
+              : yaml ? "Write --config " + word
                      : "Write it like optimizer.lr=1.0e-4; lowmem-train --help lists the "
                        "commands");
 }

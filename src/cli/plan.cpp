@@ -37,11 +37,13 @@ void run(const RunConfig& config, const PlanOptions& options) {
     const train::Plan plan = train::make_plan(config, inputs);
     return print(options.json ? plan.to_json().dump(2) : plan.to_text());
   }
-  const auto proposal = train::fit(config, inputs, bytes);
+  int64_t least = 0;
+  const auto proposal = train::fit(config, inputs, bytes, nullptr, &least);
   if (!proposal)
     throw Error(format_bytes(bytes),
-                "is too little for this batch, with any setting that was tried",
-                "Use a smaller train.batch_size, data.max_length or model");
+                "is too little with any setting that was tried: all need at least " +
+                    format_bytes(least),
+                "Use a smaller model, train.batch_size or data.max_length");
   print(options.json ? to_json(*proposal).dump(2) : proposal->to_text());
 }
 

@@ -15,7 +15,9 @@ constexpr Example kExamples[] = {
     {"", "lowmem-train --config configs/lowmem.yaml model.path=models/Llama-3.2-1B"},
     {"", "lowmem-train --config runs/lowmem/config.yaml --resume"},
     {"plan", "lowmem-train plan --config configs/lowmem.yaml --fit 12GiB"},
-    {"evaluate", "lowmem-train evaluate --model runs/lowmem/model eval.data=val.jsonl"},
+    {"evaluate",
+     "lowmem-train evaluate --config configs/lowmem.yaml --model runs/lowmem/model"},
+    {"evaluate", "lowmem-train evaluate --model models/TinyLlama eval.data=val.jsonl"},
     {"data",
      "lowmem-train data --model models/TinyLlama data.train=chats.jsonl --show 1"},
     {"report", "lowmem-train report runs"},
@@ -108,8 +110,8 @@ Part exit_status(bool trains) {
       {{"0", "done"}, {"1", "not done: a line \"error: ...\" names cause and remedy"}}};
   if (trains)
     part.entries.push_back({"129, 130, 143",
-                            "stopped by SIGHUP, Ctrl-C or SIGTERM, after a checkpoint "
-                            "was written for --resume"});
+                            "stopped by SIGHUP, Ctrl-C or SIGTERM; once training has "
+                            "begun, after a checkpoint was written for --resume"});
   return part;
 }
 

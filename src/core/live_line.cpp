@@ -22,8 +22,8 @@ constexpr int kUsualColumns = 80;  // of a terminal that does not say
 struct State {
   std::mutex mutex;
   std::atomic<bool> on = false;
-  std::string text;    // what is wanted
-  bool drawn = false;  // whether a line of it stands on the screen
+  std::string text;                 // what is wanted
+  std::atomic<bool> drawn = false;  // whether a line of it stands on the screen
   Clock::time_point last;
 };
 
@@ -136,6 +136,18 @@ void write_above(std::string_view lines) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
   redraw(s, lines);
+}
+
+void write_from_signal(std::string_view line) {
+  State& s = state();
+  if (!s.on) return;
+  const int error = errno;
+  const bool drawn = s.drawn;
+  if (drawn) write_all(kErase);
+  write_all(line);
+  // The next to be drawn goes up a line first.
+  write_all(drawn ? "\n\n" : "\n");
+  errno = error;
 }
 
 Scope::Scope(std::string_view text) {

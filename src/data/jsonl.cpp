@@ -68,9 +68,12 @@ bool JsonlReader::next_line() {
 }
 
 nlohmann::json JsonlReader::object() const {
-  const bool array = text_.starts_with('[');
+  // An array, an object over several lines, or no JSON at all, as a table or an archive.
+  const bool other_form =
+      text_.starts_with('[') ||
+      (line_ == 1 && (!text_.starts_with('{') || text_.find_last_not_of(" \t\r") == 0));
   const std::string remedy =
-      array ? "Write JSONL: one object a line" : "Repair or remove the line";
+      other_form ? "Write JSONL: one object a line" : "Repair or remove the line";
   if (text_.size() > kLongestLine)
     throw Error(where(), "is longer than " + format_bytes(kLongestLine),
                 "Check that the file is JSONL: one object a line");

@@ -45,17 +45,20 @@ HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tok
     progress.add();
     const EvalItem item = eval_item(source);
     Row row{item.index, item.label, {}, false};
+    bool cut = false;
     for (size_t i = 0; i < 4; ++i) {
       ScoredText text = encode_choice(tokenizer, item.query, item.choices[i], bos);
       // The last token is predicted, never read, hence the one more.
       const auto surplus = static_cast<int64_t>(text.ids.size()) - (max_length + 1);
       if (surplus > 0) {
+        cut = true;
         text.ids.erase(text.ids.begin(), text.ids.begin() + surplus);
         text.context = std::max<int64_t>(1, text.context - surplus);
       }
       row.endings[i] = {std::move(text.ids), text.context,
                         choice_length(item.choices[i])};
     }
+    cut_ += cut ? 1 : 0;
     row.shared = share_query && row.same_queries();
     rows_.push_back(std::move(row));
   }

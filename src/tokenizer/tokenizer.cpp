@@ -22,6 +22,9 @@ std::unique_ptr<Tokenizer> open_tokenizer_file(const std::filesystem::path& path
 std::unique_ptr<Tokenizer> open_tokenizer(const std::filesystem::path& model_dir) {
   for (const char* name : {"tokenizer.json", "tokenizer.model"})
     if (is_there(model_dir / name)) return open_tokenizer_file(model_dir / name);
+  std::error_code none;
+  if (std::filesystem::is_regular_file(model_dir, none))
+    throw Error(model_dir.string(), "is a file", "Give the folder of the model");
   throw Error(model_dir.string(), "has neither tokenizer.json nor tokenizer.model",
               "Give a model folder that holds its tokenizer");
 }

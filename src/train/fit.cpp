@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <limits>
 #include <map>
 
 #include "lowmem/config/optimizer_defaults.h"
@@ -21,7 +22,8 @@ struct Candidate {
   // How far its result is from the configuration's: 1 by rounding, 2 more for each other
   // rule or precision.
   int distance = 0;
-  double seconds = 0;
+  Speed speed;         // in its type
+  double seconds = 0;  // of arithmetic
 
   void change(Alternative&& other) {
     config = std::move(other.config);
@@ -100,13 +102,6 @@ void split_batches(std::vector<Candidate>& candidates, int64_t rows) {
     }
 }
 
-// Parts of a batch keep the machine less busy.
-double slowness(const RunConfig& config, int64_t rows) {
-  const int64_t part = config.train.micro_batch_size;
-  if (part == 0 || part >= rows) return 1;
-  return 1 + 0.02 * static_cast<double>(rows) / static_cast<double>(part);
-}
-
 // Whether the checkpoint that a run goes on from allows the configuration.
 bool goes_on(const Checkpoint* from, const RunConfig& config) {
   if (from == nullptr) return true;
@@ -137,9 +132,9 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     const DType type = candidate.config.model.compute_dtype;
     if (!speeds.contains(type))
       speeds[type] = measure_speed(candidate.config, inputs, work);
+    candidate.speed = speeds[type];
     candidate.seconds =
-        estimate_seconds(candidate.config, inputs.shape, work, speeds[type]) *
-        slowness(candidate.config, rows);
+        estimate_seconds(candidate.config, inputs.shape, work, candidate.speed);
   }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) {
@@ -160,30 +155,46 @@ Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
                    "; memory.force=true begins all the same");
 }
 
+// What a plan says, since of a small model's step the arithmetic is the smaller part.
+double times_as_long(const Candidate& found, const Plan& plan, const Candidate& unchanged,
+                     const Inputs& inputs, const Checkpoint* from) {
+  if (found.changes.empty()) return 1;
+  if (!plan.on_cpu) return found.seconds / std::max(1e-9, unchanged.seconds);
+  const Plan now = make_plan(unchanged.config, inputs, from, &unchanged.speed);
+  return plan.seconds / std::max(1e-9, now.seconds);
+}
+
 }  // namespace
 
 std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
-                            const Checkpoint* from) {
+                            const Checkpoint* from, int64_t* least) {
   const metrics::Progress progress("looking for settings that fit");
   const Work work = work_of(config, inputs, from);
   const std::vector<Candidate> candidates = candidates_of(config, inputs, work, from);
   const auto unchanged =
       std::find_if(candidates.begin(), candidates.end(),
                    [](const Candidate& candidate) { return candidate.changes.empty(); });
-  const Speed speed = measure_speed(config, inputs, work);
   std::vector<const RunConfig*> too_large;
+  int64_t smallest = std::numeric_limits<int64_t>::max();
   for (const Candidate& candidate : candidates) {
     const bool hopeless = std::any_of(
         too_large.begin(), too_large.end(),
         [&](const RunConfig* other) { return needs_as_much(candidate.config, *other); });
-    if (hopeless || least_bytes(candidate.config, inputs.shape, work.steps) > bytes)
+    if (hopeless) continue;
+    const int64_t bound = least_bytes(candidate.config, inputs.shape, work.steps);
+    if (bound > bytes) {
+      smallest = std::min(smallest, bound);
       continue;
-    Plan plan = make_plan(candidate.config, inputs, from, &speed);
-    if (plan.memory.peak <= bytes)
-      return Proposal{candidate.changes, std::move(plan),
-                      candidate.seconds / std::max(1e-9, unchanged->seconds)};
+    }
+    Plan plan = make_plan(candidate.config, inputs, from, &candidate.speed);
+    if (plan.memory.peak <= bytes) {
+      const double times = times_as_long(candidate, plan, *unchanged, inputs, from);
+      return Proposal{candidate.changes, std::move(plan), times};
+    }
+    smallest = std::min(smallest, plan.memory.peak);
     too_large.push_back(&candidate.config);
   }
+  if (least != nullptr) *least = smallest;
   return std::nullopt;
 }
 

@@ -68,6 +68,13 @@ double optimizer_bytes_an_element(const RunConfig& config) {
   return 0;
 }
 
+// Parts of a batch keep the machine less busy.
+double slowness(const TrainConfig& train) {
+  const int64_t part = train.micro_batch_size;
+  if (part == 0 || part >= train.batch_size) return 1;
+  return 1 + 0.02 * static_cast<double>(train.batch_size) / static_cast<double>(part);
+}
+
 }  // namespace
 
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work) {
@@ -113,7 +120,8 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
                             static_cast<double>(work.evaluations);
   const double updating = optimizer_bytes_an_element(config) * trained;
   const auto steps = static_cast<double>(work.steps);
-  return (products + kAttention * attention + evaluating) / speed.operations +
+  const double training = (products + kAttention * attention) * slowness(config.train);
+  return (training + evaluating) / speed.operations +
          steps * (updating / speed.bytes + speed.step);
 }
 

@@ -9,6 +9,7 @@
 #include "lowmem/data/chat.h"
 #include "lowmem/data/examples.h"
 #include "lowmem/data/hellaswag.h"
+#include "lowmem/data/jsonl.h"
 #include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/checksum.h"
 
@@ -30,16 +31,37 @@ void report_skipped(const std::string& path, const BadRows& bad) {
               "; the first: " + bad.first);
 }
 
-// What is left out, and whether it can be kept. `of`: "training row".
-void report_left_out(const ExampleCounts& counts, const std::string& of,
-                     const std::string& max_length) {
+// What has been read, cut and left out, and whether it can be kept. `of`: "training row".
+void report_rows(const RunConfig& config, const TrainingRows& rows, const std::string& of,
+                 int64_t max_length) {
+  const ExampleCounts& counts = rows.counts;
+  const std::string longest = std::to_string(max_length);
+  const bool by_model = max_length < config.data.max_length;
+  std::string line = "read " + format_count(counts.rows, of);
+  if (counts.truncated > 0)
+    line +=
+        ", " + format_count(counts.truncated) + " of them cut at " + longest + " tokens";
+  if (counts.split > 0)
+    line += ", " + format_count(counts.split) + " split at every " + longest + ": " +
+            format_count(static_cast<int64_t>(rows.examples.size()), "sequence");
+  if (counts.dropped_pieces > 0)
+    line += ", and " + format_count(counts.dropped_pieces, "piece") + " without a label";
+  if (counts.truncated + counts.split > 0 && by_model)
+    line += " (the model has no more positions)";
+  log::info(line);
   if (counts.too_long > 0)
     log::warn("left out " + format_count(counts.too_long, of) + " of more than " +
-              max_length + " tokens, as data.long = drop has it");
+              longest + " tokens, as data.long = drop has it");
   if (counts.dropped > 0)
     log::warn("left out " + format_count(counts.dropped, of) +
-              " with nothing to learn in the first " + max_length +
-              " tokens; a larger data.max_length keeps more");
+              " with nothing to learn in the first " + longest + " tokens; " +
+              (by_model ? "the model has no more positions"
+                        : "a larger data.max_length keeps more"));
+}
+
+// A file that data.limit leaves no row for must be there all the same.
+void refuse_missing(const std::vector<std::string>& files) {
+  for (const std::string& file : files) const JsonlReader reader(file);
 }
 
 // Appends a file's sequences; the options' format and chat template are resolved for it.
@@ -90,6 +112,7 @@ TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokeni
                                 int64_t max_length) {
   const DataConfig& data = config.data;
   TrainingRows rows;
+  refuse_missing(data.train);
   for (const std::string& path : data.train) {
     if (data.limit != 0 && rows.counts.rows == data.limit) break;
     read_file_of_rows(config, path, tokenizer,
@@ -97,20 +120,7 @@ TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokeni
                        data.limit == 0 ? 0 : data.limit - rows.counts.rows},
                       rows);
   }
-  const ExampleCounts& counts = rows.counts;
-  const std::string longest = std::to_string(max_length);
-  std::string line = "read " + format_count(counts.rows, "training row") + ", " +
-                     format_count(counts.truncated) + " of them cut at " + longest +
-                     " tokens";
-  if (counts.split > 0)
-    line += ", " + format_count(counts.split) + " split at every " + longest + ": " +
-            format_count(static_cast<int64_t>(rows.examples.size()), "sequence");
-  if (counts.dropped_pieces > 0)
-    line += ", and " + format_count(counts.dropped_pieces, "piece") + " without a label";
-  if (counts.truncated + counts.split > 0 && max_length < data.max_length)
-    line += " (the model has no more positions)";
-  log::info(line);
-  report_left_out(counts, "training row", longest);
+  report_rows(config, rows, "training row", max_length);
   return rows;
 }
 
@@ -139,7 +149,7 @@ std::optional<Evaluation> make_evaluation(const RunConfig& config,
     std::move(more.begin(), more.end(), std::back_inserter(questions));
   }
   skipped_rows += texts.skipped.count;
-  report_left_out(texts.counts, "evaluation row", std::to_string(longest));
+  if (texts.counts.rows > 0) report_rows(config, texts, "evaluation row", longest);
   if (texts.counts.rows > 0 && texts.examples.empty())
     throw Error("eval.data", "has no text with a token to predict",
                 "Give a file with rows, or a larger data.max_length");
@@ -147,10 +157,15 @@ std::optional<Evaluation> make_evaluation(const RunConfig& config,
   Evaluation evaluation;
   // Flash attention takes four texts at once, and no masks.
   const bool share = config.eval.share_query && device.is_cpu();
-  if (!questions.empty())
-    evaluation.hellaswag.emplace(questions, tokenizer, bos_of(config.eval.bos, tokenizer),
-                                 config.eval.batch_size, shape.max_position_embeddings,
-                                 share);
+  if (!questions.empty()) {
+    const int64_t most = shape.max_position_embeddings;
+    const eval::HellaSwag& made = evaluation.hellaswag.emplace(
+        questions, tokenizer, bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
+        most, share);
+    if (made.cut() > 0)
+      log::warn("cut the beginning of " + format_count(made.cut(), "HellaSwag row") +
+                " with more than the model's " + format_count(most, "position"));
+  }
   if (!texts.examples.empty())
     evaluation.perplexity.emplace(std::move(texts.examples), config.eval.batch_size);
   return evaluation;

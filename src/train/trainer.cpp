@@ -69,8 +69,10 @@ class Trainer {
     }
     folder_.prepare(config, goes_on);
     results_.skipped_rows = session_.skipped_rows();
-    log::info("training " + format_count(session_.parameters().elements()) +
-              " parameters for " + format_count(total_steps_, "step"));
+    log::info(
+        "training " + format_count(session_.parameters().elements()) +
+        " parameters for " + format_count(total_steps_, "step") +
+        (goes_on ? ", " + format_count(total_steps_ - step_) + " of them to go" : ""));
     if (control_.begins) control_.begins();
     if (goes_on) metrics::restore_event_files(folder_.path(), events_);
     open_sinks(metrics);

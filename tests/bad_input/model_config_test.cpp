@@ -125,7 +125,7 @@ std::vector<Damage> damaged_configs() {
           "is not an integer"),
       {"ModelIsAFile",
        [](const Inputs& inputs) { return Arguments{"model.path=" + inputs.at(kFile)}; },
-       kFile, "has neither tokenizer.json nor tokenizer.model"},
+       kFile, "is a file"},
       wrong_arguments("ModelMissing", {"model.path=/nowhere"}, "/nowhere",
                       "cannot be read"),
       {"ModelPathTooLong",

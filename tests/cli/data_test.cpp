@@ -198,6 +198,41 @@ TEST_F(OtherData, HasNoRowsForTheRowsOption) {
   EXPECT_THAT(outcome.output, HasSubstr("is for HellaSwag rows, and eval.data has none"));
 }
 
+TEST_F(OtherData, IsCutWithAWord) {
+  const std::string words = "evaluate model.path=" + at("model") + " ";
+  EXPECT_THAT(run_program(words + "data.max_length=3 eval.data=" + text_rows()).output,
+              HasSubstr("read 2 evaluation rows, 2 split at every 3: 8 sequences\n"));
+  std::string ending;
+  for (int i = 0; i < 300; ++i) ending += "dough ";
+  const std::string long_row =
+      write("long.jsonl", R"({"ctx": "A man", "label": 0, "endings": ["bakes.", ")" +
+                              ending + R"(", "is.", "has."]})" + "\n");
+  EXPECT_THAT(run_program(words + "eval.data=" + long_row).output,
+              HasSubstr("cut the beginning of 1 HellaSwag row with more than"));
+}
+
+TEST_F(OtherData, IsCutWhereTheModelEnds) {
+  const std::string row = write("ends.jsonl", R"({"prompt": ")" + std::string(900, 'x') +
+                                                  R"(", "completion": "bakes"})"
+                                                  "\n" +
+                                                  R"({"prompt": "A", "completion": ")" +
+                                                  std::string(900, 'x') + "\"}\n");
+  const Outcome outcome = run_program("data model.path=" + at("model") +
+                                      " data.max_length=1024 data.train=" + row);
+  EXPECT_THAT(outcome.output, HasSubstr("cut at 256 tokens (the model has no more"));
+  EXPECT_THAT(outcome.output, HasSubstr("256 tokens; the model has no more positions"));
+}
+
+TEST_F(OtherData, OfAnotherFormIsToldSo) {
+  for (const std::string text :
+       {"prompt,completion\nA,B\n", "{\n  \"text\": \"A\"\n}\n"}) {
+    const Outcome outcome = run_program("data model.path=" + at("model") +
+                                        " data.train=" + write("table.jsonl", text));
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.output, HasSubstr("Write JSONL: one object a line"));
+  }
+}
+
 TEST_F(OtherData, IsNotReplacedByTheRowsOption) {
   const std::string before = read_file(at("val.jsonl"));
   const Outcome outcome =

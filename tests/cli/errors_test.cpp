@@ -32,6 +32,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"UnknownSection", "optimiser.lr=1", {"optimizer.lr"}},
         Mistake{"WrongType", "train.epochs=many", {"train.epochs", "many"}},
         Mistake{"NoAssignment", "frobnicate", {"frobnicate"}},
+        Mistake{"BareConfig", "mine.yaml", {"Write --config mine.yaml"}},
         Mistake{"UnknownFlag", "--frobnicate", {"--frobnicate"}},
         Mistake{"MissingModel", "model.path=/nowhere", {"/nowhere"}},
         Mistake{"MissingData", "data.train=/nowhere.jsonl", {"/nowhere.jsonl"}},
@@ -82,6 +83,46 @@ TEST(Cli, HelpNamesEveryKeyWithItsDefault) {
                           "max_length", "bos"})
     EXPECT_THAT(help.output, HasSubstr(key));
   EXPECT_THAT(help.output, HasSubstr("evaluate"));
+}
+
+TEST(Cli, OptionsBeforeACommandAreRefused) {
+  for (const char* before : {"-c nothere.yaml", "bogus.key=1", "--lr abc", "--resume"}) {
+    const Outcome run = run_program(std::string(before) + " plan");
+    EXPECT_EQ(run.status, 1) << run.output;
+    EXPECT_THAT(run.output, HasSubstr("stands before the command plan")) << before;
+  }
+}
+
+TEST(Cli, MistakesPointToTheirCommandsHelp) {
+  EXPECT_THAT(run_program("data --show").output,
+              HasSubstr("See lowmem-train data --help"));
+  EXPECT_THAT(run_program("--frobnicate").output, HasSubstr("See lowmem-train --help"));
+}
+
+TEST_F(Inputs, ModelIsAFolder) {
+  const Outcome run = run_program("data data.train=" + at("train.jsonl") +
+                                  " model.path=" + at("model/config.json"));
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("is a file.\n       Give the folder of the model"));
+}
+
+TEST_F(Inputs, FilesThatTheLimitLeavesOutMustBeThere) {
+  const Outcome run =
+      run_program("data data.limit=2 model.path=" + at("model") + " data.train=[" +
+                  at("train.jsonl") + ",/nowhere.jsonl]");
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("/nowhere.jsonl"));
+}
+
+TEST_F(Inputs, InitSaysThatATokenizerIsMissing) {
+  std::filesystem::create_directories(folder() / "bare");
+  std::filesystem::copy(folder() / "model/config.json", folder() / "bare/config.json");
+  const Outcome bare = run_program("init " + at("bare/config.json") + " " + at("random"));
+  EXPECT_EQ(bare.status, 0) << bare.output;
+  EXPECT_THAT(bare.output, HasSubstr("random has no tokenizer"));
+  const Outcome whole =
+      run_program("init " + at("model/config.json") + " " + at("whole"));
+  EXPECT_THAT(whole.output, testing::Not(HasSubstr("tokenizer")));
 }
 
 TEST(Cli, WithoutAModelSaysWhatIsMissing) {

@@ -137,6 +137,7 @@ TEST_F(Plan, OfAResumedRunIsOfWhatIsLeft) {
   const Outcome resumed = run_program(longer);
   ASSERT_EQ(resumed.status, 0) << resumed.output;
   EXPECT_THAT(resumed.output, HasSubstr("plan: 4 steps over 32 rows"));
+  EXPECT_THAT(resumed.output, HasSubstr("for 10 steps, 4 of them to go"));
   // What lies there after loading is the weights alone, as in a run from the start.
   EXPECT_EQ(results("run")["peak_bytes"]["load"], plan_of("")["items"]["weights"]);
 }
@@ -312,6 +313,7 @@ TEST_F(Plan, FitProposesOverridesThatFit) {
   const auto overrides = proposal["overrides"].get<std::string>();
   const json plan = plan_of(baseline + overrides);
   EXPECT_LE(plan["peak_bytes"]["total"].get<int64_t>(), asked);
+  EXPECT_EQ(proposal["plan"]["peak_bytes"], plan["peak_bytes"]);
   // What changes no bit of the result goes before what does.
   EXPECT_THAT(overrides, testing::Not(HasSubstr("adafactor")));
   EXPECT_THAT(overrides, testing::Not(HasSubstr("bf16")));
@@ -382,6 +384,7 @@ TEST_F(Plan, FitRefusesWhatNothingFits) {
   const Outcome fit = run_program("plan --fit 100KiB" + settings(""));
   EXPECT_EQ(fit.status, 1);
   EXPECT_THAT(fit.output, HasSubstr("error: 100.0 KiB"));
+  EXPECT_THAT(fit.output, testing::ContainsRegex("all need at least [0-9.]+ [KM]iB"));
   const Outcome size = run_program("plan --fit 12parsecs" + settings(""));
   EXPECT_EQ(size.status, 1);
   EXPECT_THAT(size.output, HasSubstr("12parsecs"));

@@ -95,6 +95,9 @@ TEST_F(Train, EvaluationAndSavingStayBelowTheTrainingPeak) {
 
 // Steps of ever new lengths compile products anew; what is kept of that has a limit.
 TEST_F(Train, ResidentSizeStaysWhereItIs) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the address sanitizer keeps freed memory";
+#endif
   const Outcome run = run_program(
       quick("resident") +
       "model.dtype=bf16 model.compute_dtype=bf16 optimizer.name=adafactor "

@@ -57,6 +57,8 @@ class HellaSwag {
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
   // Tokens that a run feeds to the model.
   int64_t tokens() const;
+  // Rows that have lost the beginning of a sequence.
+  int64_t cut() const { return cut_; }
 
  private:
   struct Ending {
@@ -88,6 +90,7 @@ class HellaSwag {
                             const loss::LossOptions& options) const;
 
   std::vector<Row> rows_;
+  int64_t cut_ = 0;
   size_t batch_size_;
 };
 
