@@ -30,8 +30,7 @@ void refuse_what_precedes(const CLI::App& app) {
     if (option->count() > 0 && option->get_group() != kGeneral)
       throw Error(
           option->get_positional() ? option->results().front() : option->get_name(),
-          "stands before the command " + command,
-          "Write it after it: lowmem-train " + command + " ...");
+          "stands before the command " + command, "Write it after the command's name");
 }
 
 // The page that lists what the failed command line could have had.

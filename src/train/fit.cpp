@@ -117,7 +117,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
                                      const Work& work, const Checkpoint* from) {
   const int64_t rows = std::min(config.train.batch_size,
                                 static_cast<int64_t>(inputs.texts->examples.size()));
-  std::vector<Candidate> candidates = {{config, {}, 0, 0}};
+  std::vector<Candidate> candidates = {{config, {}, 0, {}, 0}};
   branch(candidates, recompute_activations, keep_activations);
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);

@@ -19,6 +19,11 @@ std::function<bool()> address_limit(rlim_t bytes) {
 
 class Starved : public FaultyRuns {
  protected:
+#ifdef __SANITIZE_ADDRESS__
+  void SetUp() override {
+    GTEST_SKIP() << "the address sanitizer takes the memory that these tests take away";
+  }
+#endif
   // A model of 100 million parameters, whose training does not fit what the tests give.
   static std::string large() {
     static const std::string path = [] {
