@@ -11,6 +11,7 @@ namespace lowmem::cli {
 namespace {
 
 volatile std::sig_atomic_t g_signal = 0;
+
 // Batch systems send SIGTERM and SIGHUP together, and more than once.
 void note(int signal) {
   if (g_signal != 0 && signal == SIGINT) _exit(128 + signal);

@@ -91,9 +91,6 @@ int run(int argc, char** argv) {
   }
 }
 
-}  // namespace
-}  // namespace lowmem::cli
-
 // Whoever closes a pipe has read enough.
 bool nobody_reads() {
   pollfd out{STDOUT_FILENO, POLLOUT, 0};
@@ -107,9 +104,12 @@ void check_standard_output() {
   // No reason is left where an earlier piece failed.
   const std::string reason = errno != 0 ? std::strerror(errno) : "a write failed";
   if (nobody_reads()) return;
-  throw lowmem::Error("standard output", "cannot be written (" + reason + ")",
-                      "Free space where it goes, or let it go elsewhere");
+  throw Error("standard output", "cannot be written (" + reason + ")",
+              "Free space where it goes, or let it go elsewhere");
 }
+
+}  // namespace
+}  // namespace lowmem::cli
 
 int main(int argc, char** argv) {
   lowmem::log::set_up(false);
@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
   lowmem::engine::memory_meter::install();
   try {
     const int status = lowmem::cli::run(argc, argv);
-    check_standard_output();
+    lowmem::cli::check_standard_output();
     return status;
   } catch (const lowmem::Error& error) {
     lowmem::log::error(error.what());

@@ -27,8 +27,8 @@ int columns();
 // characters appear as '?'.
 void show(std::string_view text);
 
-// For a handler of signals, in the middle of anything: a line above the live one. Nothing
-// where there is none.
+// For a handler of signals, in the middle of anything: a line of the log, above the live
+// one. Nothing unless on().
 void write_from_signal(std::string_view line);
 
 // Shows another text for as long as this object lives, and then again what was there.

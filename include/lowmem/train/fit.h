@@ -27,8 +27,8 @@ struct Proposal {
 // the result, then for those that change it by rounding, and only then for another
 // precision or optimizer. `from`: what the run goes on from allows fewer. nullopt where
 // nothing fits, as where `bytes` is negative; `least` then gets a bound below which none
-// would. Some seconds for a large model: each
-// candidate is rehearsed that is not larger than one that did not fit.
+// would. Some seconds for a large model: each candidate is rehearsed that is not larger
+// than one that did not fit, and then the configuration itself, for its time.
 std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
                             const Checkpoint* from = nullptr, int64_t* least = nullptr);
 
