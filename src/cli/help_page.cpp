@@ -4,27 +4,7 @@
 namespace lowmem::cli {
 namespace {
 
-constexpr size_t kWidth = 100;
 constexpr size_t kMeaningColumn = 30;
-
-// `text` in lines that end before kWidth, each after the first behind `indent` blanks.
-// The first begins in column `column`.
-std::string wrapped(const std::string& text, size_t column, size_t indent) {
-  std::string result;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const size_t size = end - begin;
-    if (begin > 0) {
-      const bool fits = column + 1 + size <= kWidth;
-      result += fits ? " " : "\n" + std::string(indent, ' ');
-      column = fits ? column + 1 : indent;
-    }
-    result.append(text, begin, size);
-    column += size;
-    begin = end + 1;
-  }
-  return result;
-}
 
 std::string line_of(const Entry& entry) {
   std::string line = "  " + entry.term;

@@ -46,7 +46,7 @@ std::vector<std::string> words_of(const CLI::Option& option);
 // What stands for its value: "FILE", "fp32|bf16"; empty for a switch.
 std::string value_of(const CLI::Option& option);
 
-// The page of `lowmem-train [COMMAND] --help`, of at most 100 columns.
+// The page of `lowmem-train [COMMAND] --help`, of at most 80 columns.
 std::string help_page(const CLI::App& command);
 
 // The man page of the program and all its commands, in roff.

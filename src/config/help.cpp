@@ -89,6 +89,23 @@ std::vector<KeyInfo> config_keys() {
   return keys;
 }
 
+std::string wrapped(const std::string& text, size_t column, size_t indent) {
+  std::string result;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    const size_t size = end - begin;
+    if (begin > 0) {
+      const bool fits = column + 1 + size <= kHelpWidth;
+      result += fits ? " " : "\n" + std::string(indent, ' ');
+      column = fits ? column + 1 : indent;
+    }
+    result.append(text, begin, size);
+    column += size;
+    begin = end + 1;
+  }
+  return result;
+}
+
 std::string config_help() {
   std::string help;
   for_each_section([&](const std::string& section, const std::string& section_doc,
@@ -97,8 +114,10 @@ std::string config_help() {
     for (const KeyInfo& key : keys) {
       std::string line = "  " + key.name + "=" + key.default_value;
       line.resize(std::max(line.size() + 2, kDocColumn), ' ');
-      help += line + key.doc + "\n";
-      if (worth_a_line(key.type)) help += std::string(kDocColumn, ' ') + key.type + "\n";
+      help += line + wrapped(key.doc, line.size(), kDocColumn) + "\n";
+      if (worth_a_line(key.type))
+        help += std::string(kDocColumn, ' ') + wrapped(key.type, kDocColumn, kDocColumn) +
+                "\n";
     }
   });
   return help;

@@ -62,6 +62,15 @@ size_t farthest(std::string_view unknown) {
   return std::max<size_t>(2, unknown.size() / 2);
 }
 
+// 0 for the same section and for a key without one; 1 for another of the program's
+// sections, where people look for keys; the edits, 2 at most, for a word that is no
+// section.
+size_t section_distance(std::string_view unknown, bool is_section,
+                        std::string_view known) {
+  if (unknown.empty() || unknown == known) return 0;
+  return is_section ? 1 : std::min<size_t>(2, edit_distance(unknown, known));
+}
+
 // Keeps the candidate with the smallest distance, the first of equals.
 struct Nearest {
   size_t best;  // only candidates nearer than this
@@ -97,9 +106,14 @@ std::string key_remedy(std::string_view unknown) {
   const std::string_view bare =
       unknown.substr(dot == std::string_view::npos ? 0 : dot + 1);
 
-  Nearest nearest{farthest(bare) + 1, ""};
-  std::string keys_of_section, in_its_section;
   RunConfig defaults;
+  bool is_section = false;
+  defaults.visit([&](const char* name, auto&, const char*) {
+    is_section = is_section || section == name;
+  });
+  const bool no_section = !section.empty() && !is_section;
+  Nearest nearest{farthest(no_section ? unknown : bare) + 1, ""};
+  std::string keys_of_section, in_its_section;
   if (unknown.size() <= kLongestWord && section.empty())
     defaults.visit([&](const char* name, auto&, const char*) {
       nearest.offer(edit_distance(bare, name), name);
@@ -112,8 +126,8 @@ std::string key_remedy(std::string_view unknown) {
     if (its_section == section)
       (keys_of_section += keys_of_section.empty() ? "" : ", ") += its_name;
     if (unknown.size() > kLongestWord) return;
-    const size_t elsewhere = section.empty() || its_section == section ? 0 : 1;
-    nearest.offer(distance(bare, its_name) + elsewhere, key);
+    const size_t away = section_distance(section, is_section, its_section);
+    nearest.offer(away + distance(bare, its_name), key);
     nearest.offer(edit_distance(unknown, key), key);
   });
 

@@ -90,6 +90,10 @@ TEST(Overrides, RefuseUnknownKeysWithTheNearest) {
             "lr=1: unknown key lr.\n       The nearest key is optimizer.lr.");
   EXPECT_THAT(problem_with("train.lr=1"), HasSubstr("The nearest key is optimizer.lr."));
   EXPECT_THAT(problem_with("modle.path=1"), HasSubstr("The nearest key is model.path."));
+  EXPECT_THAT(problem_with("dat.train=x"), HasSubstr("The nearest key is data.train."));
+  EXPECT_THAT(problem_with("dat.trian=x"), HasSubstr("The nearest key is data.train."));
+  EXPECT_THAT(problem_with("optimzer.name=sgd"),
+              HasSubstr("The nearest key is optimizer.name."));
   EXPECT_THAT(problem_with("optimizer=sgd"), HasSubstr("is a section, not a key"));
   EXPECT_THAT(problem_with("optimizer.lr"), HasSubstr("is not of the form"));
   EXPECT_THAT(problem_with("=1"), HasSubstr("is not of the form"));

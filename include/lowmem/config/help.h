@@ -18,8 +18,13 @@ struct KeyInfo {
 // Every key, in the order of the sections.
 std::vector<KeyInfo> config_keys();
 
-// The same as text for --help: a heading a section, then a line a key, of at most 100
-// columns.
+inline constexpr size_t kHelpWidth = 80;  // columns of a page of --help
+
+// `text` broken at blanks into lines of at most kHelpWidth columns, each after the first
+// behind `indent` blanks. The first begins in column `column`.
+std::string wrapped(const std::string& text, size_t column, size_t indent);
+
+// The same as text for --help: a heading a section, then each key with its default.
 std::string config_help();
 
 // And as Markdown: a heading and a table a section. docs/configuration.md holds it, put

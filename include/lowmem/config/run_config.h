@@ -88,7 +88,8 @@ struct DataConfig {
     field("long", long_rows,
           "what becomes of longer rows; auto: split texts, truncate others");
     field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
-    field("limit", limit, "training rows to use, the first ones of all files (0: all)");
+    field("limit", limit,
+          "training rows to use, counted over all files in turn (0: all)");
     field("on_bad_row", on_bad_row,
           "on a row that cannot be read, in data.train or in eval.data");
   }
