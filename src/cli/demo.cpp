@@ -14,15 +14,17 @@ namespace fs = std::filesystem;
 
 // The demo's files, then random weights for its model, as `init` writes them.
 void write_demo(const fs::path& folder, uint64_t seed) {
-  if (is_there(folder / "model"))
-    throw Error(folder.string(), "already holds a demo", "Choose an empty folder");
+  const std::vector<DemoFile> files = demo_files(seed);
+  for (const DemoFile& file : files)
+    if (is_there(folder / file.name))
+      throw Error((folder / file.name).string(), "is there already",
+                  "Choose an empty folder; nothing was touched");
   std::error_code code;
   fs::create_directories(folder / "model", code);
   if (code)
     throw Error(folder.string(), "cannot be made (" + code.message() + ")",
                 "Check the path and its permissions");
-  for (const DemoFile& file : demo_files(seed))
-    write_file_atomically(folder / file.name, file.text);
+  for (const DemoFile& file : files) write_file_atomically(folder / file.name, file.text);
   model::write_random_model(folder / "model" / "config.json", folder / "model",
                             DType::kF32, seed);
   log::info("wrote the demo to " + folder.string());

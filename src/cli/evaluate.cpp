@@ -52,7 +52,6 @@ void add_evaluate(CLI::App& app) {
     const auto model = train::load_model(config, shape, vocabulary, device);
     const auto result = evaluation->run(*model, train::sliced_loss(device),
                                         eval::HellaSwag::kTokensAtOnce);
-    if (!rows->empty()) train::write_evaluation(*rows, *result.hellaswag);
     const train::Scores scores = result.scores();
     if (const auto& a = scores.accuracy)
       std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", a->acc, a->acc_norm,
@@ -60,6 +59,7 @@ void add_evaluate(CLI::App& app) {
     if (const auto& l = scores.likelihood)
       std::printf("loss %.4f\nperplexity %.4f\ntokens %lld\n", l->loss, l->perplexity(),
                   static_cast<long long>(l->tokens));
+    if (!rows->empty()) train::write_evaluation(*rows, *result.hellaswag);
   });
 }
 

@@ -19,10 +19,18 @@ bool has_tokenizer(const std::filesystem::path& folder) {
   return is_there(folder / "tokenizer.json") || is_there(folder / "tokenizer.model");
 }
 
+void refuse_folder_with_files(const std::filesystem::path& folder) {
+  std::error_code code;
+  const std::filesystem::directory_iterator files(folder, code);
+  if (!code && files != std::filesystem::directory_iterator())
+    throw Error(folder.string(),
+                "is not empty: it holds " + files->path().filename().string(),
+                "Choose an empty folder; nothing was touched");
+}
+
 void run(const InitOptions& options) {
   const DType dtype = options.dtype == "fp32" ? DType::kF32 : DType::kBF16;
-  if (is_there(std::filesystem::path(options.folder) / "config.json"))
-    throw Error(options.folder, "already holds a model", "Choose an empty folder");
+  refuse_folder_with_files(options.folder);
   model::write_random_model(options.config, options.folder, dtype, options.seed);
   const int64_t count = model::parameter_count(model::read_llama_config(options.folder));
   log::info("wrote " + options.folder + ": " + format_count(count) +

@@ -20,7 +20,7 @@ void note(int signal) {
   // A step of a large model takes its time.
   if (signal == SIGINT)
     live_line::write_from_signal(
-        "stopping after this step, with a checkpoint; Ctrl-C again: without, at once");
+        "stopping as soon as what is done is saved; Ctrl-C again stops at once");
 }
 
 }  // namespace

@@ -25,12 +25,15 @@ namespace {
 // What stands before a command belongs to training, and would be lost.
 void refuse_what_precedes(const CLI::App& app) {
   if (app.get_subcommands().empty()) return;
-  const std::string command = app.get_subcommands().front()->get_name();
+  const CLI::App* command = app.get_subcommands().front();
   for (const CLI::Option* option : app.get_options())
     if (option->count() > 0 && option->get_group() != kGeneral)
       throw Error(
           option->get_positional() ? option->results().front() : option->get_name(),
-          "stands before the command " + command, "Write it after the command's name");
+          "stands before the command " + command->get_name(),
+          command->get_option_no_throw(option->get_name()) != nullptr
+              ? "Write it after the command's name"
+              : "Leave it out: " + command->get_name() + " has no such argument");
 }
 
 // The page that lists what the failed command line could have had.

@@ -70,6 +70,12 @@ std::shared_ptr<ConfigOptions> add_config_options(CLI::App& app) {
 
 void refuse_another_file(const std::filesystem::path& file, std::string_view mark,
                          const std::string& option) {
+  const auto folder = std::filesystem::absolute(file).parent_path();
+  std::error_code code;
+  if (!std::filesystem::is_directory(folder, code))
+    throw Error(option + " " + file.string(),
+                "would lie in " + folder.string() + ", which is no folder",
+                "Make it, or choose another name");
   if (!is_there(file)) return;
   refuse_other_than_file(file);
   std::ifstream in(file, std::ios::binary);

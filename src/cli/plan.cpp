@@ -33,16 +33,15 @@ void print(const std::string& text) { std::printf("%s\n", text.c_str()); }
 void run(const RunConfig& config, const PlanOptions& options) {
   const int64_t bytes = options.fit.empty() ? 0 : parse_bytes(options.fit);
   const train::Inputs inputs = train::read_inputs(config);
-  if (options.fit.empty()) {
-    const train::Plan plan = train::make_plan(config, inputs);
+  const train::Plan plan = train::make_plan(config, inputs);
+  if (options.fit.empty())
     return print(options.json ? plan.to_json().dump(2) : plan.to_text());
-  }
   int64_t least = 0;
-  const auto proposal = train::fit(config, inputs, bytes, nullptr, &least);
+  const auto proposal = train::fit(config, inputs, bytes, plan, nullptr, &least);
   if (!proposal)
     throw Error(format_bytes(bytes),
-                "is too little with any setting that was tried: all need at least " +
-                    format_bytes(least),
+                "is too little with any setting that was tried: the smallest peak is " +
+                    format_bytes_up(least),
                 "Use a smaller model, train.batch_size or data.max_length");
   print(options.json ? to_json(*proposal).dump(2) : proposal->to_text());
 }

@@ -110,8 +110,8 @@ Part exit_status(bool trains) {
       {{"0", "done"}, {"1", "not done: a line \"error: ...\" names cause and remedy"}}};
   if (trains)
     part.entries.push_back({"129, 130, 143",
-                            "stopped by SIGHUP, Ctrl-C or SIGTERM; once training has "
-                            "begun, after a checkpoint was written for --resume"});
+                            "stopped by SIGHUP, Ctrl-C or SIGTERM; from the first step "
+                            "on, after a checkpoint was written for --resume"});
   return part;
 }
 

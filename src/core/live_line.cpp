@@ -25,6 +25,9 @@ struct State {
   std::string text;                 // what is wanted
   std::atomic<bool> drawn = false;  // whether a line of it stands on the screen
   Clock::time_point last;
+  // Whoever writes. A signal that finds it set leaves its line here.
+  std::atomic_flag writing;
+  std::atomic<const char*> from_signal = nullptr;
 };
 
 State& state() {
@@ -74,9 +77,13 @@ std::string fitting(std::string_view text, int columns) {
 // Up to the live line's first column; clears from there to the end of the screen, with
 // what the user may have typed below it.
 constexpr std::string_view kErase = "\r\x1b[A\x1b[J";
+// Clears what was typed, as ^C.
+constexpr std::string_view kEraseTyped = "\r\x1b[J";
 
 // `lines` above, the live line below, in one write so that nothing flickers.
 void redraw(State& s, std::string_view lines) {
+  while (s.writing.test_and_set()) {  // the few bytes of a signal
+  }
   std::string bytes;
   const bool foreground = in_foreground();
   if (s.drawn && foreground) bytes += kErase;
@@ -86,6 +93,9 @@ void redraw(State& s, std::string_view lines) {
   if (s.drawn) bytes += fitting(s.text, columns() - 1) + "\n";
   write_all(bytes);
   s.last = Clock::now();
+  s.writing.clear();
+  if (const char* line = s.from_signal.exchange(nullptr))
+    redraw(s, std::string(line) + "\n");
 }
 
 // Another text, or none. One that would come too soon after the last is drawn with what
@@ -138,15 +148,21 @@ void write_above(std::string_view lines) {
   redraw(s, lines);
 }
 
-void write_from_signal(std::string_view line) {
+void write_from_signal(const char* line) {
   State& s = state();
   if (!s.on) return;
   const int error = errno;
-  const bool drawn = s.drawn;
-  if (drawn) write_all(kErase);
-  write_all(line);
-  // The next to be drawn goes up a line first.
-  write_all(drawn ? "\n\n" : "\n");
+  s.from_signal = line;
+  if (!s.writing.test_and_set()) {
+    const bool foreground = in_foreground(), drawn = s.drawn && foreground;
+    if (s.from_signal.exchange(nullptr) != nullptr) {
+      if (foreground) write_all(drawn ? kErase : kEraseTyped);
+      write_all(line);
+      // The next to be drawn goes up a line first.
+      write_all(drawn ? "\n\n" : "\n");
+    }
+    s.writing.clear();
+  }
   errno = error;
 }
 

@@ -18,6 +18,15 @@ std::string format_bytes(int64_t bytes) {
   return fmt::format("{} B", bytes);
 }
 
+std::string format_bytes_up(int64_t bytes) {
+  const double step = bytes >= kGiB   ? kGiB / 100.0
+                      : bytes >= kMiB ? kMiB / 10.0
+                      : bytes >= kKiB ? kKiB / 10.0
+                                      : 1.0;
+  const double steps = std::ceil(static_cast<double>(bytes) / step);
+  return format_bytes(static_cast<int64_t>(std::ceil(steps * step)));
+}
+
 int64_t parse_bytes(std::string_view text) {
   const auto refuse = [&] {
     return Error(std::string(text), "is not an amount of memory",

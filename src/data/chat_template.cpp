@@ -19,15 +19,25 @@ std::string name_of(Role role) {
   return role == Role::kSystem ? "system" : role == Role::kUser ? "user" : "assistant";
 }
 
-// Marks that tell the three templates apart, in the Jinja text that a model comes with.
+// Whether the Jinja text lets EOS follow a turn of the user, as TinyLlama's (and
+// Zephyr's) does. Others write <|user|> too, as Tulu 3's.
+bool ends_user_turns(std::string_view jinja) {
+  const size_t user = jinja.find("<|user|>");
+  return user != std::string_view::npos &&
+         jinja.substr(user, jinja.find("}}", user) - user).find("eos_token") !=
+             std::string_view::npos;
+}
+
+// What tells the three templates from each other and from their likes, in the Jinja text
+// that a model comes with. Mistral's has [INST] without Llama 2's <<SYS>>.
 ChatTemplate template_for(const Tokenizer& tokenizer) {
   const std::string& jinja = tokenizer.chat_template();
   const auto names = [&](std::string_view mark) {
     return jinja.find(mark) != std::string::npos;
   };
-  if (names(kHeaderBegin)) return ChatTemplate::kLlama3;
-  if (names("<|user|>")) return ChatTemplate::kTinyLlama;
-  if (names("[INST]")) return ChatTemplate::kLlama2;
+  if (names(kHeaderBegin) && names(kTurnEnd)) return ChatTemplate::kLlama3;
+  if (ends_user_turns(jinja)) return ChatTemplate::kTinyLlama;
+  if (names("[INST]") && names("<<SYS>>")) return ChatTemplate::kLlama2;
   if (!jinja.empty())
     throw Error("data.chat_template = auto",
                 "does not know the template that the model folder names",

@@ -67,6 +67,21 @@ DataFormat format_of_row(const nlohmann::json& row, const std::string& where) {
   return found.second;
 }
 
+// Names a row that is one of another format than its file's.
+void refuse_other_format(const nlohmann::json& row, const std::string& where,
+                         DataFormat format) {
+  DataFormat own = format;
+  try {
+    own = format_of_row(row, where);
+  } catch (const Error&) {  // of no format that is known
+  }
+  if (own != format)
+    throw Error(where,
+                "is a row of " + std::string(word_of(own)) +
+                    ", and the file is read as " + std::string(word_of(format)),
+                "Put it into a file of its own format, or remove the line");
+}
+
 LongMode long_mode(LongMode mode, DataFormat format) {
   if (mode != LongMode::kAuto) return mode;
   return format == DataFormat::kText ? LongMode::kSplit : LongMode::kTruncate;
@@ -122,8 +137,13 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
   std::vector<Example> examples;
   for_each_row(path, options.limit, skipped,
                [&](const nlohmann::json& row, int64_t number, const std::string& where) {
-                 add_cut(example_of(row, number, where), options.max_length, mode,
-                         examples, counts);
+                 try {
+                   add_cut(example_of(row, number, where), options.max_length, mode,
+                           examples, counts);
+                 } catch (const Error&) {
+                   refuse_other_format(row, where, format);
+                   throw;
+                 }
                  ++counts.rows;
                });
   return examples;

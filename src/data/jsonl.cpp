@@ -1,5 +1,6 @@
 #include "lowmem/data/jsonl.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -69,9 +70,13 @@ bool JsonlReader::next_line() {
 
 nlohmann::json JsonlReader::object() const {
   // An array, an object over several lines, or no JSON at all, as a table or an archive.
-  const bool other_form =
-      text_.starts_with('[') ||
-      (line_ == 1 && (!text_.starts_with('{') || text_.find_last_not_of(" \t\r") == 0));
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF", kBlanks = " \t\r";
+  std::string_view text = text_;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
+  const bool other_form = text.starts_with('[') ||
+                          (line_ == 1 && !text.starts_with('{')) ||
+                          (text.starts_with('{') && text.find_last_not_of(kBlanks) == 0);
   const std::string remedy =
       other_form ? "Write JSONL: one object a line" : "Repair or remove the line";
   if (text_.size() > kLongestLine)

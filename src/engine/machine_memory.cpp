@@ -1,5 +1,6 @@
 #include "machine_memory.h"
 
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -60,6 +61,13 @@ int64_t machine_bytes() {
     return std::min(all, group_limit());
   }();
   return bytes;
+}
+
+int64_t address_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return kNoLimit;
+  return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, kNoLimit));
 }
 
 int64_t private_bytes() {

@@ -10,6 +10,10 @@ namespace lowmem::engine {
 // process is in may have (a container, a batch job). In bytes, read once.
 int64_t machine_bytes();
 
+// The addresses that the process may have (`ulimit -v`), in bytes; INT64_MAX where they
+// are not limited.
+int64_t address_limit();
+
 // What this process alone keeps resident: without libraries and mapped files. 3 us.
 int64_t private_bytes();
 

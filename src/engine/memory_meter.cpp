@@ -113,11 +113,11 @@ void release(void* data) {
   throw OutOfMemory(
       Error("memory",
             "is exhausted: a tensor of " + format_bytes(asked) +
-                " does not fit beside the " + format_bytes(g_current) +
-                " in use; the machine has " + format_bytes(machine_bytes()),
+                " does not fit beside the " + format_bytes(g_current) + " in use, of " +
+                format_bytes(memory_meter::total_bytes()),
             "Use a smaller train.batch_size, memory.activations = recompute, "
             "memory.gradients = update, or model.dtype = bf16"),
-      asked);
+      asked, g_current);
 }
 
 // What the process holds beside tensors: measured where few of them are about, and what
@@ -256,7 +256,7 @@ void measure(c10::Device device) {
 c10::Device device() { return g_device; }
 
 int64_t total_bytes() {
-  return g_device.is_cpu() ? machine_bytes()
+  return g_device.is_cpu() ? std::min(machine_bytes(), address_limit())
                            : kernels::cuda_device_memory(g_device.index()).total;
 }
 

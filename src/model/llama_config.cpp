@@ -250,6 +250,9 @@ void check_shapes(const Reader& in, const LlamaConfig& config) {
 
 LlamaConfig read_llama_config(const std::filesystem::path& path) {
   std::error_code code;
+  if (std::filesystem::is_regular_file(path, code) && path.extension() != ".json")
+    throw Error(path.string(), "is a file, and not a config.json",
+                "Give the folder of the model");
   const auto file =
       std::filesystem::is_directory(path, code) ? path / "config.json" : path;
   json parsed = read_json(file, kLargestConfig);

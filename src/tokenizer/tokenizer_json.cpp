@@ -81,7 +81,8 @@ class JsonTokenizer : public Tokenizer {
   }
 
   std::string piece(int32_t id) const override {
-    if (const auto added = added_.find(id); added != added_.end()) return added->second;
+    if (const auto added = added_.find(id); added != added_.end())
+      return added->second.content;
     const std::string_view piece = model_->pieces().by_id(id);
     return pre_tokenizers_.byte_level() ? std::string(piece) : text_of_piece(piece);
   }
@@ -91,7 +92,7 @@ class JsonTokenizer : public Tokenizer {
     for (const int32_t id : ids) {
       if (special_ids_.contains(id)) continue;
       if (const auto added = added_.find(id); added != added_.end())
-        pieces.push_back(added->second);
+        pieces.push_back(added->second.piece);
       else if (model_->pieces().contains(id))
         pieces.emplace_back(model_->pieces().by_id(id));
     }
@@ -161,7 +162,7 @@ class JsonTokenizer : public Tokenizer {
     std::string piece = written;
     if (pre_tokenizers_.byte_level())
       if (auto bytes = bytes_of_alphabet(written)) piece = std::move(*bytes);
-    added_.emplace(token.id, std::move(piece));
+    added_.emplace(token.id, Added{token.content, std::move(piece)});
     added_ids_.emplace(token.content, token.id);
     if (token.special) special_ids_.insert(token.id);
     vocab_size_ = std::max<int64_t>(vocab_size_, token.id + 1);
@@ -198,7 +199,11 @@ class JsonTokenizer : public Tokenizer {
   Decoder decoder_;
   AddedTokenFinder raw_tokens_;
   AddedTokenFinder normalized_tokens_;
-  std::unordered_map<int32_t, std::string> added_;  // what the decoder sees of them
+  struct Added {
+    std::string content;
+    std::string piece;  // what the decoder sees
+  };
+  std::unordered_map<int32_t, Added> added_;
   std::unordered_map<std::string, int32_t> added_ids_;
   std::unordered_set<int32_t> special_ids_;
   int64_t vocab_size_ = 0;

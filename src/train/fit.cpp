@@ -114,7 +114,7 @@ bool goes_on(const Checkpoint* from, const RunConfig& config) {
 }
 
 std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inputs,
-                                     const Work& work, const Checkpoint* from) {
+                                     const Plan& now, const Checkpoint* from) {
   const int64_t rows = std::min(config.train.batch_size,
                                 static_cast<int64_t>(inputs.texts->examples.size()));
   std::vector<Candidate> candidates = {{config, {}, 0, {}, 0}};
@@ -127,14 +127,15 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   std::erase_if(candidates, [&](const Candidate& candidate) {
     return !goes_on(from, candidate.config);
   });
-  std::map<DType, Speed> speeds;
+  std::map<DType, Speed> speeds = {{config.model.compute_dtype, now.speed}};
   for (Candidate& candidate : candidates) {
     const DType type = candidate.config.model.compute_dtype;
     if (!speeds.contains(type))
-      speeds[type] = measure_speed(candidate.config, inputs, work);
+      speeds[type] = measure_speed(candidate.config, inputs, now.work);
     candidate.speed = speeds[type];
+    candidate.speed.step = 0;
     candidate.seconds =
-        estimate_seconds(candidate.config, inputs.shape, work, candidate.speed);
+        estimate_seconds(candidate.config, inputs.shape, now.work, candidate.speed);
   }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) {
@@ -155,46 +156,62 @@ Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
                    "; memory.force=true begins all the same");
 }
 
-// What a plan says, since of a small model's step the arithmetic is the smaller part.
-double times_as_long(const Candidate& found, const Plan& plan, const Candidate& unchanged,
-                     const Inputs& inputs, const Checkpoint* from) {
-  if (found.changes.empty()) return 1;
-  if (!plan.on_cpu) return found.seconds / std::max(1e-9, unchanged.seconds);
-  const Plan now = make_plan(unchanged.config, inputs, from, &unchanged.speed);
-  return plan.seconds / std::max(1e-9, now.seconds);
+// What the plans say, since of a small model's step the arithmetic is the smaller part.
+double times_as_long(const Plan& plan, const Candidate& found, const Plan& now,
+                     const std::vector<Candidate>& candidates) {
+  if (plan.on_cpu) return plan.seconds / std::max(1e-9, now.seconds);
+  const auto unchanged =
+      std::find_if(candidates.begin(), candidates.end(),
+                   [](const Candidate& candidate) { return candidate.changes.empty(); });
+  return found.seconds / std::max(1e-9, unchanged->seconds);
 }
 
 }  // namespace
 
 std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
-                            const Checkpoint* from, int64_t* least) {
+                            const Plan& now, const Checkpoint* from, int64_t* least) {
   const metrics::Progress progress("looking for settings that fit");
-  const Work work = work_of(config, inputs, from);
-  const std::vector<Candidate> candidates = candidates_of(config, inputs, work, from);
-  const auto unchanged =
-      std::find_if(candidates.begin(), candidates.end(),
-                   [](const Candidate& candidate) { return candidate.changes.empty(); });
+  const std::vector<Candidate> candidates = candidates_of(config, inputs, now, from);
   std::vector<const RunConfig*> too_large;
+  const auto is_too_large = [&](const Candidate& candidate) {
+    return std::any_of(too_large.begin(), too_large.end(), [&](const RunConfig* other) {
+      return needs_as_much(candidate.config, *other);
+    });
+  };
+  const auto plan_of = [&](const Candidate& candidate) {
+    return candidate.changes.empty()
+               ? now
+               : make_plan(candidate.config, inputs, from, &candidate.speed);
+  };
+  const Proposal as_it_is{{}, now, 1};
   int64_t smallest = std::numeric_limits<int64_t>::max();
+  std::vector<std::pair<int64_t, const Candidate*>> beyond;  // and what each cannot spare
   for (const Candidate& candidate : candidates) {
-    const bool hopeless = std::any_of(
-        too_large.begin(), too_large.end(),
-        [&](const RunConfig* other) { return needs_as_much(candidate.config, *other); });
-    if (hopeless) continue;
-    const int64_t bound = least_bytes(candidate.config, inputs.shape, work.steps);
-    if (bound > bytes) {
-      smallest = std::min(smallest, bound);
-      continue;
-    }
-    Plan plan = make_plan(candidate.config, inputs, from, &candidate.speed);
+    const int64_t bound = least_bytes(candidate.config, inputs.shape, now.work.steps);
+    if (bound > bytes) beyond.emplace_back(bound, &candidate);
+    if (bound > bytes || is_too_large(candidate)) continue;
+    Plan plan = plan_of(candidate);
     if (plan.memory.peak <= bytes) {
-      const double times = times_as_long(candidate, plan, *unchanged, inputs, from);
+      if (candidate.changes.empty()) return as_it_is;
+      const double times = times_as_long(plan, candidate, now, candidates);
+      if (times >= 1 && now.memory.peak <= bytes) return as_it_is;
       return Proposal{candidate.changes, std::move(plan), times};
     }
     smallest = std::min(smallest, plan.memory.peak);
     too_large.push_back(&candidate.config);
   }
-  if (least != nullptr) *least = smallest;
+  if (least == nullptr) return std::nullopt;
+  // Of those that cannot spare equally much, the one that spares most else comes first.
+  std::reverse(beyond.begin(), beyond.end());
+  std::stable_sort(beyond.begin(), beyond.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [bound, candidate] : beyond) {
+    if (bound >= smallest) break;
+    if (is_too_large(*candidate)) continue;
+    smallest = std::min(smallest, plan_of(*candidate).memory.peak);
+    too_large.push_back(&candidate->config);
+  }
+  *least = smallest;
   return std::nullopt;
 }
 
@@ -229,7 +246,7 @@ Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
     const Plan plan = make_plan(config, inputs, from);
     log::info(plan.to_text());
     if (plan.memory.peak > plan.free && !config.memory.force)
-      throw does_not_fit(plan, fit(config, inputs, plan.free, from));
+      throw does_not_fit(plan, fit(config, inputs, plan.free, plan, from));
   } catch (const engine::OutOfMemory&) {
     log::warn("no plan: a limit on the process's addresses is in the way");
   }

@@ -16,7 +16,7 @@ std::string next_cheaper(const RunConfig& config) {
   const int64_t rows = config.train.micro_batch_size > 0 ? config.train.micro_batch_size
                                                          : config.train.batch_size;
   for (const MaybeAlternative& cheaper :
-       {recompute_activations(config), slice_loss(config), update_in_backward(config),
+       {slice_loss(config), recompute_activations(config), update_in_backward(config),
         use_adafactor(config), use_bf16(config),
         on_gpu ? leave_graphs(config) : std::nullopt,
         rows > 1 ? split_batch(config, rows / 2) : std::nullopt})
@@ -30,16 +30,19 @@ std::string next_cheaper(const RunConfig& config) {
 }
 
 Error out_of_memory(const RunConfig& config, const Resident& resident,
-                    const std::string& asked) {
-  const int64_t used = engine::memory_meter::current_bytes();
+                    const std::exception& failure) {
+  const auto* known = dynamic_cast<const engine::OutOfMemory*>(&failure);
+  const int64_t used =
+      known != nullptr ? known->used() : engine::memory_meter::current_bytes();
   const int64_t rest =
       std::max<int64_t>(0, used - resident.weights - resident.optimizer_state);
   const bool gpu = !engine::memory_meter::device().is_cpu();
   const std::string cheaper = next_cheaper(config);
   return Error(gpu ? "the GPU's memory" : "memory",
-               "is exhausted: " + asked + " do not fit beside the " + format_bytes(used) +
-                   " in use, which are weights " + format_bytes(resident.weights) +
-                   ", optimizer state " + format_bytes(resident.optimizer_state) +
+               "is exhausted: " + asked_of(failure) + " do not fit beside the " +
+                   format_bytes(used) + " in use, which are weights " +
+                   format_bytes(resident.weights) + ", optimizer state " +
+                   format_bytes(resident.optimizer_state) +
                    ", activations, gradients and the rest " + format_bytes(rest) +
                    ", of " + format_bytes(engine::memory_meter::total_bytes()),
                cheaper.empty() ? "Use a smaller data.max_length or a smaller model"

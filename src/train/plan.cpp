@@ -133,7 +133,7 @@ engine::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
       const auto before = Clock::now();
       session.begin(work.rehearsed[i], i > 0 ? 1 : 0, true).wait();
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
-      // Other work on the machine makes one longer, nothing makes one shorter.
+      // Other work on the machine makes one longer.
       step_seconds = i < 2 ? seconds : std::min(step_seconds, seconds);
       engine::memory_meter::return_free_memory();
     }
@@ -221,13 +221,13 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
   Plan plan;
   plan.on_cpu = inputs.device.is_cpu();
   plan.work = work_of(config, inputs, from);
-  Speed found = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
-  plan.memory = rehearse(config, inputs, plan.work, found.step);
+  plan.speed = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
+  plan.memory = rehearse(config, inputs, plan.work, plan.speed.step);
   plan.program = engine::memory_meter::program_bytes();
   plan.staging = plan.on_cpu ? 0 : largest_weight_bytes(config, inputs.shape);
   plan.free = engine::memory_meter::free_bytes();
   if (plan.on_cpu)
-    plan.seconds = estimate_seconds(config, inputs.shape, plan.work, found);
+    plan.seconds = estimate_seconds(config, inputs.shape, plan.work, plan.speed);
   return plan;
 }
 

@@ -69,10 +69,11 @@ double optimizer_bytes_an_element(const RunConfig& config) {
 }
 
 // Parts of a batch keep the machine less busy.
-double slowness(const TrainConfig& train) {
-  const int64_t part = train.micro_batch_size;
-  if (part == 0 || part >= train.batch_size) return 1;
-  return 1 + 0.02 * static_cast<double>(train.batch_size) / static_cast<double>(part);
+double slowness(int64_t micro_batch_size, const Work& work) {
+  if (micro_batch_size == 0 || work.steps == 0) return 1;
+  const double parts = static_cast<double>(work.examples) /
+                       static_cast<double>(work.steps * micro_batch_size);
+  return parts <= 1 ? 1 : 1 + 0.02 * parts;
 }
 
 }  // namespace
@@ -120,7 +121,8 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
                             static_cast<double>(work.evaluations);
   const double updating = optimizer_bytes_an_element(config) * trained;
   const auto steps = static_cast<double>(work.steps);
-  const double training = (products + kAttention * attention) * slowness(config.train);
+  const double training =
+      (products + kAttention * attention) * slowness(config.train.micro_batch_size, work);
   return (training + evaluating) / speed.operations +
          steps * (updating / speed.bytes + speed.step);
 }

@@ -83,8 +83,8 @@ RunFolder::RunFolder(const RunConfig& config, bool resume)
     refuse_inputs_inside(path_, config);
     refuse_unwritable(path_);
     if (!std::filesystem::exists(path_)) return;
-    if (!std::filesystem::is_empty(path_) && !std::filesystem::exists(this->config()) &&
-        !std::filesystem::exists(lock()))
+    if (!std::filesystem::is_empty(path_) && !std::filesystem::exists(lock()) &&
+        !std::filesystem::exists(results()) && !std::filesystem::exists(checkpoints()))
       throw Error(path_.string(), "is not empty, and no run made it",
                   "Choose another run.name or run.dir; nothing was touched");
     take_lock();
@@ -107,6 +107,10 @@ void RunFolder::refuse_what_is_there(const RunConfig& config, bool resume) const
                   "holds an unfinished run with a checkpoint after step " +
                       std::to_string(steps.back()),
                   "Go on with --resume, or set run.overwrite = true to replace it");
+    // Of a run that was stopped while it finished, or put there by somebody.
+    if (!resume && std::filesystem::exists(path_ / "model"))
+      throw Error((path_ / "model").string(), "is there already",
+                  "Choose another run.name, or set run.overwrite = true to replace it");
   }
 }
 

@@ -115,11 +115,25 @@ std::unique_ptr<model::Llama> load_model(const RunConfig& config,
   return llama;
 }
 
+namespace {
+
+void warn_of_long_warmup(const RunConfig& config, const Texts& texts) {
+  const int64_t steps =
+      total_steps(config.train, order_of(config, texts).steps_per_epoch());
+  if (steps > 0 && config.optimizer.warmup_steps >= steps)
+    log::warn("optimizer.warmup_steps = " + format_count(config.optimizer.warmup_steps) +
+              ", and the run has " + format_count(steps, "step") +
+              ": the learning rate does not reach optimizer.lr");
+}
+
+}  // namespace
+
 Inputs read_inputs(const RunConfig& config) {
   Inputs inputs{open_device(config.memory), model::read_llama_config(config.model.path),
                 nullptr};
   inputs.texts = std::make_shared<Texts>(read_texts(config, inputs.shape, inputs.device));
   check_vocabulary(config.model.path, inputs.texts->vocabulary, inputs.shape.vocab_size);
+  warn_of_long_warmup(config, *inputs.texts);
   return inputs;
 }
 

@@ -87,10 +87,9 @@ class Trainer {
       }
     } catch (const std::exception& failure) {
       say_how_to_go_on();
-      const std::string asked = asked_of(failure);
-      if (asked.empty()) throw;
+      if (asked_of(failure).empty()) throw;
       throw out_of_memory(session_.config(),
-                          {session_.weight_bytes(), session_.optimizer_bytes()}, asked);
+                          {session_.weight_bytes(), session_.optimizer_bytes()}, failure);
     }
     return results_;
   }

@@ -126,6 +126,17 @@ TEST_F(Data, NamesARowOfNoFormat) {
   EXPECT_THAT(outcome.output, HasSubstr("hellaswag (ctx, endings, label)"));
 }
 
+TEST_F(Data, NamesARowOfAnotherFormatThanItsFile) {
+  const std::string file = write(
+      "mixed.jsonl", "{\"question\": \"q\", \"answer\": \"a\"}\n{\"text\": \"t\"}\n");
+  const Outcome outcome = show("data.train=" + file);
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.output, HasSubstr("mixed.jsonl line 2: is a row of text, and the "
+                                        "file is read as prompt_completion"));
+  EXPECT_THAT(show("data.on_bad_row=skip data.train=" + file).output,
+              HasSubstr("line 2 is a row of text"));
+}
+
 class OtherData : public Data {};
 
 TEST_F(OtherData, IsTrainedOnAndItsPerplexityFalls) {
@@ -224,12 +235,19 @@ TEST_F(OtherData, IsCutWhereTheModelEnds) {
 }
 
 TEST_F(OtherData, OfAnotherFormIsToldSo) {
-  for (const std::string text :
-       {"prompt,completion\nA,B\n", "{\n  \"text\": \"A\"\n}\n"}) {
+  for (const std::string text : {"prompt,completion\nA,B\n", "{\n  \"text\": \"A\"\n}\n",
+                                 "\n  {\n  \"text\": \"A\"\n}\n"}) {
     const Outcome outcome = run_program("data model.path=" + at("model") +
                                         " data.train=" + write("table.jsonl", text));
     EXPECT_EQ(outcome.status, 1);
     EXPECT_THAT(outcome.output, HasSubstr("Write JSONL: one object a line"));
+  }
+  for (const std::string text :
+       {"\xEF\xBB\xBF{\"text\": \"A\" \"B\"}\n", " {\"text\": }\n"}) {
+    const Outcome outcome = run_program("data model.path=" + at("model") +
+                                        " data.train=" + write("table.jsonl", text));
+    EXPECT_EQ(outcome.status, 1);
+    EXPECT_THAT(outcome.output, HasSubstr("Repair or remove the line"));
   }
 }
 

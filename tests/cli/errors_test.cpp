@@ -76,6 +76,70 @@ TEST_F(Inputs, AFolderThatNoRunMadeIsLeftAlone) {
   EXPECT_EQ(read_file(folder_of("notes") / "thesis.txt"), "four years");
 }
 
+// A config.yaml alone may be anybody's, with a model of theirs beside it.
+TEST_F(Inputs, AModelThatNoRunMadeIsLeftAlone) {
+  std::filesystem::create_directories(folder_of("theirs") / "model");
+  write_file_atomically(folder_of("theirs") / "config.yaml", "run: {name: theirs}\n");
+  write_file_atomically(folder_of("theirs") / "model/model.safetensors", "a week");
+  const Outcome run = run_program(quick("theirs"));
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("no run made it"));
+  EXPECT_EQ(read_file(folder_of("theirs") / "model/model.safetensors"), "a week");
+}
+
+TEST_F(Inputs, ATrainedModelWithoutItsResultsIsLeftAlone) {
+  ASSERT_EQ(run_program(quick("moved")).status, 0);
+  const auto model = folder_of("moved") / "model/model.safetensors";
+  const std::string before = read_file(model);
+  std::filesystem::remove(folder_of("moved") / "results.json");
+  const Outcome run = run_program(quick("moved") + " run.seed=7");
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("model: is there already"));
+  EXPECT_EQ(read_file(model), before);
+  EXPECT_EQ(run_program(quick("moved") + " run.seed=7 run.overwrite=true").status, 0);
+  EXPECT_NE(read_file(model), before);
+}
+
+TEST_F(Inputs, DemoAndInitReplaceNothing) {
+  for (const std::string name : {"train.jsonl", "val.jsonl"}) {
+    const auto folder = folder_of("full_" + name);
+    std::filesystem::create_directories(folder);
+    write_file_atomically(folder / name, "mine");
+    const Outcome demo = run_program("demo " + folder.string());
+    EXPECT_EQ(demo.status, 1);
+    EXPECT_THAT(demo.output, HasSubstr(name + ": is there already"));
+    EXPECT_EQ(read_file(folder / name), "mine");
+    EXPECT_FALSE(std::filesystem::exists(folder / "model"));
+  }
+  for (const std::string name : {"model.safetensors", "tokenizer.json"}) {
+    const auto folder = folder_of("full_" + name);
+    std::filesystem::create_directories(folder);
+    write_file_atomically(folder / name, "mine");
+    const Outcome init =
+        run_program("init " + (this->folder() / "model/config.json").string() + " " +
+                    folder.string());
+    EXPECT_EQ(init.status, 1);
+    EXPECT_THAT(init.output, HasSubstr("is not empty: it holds " + name));
+    EXPECT_EQ(read_file(folder / name), "mine");
+  }
+}
+
+TEST_F(Inputs, RowsOfAnEvaluationNeedAFolder) {
+  const Outcome run =
+      run_program("evaluate model.path=" + (folder() / "model").string() +
+                  " eval.data=" + (folder() / "val.jsonl").string() +
+                  " eval.limit=2 --rows " + (folder() / "nowhere/rows.jsonl").string());
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.output, HasSubstr("which is no folder"));
+  EXPECT_THAT(run.output, testing::Not(HasSubstr("loaded ")));
+}
+
+TEST_F(Inputs, WarmUpBeyondTheRunIsWarnedOf) {
+  const Outcome run = run_program(quick("cold") + " optimizer.warmup_steps=1000");
+  EXPECT_EQ(run.status, 0);
+  EXPECT_THAT(run.output, HasSubstr("optimizer.warmup_steps = 1,000, and the run has "));
+}
+
 TEST(Cli, HelpNamesEveryKeyWithItsDefault) {
   const Outcome help = run_program("--help");
   EXPECT_EQ(help.status, 0);
@@ -91,6 +155,15 @@ TEST(Cli, OptionsBeforeACommandAreRefused) {
     EXPECT_EQ(run.status, 1) << run.output;
     EXPECT_THAT(run.output, HasSubstr("stands before the command plan")) << before;
   }
+  EXPECT_THAT(run_program("--lr 1 plan").output, HasSubstr("after the command's name"));
+  EXPECT_THAT(run_program("model.path=x plan").output,
+              HasSubstr("after the command's name"));
+  EXPECT_THAT(run_program("--resume plan").output,
+              HasSubstr("Leave it out: plan has no such argument"));
+  EXPECT_THAT(run_program("-c x.yaml report runs").output,
+              HasSubstr("Leave it out: report has no such argument"));
+  EXPECT_THAT(run_program("model.path=x report runs").output,
+              HasSubstr("Leave it out: report has no such argument"));
 }
 
 TEST(Cli, MistakesPointToTheirCommandsHelp) {
@@ -104,6 +177,13 @@ TEST_F(Inputs, ModelIsAFolder) {
                                   " model.path=" + at("model/config.json"));
   EXPECT_EQ(run.status, 1);
   EXPECT_THAT(run.output, HasSubstr("is a file.\n       Give the folder of the model"));
+  for (const char* file : {"model/model.safetensors", "train.jsonl"}) {
+    const Outcome plan =
+        run_program("plan data.train=" + at("train.jsonl") + " model.path=" + at(file));
+    EXPECT_EQ(plan.status, 1);
+    EXPECT_THAT(plan.output, HasSubstr("is a file, and not a config.json.\n"
+                                       "       Give the folder of the model"));
+  }
 }
 
 TEST_F(Inputs, FilesThatTheLimitLeavesOutMustBeThere) {

@@ -180,7 +180,7 @@ TEST_F(Live, LineGivesWayToCtrlC) {
   EXPECT_EQ(session.end(), 128 + SIGINT);
   const auto lines = session.screen().lines();
   EXPECT_THAT(lines.back(), HasSubstr("Interrupt: stopped after step"));
-  EXPECT_THAT(lines, Contains(StartsWith("stopping after this step, with a checkpoint")));
+  EXPECT_THAT(lines, Contains(StartsWith("stopping as soon as what is done is saved")));
   EXPECT_THAT(lines, Each(Not(HasSubstr("^C"))));
   EXPECT_THAT(lines, Each(Not(HasSubstr(" left"))));
   EXPECT_TRUE(session.screen().cursor_on_a_fresh_line());

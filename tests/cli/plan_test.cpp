@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <regex>
 
 #include "cli/program.h"
 
@@ -314,6 +315,7 @@ TEST_F(Plan, FitProposesOverridesThatFit) {
   const json plan = plan_of(baseline + overrides);
   EXPECT_LE(plan["peak_bytes"]["total"].get<int64_t>(), asked);
   EXPECT_EQ(proposal["plan"]["peak_bytes"], plan["peak_bytes"]);
+  EXPECT_GT(proposal["times_as_long"].get<double>(), 0);
   // What changes no bit of the result goes before what does.
   EXPECT_THAT(overrides, testing::Not(HasSubstr("adafactor")));
   EXPECT_THAT(overrides, testing::Not(HasSubstr("bf16")));
@@ -380,11 +382,36 @@ TEST_F(Plan, FitSaysWhereItFitsAsItIs) {
   EXPECT_THAT(fit.output, HasSubstr("fits as it is"));
 }
 
+TEST_F(Plan, FitProposesNothingSlowerWhereItFitsAsItIs) {
+  for (int i = 0; i < 5; ++i) {
+    const Outcome fit = run_program("plan -q --json --fit 12GiB" + settings(""));
+    ASSERT_EQ(fit.status, 0) << fit.output;
+    const json proposal = json::parse(fit.output);
+    const bool unchanged = proposal["changes"].empty();
+    EXPECT_EQ(proposal["times_as_long"].get<double>() < 1, !unchanged) << fit.output;
+  }
+}
+
+// Parts of a batch are counted by the rows that there are.
+TEST_F(Plan, SecondsAreThoseOfTheRows) {
+  const std::string rows = "data.limit=16 train.epochs=400 train.micro_batch_size=8 ";
+  const auto seconds = [&](const char* batch_size) {
+    return plan_of(rows + "train.batch_size=" + batch_size)["seconds"].get<double>();
+  };
+  EXPECT_LT(seconds("1600"), 2 * seconds("16"));
+}
+
 TEST_F(Plan, FitRefusesWhatNothingFits) {
   const Outcome fit = run_program("plan --fit 100KiB" + settings(""));
   EXPECT_EQ(fit.status, 1);
   EXPECT_THAT(fit.output, HasSubstr("error: 100.0 KiB"));
-  EXPECT_THAT(fit.output, testing::ContainsRegex("all need at least [0-9.]+ [KM]iB"));
+  std::smatch smallest;
+  ASSERT_TRUE(std::regex_search(fit.output, smallest,
+                                std::regex("the smallest peak is ([0-9.]+) ([KM]iB)")))
+      << fit.output;
+  const Outcome again =
+      run_program("plan --fit " + smallest.str(1) + smallest.str(2) + settings(""));
+  EXPECT_EQ(again.status, 0) << again.output;
   const Outcome size = run_program("plan --fit 12parsecs" + settings(""));
   EXPECT_EQ(size.status, 1);
   EXPECT_THAT(size.output, HasSubstr("12parsecs"));

@@ -29,6 +29,16 @@ TEST(Units, BytesAreInBinaryUnits) {
   EXPECT_EQ(format_bytes(-kGiB), "-1.00 GiB");
 }
 
+TEST(Units, BytesRoundedUpAreEnough) {
+  EXPECT_EQ(format_bytes_up(0), "0 B");
+  EXPECT_EQ(format_bytes_up(kKiB), "1.0 KiB");
+  EXPECT_EQ(format_bytes_up(kMiB), "1.0 MiB");
+  EXPECT_EQ(format_bytes_up(kMiB + 1), "1.1 MiB");
+  EXPECT_EQ(format_bytes_up(2'470'000'000), "2.31 GiB");
+  for (int64_t bytes = 1; bytes < 100 * kGiB; bytes += bytes / 7 + 1)
+    EXPECT_GE(parse_bytes(format_bytes_up(bytes)), bytes) << bytes;
+}
+
 TEST(Units, SecondsAreRoundedToWhatIsReadable) {
   EXPECT_EQ(format_seconds(0.04), "0.0 s");
   EXPECT_EQ(format_seconds(12.34), "12.3 s");

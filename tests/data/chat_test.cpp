@@ -199,13 +199,22 @@ TEST(ChatTemplates, AreChosenByTheFoldersTemplateOrElseByItsTokens) {
   const auto chosen = [](const Tokenizer& tokenizer) {
     return ChatWriter(ChatTemplate::kAuto, tokenizer).chat_template();
   };
-  EXPECT_EQ(chosen(Named("{{ '<|user|>\n' }}")), ChatTemplate::kTinyLlama);
-  EXPECT_EQ(chosen(Named("{{ '[INST] ' }}")), ChatTemplate::kLlama2);
+  EXPECT_EQ(chosen(Named("{{ '<|user|>\n' + message['content'] + eos_token }}")),
+            ChatTemplate::kTinyLlama);
+  EXPECT_EQ(chosen(Named("{{ '<<SYS>>\n' }}{{ '[INST] ' }}")), ChatTemplate::kLlama2);
   EXPECT_EQ(chosen(ByteTokenizer()), ChatTemplate::kLlama2);
   EXPECT_EQ(chosen(*open_tokenizer(fixture("tokenizers/byte_level"))),
             ChatTemplate::kLlama3);
-  EXPECT_THAT(error_of([&] { chosen(Named("{{ '<|im_start|>' }}")); }),
-              HasSubstr("does not know the template that the model folder names"));
+  // ChatML's, Tulu's, Mistral's, and another with Llama 3's headers.
+  for (const char* other :
+       {"{{ '<|im_start|>' }}",
+        "{{ '<|user|>\n' + message['content'] + '\n' }}"
+        "{{ '<|assistant|>\n' + message['content'] + eos_token }}",
+        "{{ bos_token }}{{ '[INST] ' + message['content'] + ' [/INST]' }}",
+        "{{ '<|start_header_id|>' + message['content'] + '<|end_of_turn|>' }}"})
+    EXPECT_THAT(error_of([&] { chosen(Named(other)); }),
+                HasSubstr("does not know the template that the model folder names"))
+        << other;
 }
 
 TEST(ChatTemplates, OfAFolderAreReadFromEitherFile) {

@@ -231,7 +231,8 @@ TEST(Formats, OfContradictoryKeysAreRefusedUnlessOneIsNamed) {
 
 TEST(Formats, HoldForTheWholeFile) {
   EXPECT_THAT(refusal("{\"text\": \"a\"}\n{\"prompt\": \"p\", \"completion\": \"c\"}"),
-              HasSubstr("line 2 text: is missing"));
+              HasSubstr("line 2: is a row of prompt_completion, and the file is read "
+                        "as text"));
 }
 
 TEST(Rows, ThatAreBadAreNamed) {
@@ -239,6 +240,8 @@ TEST(Rows, ThatAreBadAreNamed) {
   EXPECT_THAT(refusal(R"({"text": 1})"), HasSubstr("line 1 text: is not a string"));
   EXPECT_THAT(refusal(R"({"text": ""})"), HasSubstr("line 1 text: is empty"));
   EXPECT_THAT(refusal(R"({"text": "a"})", prompts),
+              HasSubstr("line 1: is a row of text"));
+  EXPECT_THAT(refusal(R"({"title": "a"})", prompts),
               HasSubstr("line 1 prompt: is missing"));
   EXPECT_THAT(refusal(R"({"prompt": "a"})"), HasSubstr("completion: is missing"));
   EXPECT_THAT(refusal(R"({"prompt": "a", "completion": ""})"),

@@ -30,8 +30,8 @@ TEST(Exhausted, NamesOneCheaperSettingAfterAnotherUntilNoneIsLeft) {
   config.optimizer.name = OptimizerKind::kAdam;
   config.model.dtype = DType::kF32;
   config.train.batch_size = 4;
-  const char* settings[] = {"memory.activations=recompute",
-                            "memory.linear_cross_entropy=true",
+  const char* settings[] = {"memory.linear_cross_entropy=true",
+                            "memory.activations=recompute",
                             "memory.gradients=update",
                             "optimizer.name=adafactor",
                             "model.dtype=bf16",
@@ -55,17 +55,20 @@ TEST(Exhausted, ClippingGoesOnWithTwoPasses) {
 TEST(Exhausted, SaysWhatWasAskedAndWhatIsResident) {
   RunConfig config = complete();
   config.memory.activations = ActivationsMode::kKeep;
+  const engine::OutOfMemory failure(Error("a", "b", "c"), int64_t{2} << 30,
+                                    int64_t{5} << 30);
   const std::string text =
-      out_of_memory(config, {int64_t{3} << 30, int64_t{1} << 20}, "2.00 GiB").what();
-  for (const char* part : {"2.00 GiB", "weights 3.00 GiB", "optimizer state 1.0 MiB",
-                           "memory.activations=recompute"})
+      out_of_memory(config, {int64_t{3} << 30, int64_t{1} << 20}, failure).what();
+  for (const char* part :
+       {"2.00 GiB", "5.00 GiB in use", "weights 3.00 GiB", "optimizer state 1.0 MiB",
+        "the rest 2.00 GiB", "memory.activations=recompute"})
     EXPECT_THAT(text, HasSubstr(part));
 }
 
 TEST(Exhausted, KnowsBothAllocatorsFailuresAndNoOthers) {
   const Error plain("a", "b", "c");
   EXPECT_EQ(asked_of(plain), "");
-  EXPECT_EQ(asked_of(engine::OutOfMemory(plain, int64_t{5} << 20)), "5.0 MiB");
+  EXPECT_EQ(asked_of(engine::OutOfMemory(plain, int64_t{5} << 20, 0)), "5.0 MiB");
   const c10::OutOfMemoryError gpu(c10::SourceLocation{"f", "g.cpp", 1},
                                   "CUDA out of memory. Tried to allocate 20.00 MiB. GPU "
                                   "0 has a total capacity of 1 GiB");

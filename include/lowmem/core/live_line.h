@@ -28,8 +28,8 @@ int columns();
 void show(std::string_view text);
 
 // For a handler of signals, in the middle of anything: a line of the log, above the live
-// one. Nothing unless on().
-void write_from_signal(std::string_view line);
+// one. Nothing unless on(). `line` must stay: who is drawing just then writes it.
+void write_from_signal(const char* line);
 
 // Shows another text for as long as this object lives, and then again what was there.
 class Scope {

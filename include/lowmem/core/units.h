@@ -12,6 +12,8 @@ constexpr int64_t kGiB = 1024 * kMiB;
 
 // "2.30 GiB", "512 B": binary units.
 std::string format_bytes(int64_t bytes);
+// Rounded up: parse_bytes() of it is not less. `bytes` are not negative.
+std::string format_bytes_up(int64_t bytes);
 
 // The bytes of "12GiB", "1.5 MiB", "800MB", "12G" or "4096": KiB, MiB, GiB and TiB are
 // binary, and so are K, M, G and T; kB, MB, GB and TB are decimal. Any case. Throws Error

@@ -18,11 +18,14 @@ const char* phase_name(Phase phase);
 // A tensor of the CPU that does not fit the machine.
 class OutOfMemory : public Error {
  public:
-  OutOfMemory(const Error& error, int64_t asked) : Error(error), asked_(asked) {}
+  // `used`: by the tensors that there were.
+  OutOfMemory(const Error& error, int64_t asked, int64_t used)
+      : Error(error), asked_(asked), used_(used) {}
   int64_t asked() const { return asked_; }  // bytes
+  int64_t used() const { return used_; }    // bytes
 
  private:
-  int64_t asked_;
+  int64_t asked_, used_;
 };
 
 // Counts the bytes of tensors: on the CPU exactly, as they are asked for, through

@@ -25,12 +25,14 @@ struct Proposal {
 // The settings of least estimated time whose tensors take at most `bytes`, of all
 // combinations of train/alternatives.h. Looks first for settings that change no bit of
 // the result, then for those that change it by rounding, and only then for another
-// precision or optimizer. `from`: what the run goes on from allows fewer. nullopt where
-// nothing fits, as where `bytes` is negative; `least` then gets a bound below which none
-// would. Some seconds for a large model: each candidate is rehearsed that is not larger
-// than one that did not fit, and then the configuration itself, for its time.
+// precision or optimizer. `now`: the plan of the configuration itself, which is proposed
+// unless another is faster by its own plan. `from`: what the run goes on from allows
+// fewer. nullopt where nothing fits, as where `bytes` is negative; `least` then gets the
+// smallest peak of all. Some seconds for a large model: each candidate is rehearsed that
+// is not larger than one that did not fit.
 std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
-                            const Checkpoint* from = nullptr, int64_t* least = nullptr);
+                            const Plan& now, const Checkpoint* from = nullptr,
+                            int64_t* least = nullptr);
 
 // read_inputs(), and the plan on the log. Throws Error where it exceeds the free memory,
 // proposing what would fit, unless memory.force is set. Without a plan where the process

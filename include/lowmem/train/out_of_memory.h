@@ -16,14 +16,14 @@ struct Resident {
 };
 
 // The setting that would save most for the least, as overrides to paste: first what costs
-// time only, then what changes the optimizer or its precision, then smaller batches.
-// Empty where all of it is chosen already.
+// nothing or time only, then what changes the optimizer or its precision, then smaller
+// batches. Empty where all of it is chosen already.
 std::string next_cheaper(const RunConfig& config);
 
 // The answer to memory having run out: what was asked for, what is resident, and the next
-// cheaper setting.
+// cheaper setting. `failure`: one of which asked_of() knows.
 Error out_of_memory(const RunConfig& config, const Resident& resident,
-                    const std::string& asked);
+                    const std::exception& failure);
 
 // What an exception of the CPU's or the GPU's allocator asked for, such as "2.00 GiB";
 // empty: it is about something else.

@@ -27,6 +27,13 @@ struct Work {
 Work work_of(const RunConfig& config, const Inputs& inputs,
              const Checkpoint* from = nullptr);
 
+// What this machine does in a second.
+struct Speed {
+  double operations = 0;  // floating-point, in products of the model's size
+  double bytes = 0;       // read or written
+  double step = 0;        // seconds of a step beside its arithmetic, from a rehearsal
+};
+
 // What a run will need.
 struct Plan {
   engine::Rehearsed memory;  // of tensors, where they are computed with
@@ -35,6 +42,7 @@ struct Plan {
   int64_t free = 0;          // bytes that tensors can have on the device, at the most
   Work work;
   double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
+  Speed speed;         // that it is estimated from
   bool on_cpu = true;
 
   nlohmann::ordered_json to_json() const;
@@ -42,12 +50,6 @@ struct Plan {
   std::string to_text() const;
 };
 
-// What this machine does in a second.
-struct Speed {
-  double operations = 0;  // floating-point, in products of the model's size
-  double bytes = 0;       // read or written
-  double step = 0;        // seconds of a step beside its arithmetic, from a rehearsal
-};
 // Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
 
