@@ -53,7 +53,7 @@ struct Plan {
 // Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
 
-// Seconds that the work takes at that speed. Within about a third.
+// Seconds that the work takes at that speed: an estimate (docs/benchmarks.md has runs).
 double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
                         const Work& work, const Speed& speed);
 
