@@ -269,7 +269,7 @@ if [ -z "${WORK:-}" ]; then
 fi
 mkdir -p "$WORK" "$RESULTS"
 
-echo "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $OMP_NUM_THREADS threads," \
+echo "$(sed -n '/^model name/{s/[^:]*: //p; q}' /proc/cpuinfo), $OMP_NUM_THREADS threads," \
   "$(sed -n 's/MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo |
     awk '{ printf "%.0f", $1 / 1048576 }') GiB; lowmem-train" \
   "$("$LOWMEM_TRAIN" --version); load average $(cut -d' ' -f1 /proc/loadavg) before"

@@ -49,7 +49,7 @@ if [ -z "$build" ]; then
   (cd "$repository" && cmake --preset bundle \
     ${LOWMEM_TORCH:+"-DLOWMEM_TORCH=$LOWMEM_TORCH"})
   targets=(lowmem-train)
-  if cmake --build "$build" --target help | grep -q '^device_gpu_test:'; then
+  if grep -q '^device_gpu_test:' <<<"$(cmake --build "$build" --target help)"; then
     targets+=(device_gpu_test)
   fi
   cmake --build "$build" --target "${targets[@]}"

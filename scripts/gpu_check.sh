@@ -294,7 +294,7 @@ trainings() {
 
 # --- main -------------------------------------------------------------------------------
 torch=$("$helpers/libtorch.sh" --version)
-cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+cpu=$(sed -n '/^model name/{s/[^:]*: //p; q}' /proc/cpuinfo)
 say "${gpu:-no GPU found}${gpu_memory:+, $gpu_memory}; LibTorch ${torch:-in ${library_path%%:*}}"
 report_begin
 [ -z "$gpu" ] || nvidia-smi >>"$log" 2>&1 || true

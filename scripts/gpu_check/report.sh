@@ -6,7 +6,7 @@
 # field KEY FILE: a number of a JSON file, the first of that name; nothing without it.
 field() {
   [ -e "$2" ] || return 0
-  sed -n "s/.*\"$1\": *\([-+0-9.eE]\{1,\}\).*/\1/p" "$2" | head -n 1
+  sed -n "/\"$1\": *[-+0-9]/{s/.*\"$1\": *\([-+0-9.eE]\{1,\}\).*/\1/p; q}" "$2"
 }
 
 # json_object KEY=TEXT KEY:=NUMBER...: empty values are null.
