@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <regex>
 #include <sstream>
 
 #include "config/support.h"
@@ -62,8 +61,12 @@ TEST(ConfigKeys, TellTheWordsThatMayBeWritten) {
 }
 
 // Its lines that begin with 36 blanks joined to those before.
-std::string unwrapped(const std::string& help) {
-  return std::regex_replace(help, std::regex("\n {36}"), " ");
+std::string unwrapped(std::string help) {
+  const std::string margin = "\n" + std::string(36, ' ');
+  for (size_t at = 0; (at = help.find(margin, at)) != std::string::npos; ++at) {
+    help.replace(at, margin.size(), " ");
+  }
+  return help;
 }
 
 TEST(ConfigHelp, ShowsEveryKeyWithDefaultDocAndChoices) {
