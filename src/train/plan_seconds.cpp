@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
+#include <vector>
 
 #include "lowmem/core/units.h"
 #include "lowmem/engine/parameters.h"
@@ -14,7 +16,7 @@ namespace {
 // Of a GPU's kind: enough to compare settings with.
 constexpr Speed kLikeAGpu{2e14, 2e12, 0};
 
-// Calls `work`, which does `amount`, for a while; returns the highest amount a second.
+// Calls `work`, which does `amount`, for a while; returns the median amount a second.
 template <class F>
 double speed(double amount, F&& work) {
   using Clock = std::chrono::steady_clock;
@@ -22,13 +24,15 @@ double speed(double amount, F&& work) {
     return std::chrono::duration<double>(time).count();
   };
   work();  // first use compiles or selects a kernel
-  double best = 0;
-  for (const auto start = Clock::now(); seconds(Clock::now() - start) < 0.05;) {
+  std::vector<double> speeds;
+  for (const auto start = Clock::now(); seconds(Clock::now() - start) < 0.1;) {
     const auto before = Clock::now();
     work();
-    best = std::max(best, amount / std::max(1e-9, seconds(Clock::now() - before)));
+    speeds.push_back(amount / std::max(1e-9, seconds(Clock::now() - before)));
   }
-  return best;
+  const auto middle = speeds.begin() + static_cast<std::ptrdiff_t>(speeds.size() / 2);
+  std::nth_element(speeds.begin(), middle, speeds.end());
+  return *middle;
 }
 
 // Floating-point operations a second in a product of a batch by a wide weight.
