@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-cmake --preset release -DLOWMEM_TESTS=OFF -DLOWMEM_BENCH=OFF
+cmake --preset release
 cmake --build --preset release --target lowmem-train
 # Threads that wait should sleep: a spinning one takes a core from whatever else runs.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}

@@ -4,6 +4,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh
-cmake --preset release
+cmake --preset release -DLOWMEM_TESTS=ON -DLOWMEM_BENCH=ON
 cmake --build --preset release
-ctest --preset release "$@"
+ctest --preset release --no-tests=error "$@"
