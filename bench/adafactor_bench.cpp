@@ -1,5 +1,6 @@
 #include "compare.h"
 #include "lowmem/kernels/adafactor.h"
+#include "lowmem/ops/dtype.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/optim/optimizer.h"
 
@@ -78,11 +79,13 @@ struct Write : Matrix {
 struct Whole : Matrix {
   explicit Whole(at::ScalarType dtype)
       : Matrix(dtype), optimizer(optim::make_optimizer(OptimizerConfig(), 42)) {
-    slot.name = "weight";
-    slot.param = weights;
+    weight.spec.shape = weights.sizes().vec();
+    weight.format = ops::dtype_of(weights);
+    weight.here = weights;
+    optimizer->prepare(weight);
   }
   void kernel() {
-    optimizer->update(slot, gradient, {step, kRate});
+    optimizer->update(weight, gradient, {step, kRate});
     ++step;
   }
   void aten() {
@@ -100,7 +103,7 @@ struct Whole : Matrix {
 
   static constexpr double kRate = 1e-4, kBeta2 = 0.99;
   std::unique_ptr<optim::Optimizer> optimizer;
-  optim::ParamSlot slot;
+  lowmem::weights::Weight weight;
   int64_t step = 0;
   at::Tensor rows = at::zeros({kIntermediate}, at::kFloat);
   at::Tensor columns = at::zeros({kHidden}, at::kFloat);

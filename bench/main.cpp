@@ -1,11 +1,11 @@
 #include <ATen/Parallel.h>
 
 #include "compare.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 
 int main(int argc, char** argv) {
   // Freed blocks are used again, for both sides, as in training.
-  lowmem::engine::memory_meter::install();
+  lowmem::memory::install();
   at::set_num_threads(1);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

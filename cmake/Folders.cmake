@@ -24,6 +24,17 @@ function(lowmem_folder folder)
                         PRIVATE ${arg_PRIVATE_LINKS})
 endfunction()
 
+# lowmem_folder() for a folder that needs LibTorch; the first one's precompiled header
+# serves all, and tests of them (REUSE_FROM lowmem_memory).
+function(lowmem_torch_folder folder)
+  lowmem_folder(${folder} ${ARGN})
+  if(folder STREQUAL memory)
+    target_precompile_headers(lowmem_memory PRIVATE pch.h)
+  else()
+    target_precompile_headers(lowmem_${folder} REUSE_FROM lowmem_memory)
+  endif()
+endfunction()
+
 # Adds to lowmem_<folder> its vector loops, lowmem_vector_kernels, compiled for one
 # instruction set into the namespace <isa> (src/kernels/dispatch.h).
 function(lowmem_vector_library folder isa)

@@ -4,7 +4,7 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
-#include "lowmem/model/hf_weights.h"
+#include "lowmem/model/random_model.h"
 #include "options.h"
 
 namespace lowmem::cli {

@@ -4,9 +4,10 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
+#include "lowmem/weights/hf_folder.h"
 #include "options.h"
 
 namespace lowmem::cli {
@@ -48,9 +49,12 @@ void add_evaluate(CLI::App& app) {
                   "Leave it out");
     const int64_t vocabulary = tokenizer->vocab_size();
     tokenizer.reset();
-    engine::memory_meter::return_free_memory();
-    const auto model = train::load_model(config, shape, vocabulary, device);
-    const auto result = evaluation->run(*model, train::sliced_loss(device),
+    memory::return_free_memory();
+    weights::check_folder(model::weight_specs(shape), config.model.path);
+    const train::HousedModel house =
+        train::house_model(config, shape, vocabulary, device);
+    train::load_weights(config, *house.home);
+    const auto result = evaluation->run(house.walk(), train::sliced_loss(device),
                                         eval::HellaSwag::kTokensAtOnce);
     const train::Scores scores = result.scores();
     if (const auto& a = scores.accuracy)

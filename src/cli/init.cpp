@@ -3,7 +3,8 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
-#include "lowmem/model/hf_weights.h"
+#include "lowmem/model/llama_config.h"
+#include "lowmem/model/random_model.h"
 #include "options.h"
 
 namespace lowmem::cli {

@@ -16,7 +16,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/version.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "usage.h"
 
 namespace lowmem::cli {
@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
   lowmem::log::set_up(false);
   std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads must not end a run
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an Error, not a signal
-  lowmem::engine::memory_meter::install();
+  lowmem::memory::install();
   try {
     const int status = lowmem::cli::run(argc, argv);
     lowmem::cli::check_standard_output();

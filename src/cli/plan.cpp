@@ -6,7 +6,7 @@
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/train/fit.h"
 #include "options.h"
 
@@ -64,7 +64,7 @@ void add_plan(CLI::App& app) {
     validate(resolved, Purpose::kTrain);
     try {
       run(resolved, *options);
-    } catch (const engine::OutOfMemory&) {
+    } catch (const memory::OutOfMemory&) {
       throw Error("memory",
                   "cannot be planned: the process may not have enough addresses",
                   "Lift the limit, as with `ulimit -v unlimited`");

@@ -1,7 +1,7 @@
 #include <cstring>
 
 #include "interrupt.h"
-#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/rules.h"
 #include "lowmem/config/validate.h"
 #include "lowmem/core/log.h"
 #include "lowmem/train/trainer.h"

@@ -1,23 +1,16 @@
 #include "lowmem/config/comparison.h"
 
-#include <array>
-#include <string_view>
-
 #include "config/keys.h"
 #include "config/values.h"
+#include "lowmem/config/rules.h"
 
 namespace lowmem {
 namespace {
 
-// Besides the section `run`.
-constexpr std::array<std::string_view, 4> kWithoutEffect = {
-    "train.log_every", "train.save_every", "train.keep_checkpoints", "memory.force"};
-
-bool has_effect(std::string_view key) {
-  if (key.starts_with("run.")) return false;
-  for (const std::string_view name : kWithoutEffect)
-    if (key == name) return false;
-  return true;
+// Whether a difference in such a key tells two methods apart.
+bool tells_methods_apart(Alters alters) {
+  return alters != Alters::kNothing && alters != Alters::kLog &&
+         alters != Alters::kChance;
 }
 
 struct Values {
@@ -26,26 +19,12 @@ struct Values {
 
 Values values_of(RunConfig config) {
   Values all;
-  for_each_key(config, [&](const std::string& key, const auto& value, const char*) {
-    if (!has_effect(key)) return;
+  for_each_key(config, [&](const std::string& key, const auto& value, KeyFacts facts) {
+    if (!tells_methods_apart(facts.alters)) return;
     all.keys.push_back(key);
     all.values.push_back(format_value(value));
   });
   return all;
-}
-
-std::string_view name_of(OptimizerKind kind) {
-  switch (kind) {
-    case OptimizerKind::kAdam:
-      return "Adam";
-    case OptimizerKind::kAdamW:
-      return "AdamW";
-    case OptimizerKind::kAdafactor:
-      return "Adafactor";
-    case OptimizerKind::kSgd:
-      return "SGD";
-  }
-  return word_of(kind);
 }
 
 }  // namespace
@@ -71,7 +50,7 @@ std::string method_of(const RunConfig& config) {
   const auto& optimizer = config.optimizer;
   const auto& memory = config.memory;
   std::string method(word_of(model.dtype));
-  method += " " + std::string(name_of(optimizer.name));
+  method += " " + std::string(rule_of(optimizer.name).label);
   if (model.compute_dtype != model.dtype)
     method += ", " + std::string(word_of(model.compute_dtype)) + " arithmetic";
   if (model.dtype == DType::kBF16)

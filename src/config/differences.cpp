@@ -6,10 +6,15 @@
 namespace lowmem {
 namespace {
 
-std::vector<std::pair<std::string, std::string>> values_of(RunConfig config) {
-  std::vector<std::pair<std::string, std::string>> values;
-  for_each_key(config, [&](const std::string& key, const auto& value, const char*) {
-    values.emplace_back(key, format_value(value));
+struct Value {
+  std::string key, text;
+  Alters alters;
+};
+
+std::vector<Value> values_of(RunConfig config) {
+  std::vector<Value> values;
+  for_each_key(config, [&](const std::string& key, const auto& value, KeyFacts facts) {
+    values.push_back({key, format_value(value), facts.alters});
   });
   return values;
 }
@@ -20,8 +25,9 @@ std::vector<Difference> differences(const RunConfig& before, const RunConfig& af
   const auto old_values = values_of(before), new_values = values_of(after);
   std::vector<Difference> found;
   for (size_t i = 0; i < old_values.size(); ++i)
-    if (old_values[i].second != new_values[i].second)
-      found.push_back({old_values[i].first, old_values[i].second, new_values[i].second});
+    if (old_values[i].text != new_values[i].text)
+      found.push_back({old_values[i].key, old_values[i].text, new_values[i].text,
+                       old_values[i].alters});
   return found;
 }
 

@@ -82,10 +82,11 @@ std::string escaped(const std::string& text) {
 std::vector<KeyInfo> config_keys() {
   std::vector<KeyInfo> keys;
   RunConfig defaults;
-  for_each_key(defaults, [&](const std::string& name, const auto& value,
-                             const char* doc) {
-    keys.push_back({name, type_name(value), words_for(value), format_value(value), doc});
-  });
+  for_each_key(defaults,
+               [&](const std::string& name, const auto& value, const KeyFacts& facts) {
+                 keys.push_back({name, type_name(value), words_for(value),
+                                 format_value(value), facts.alters, facts.doc});
+               });
   return keys;
 }
 

@@ -9,7 +9,7 @@ namespace lowmem {
 bool read_key(RunConfig& config, std::string_view name, const YamlNode& node,
               const std::string& where) {
   bool known = false;
-  for_each_key(config, [&](const std::string& key, auto& value, const char*) {
+  for_each_key(config, [&](const std::string& key, auto& value, KeyFacts) {
     if (key != name) return;
     known = true;
     read_value(node, where, value);

@@ -6,12 +6,18 @@
 
 namespace lowmem {
 
-// Calls use("section.key", value, doc) for every key of the configuration.
+// What is known of a key beside its value.
+struct KeyFacts {
+  Alters alters;
+  const char* doc;
+};
+
+// Calls use("section.key", value, facts) for every key of the configuration.
 template <class Use>
 void for_each_key(RunConfig& config, Use&& use) {
   config.visit([&](const std::string& section_name, auto& section, const char*) {
-    section.visit([&](const char* name, auto& value, const char* doc) {
-      use(section_name + "." + name, value, doc);
+    section.visit([&](const char* name, auto& value, Alters alters, const char* doc) {
+      use(section_name + "." + name, value, KeyFacts{alters, doc});
     });
   });
 }

@@ -118,7 +118,7 @@ std::string key_remedy(std::string_view unknown) {
     defaults.visit([&](const char* name, auto&, const char*) {
       nearest.offer(edit_distance(bare, name), name);
     });
-  for_each_key(defaults, [&](const std::string& key, auto&, const char*) {
+  for_each_key(defaults, [&](const std::string& key, auto&, KeyFacts) {
     const std::string its_section = key.substr(0, key.find('.'));
     const std::string its_name = key.substr(key.find('.') + 1);
     if (key == unknown)

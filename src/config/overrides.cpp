@@ -64,7 +64,7 @@ void set_key(RunConfig& config, std::string_view key, std::string_view value) {
   const YamlNode node = parse(value, where);
   RunConfig result = config;
   bool known = false;
-  for_each_key(result, [&](const std::string& name, auto& target, const char*) {
+  for_each_key(result, [&](const std::string& name, auto& target, KeyFacts) {
     if (name != key) return;
     known = true;
     const bool list = std::is_same_v<decltype(target), StringList&>;

@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "config/values.h"
-#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
 
 namespace lowmem {
@@ -125,27 +126,27 @@ void check_train(const TrainConfig& train) {
 
 // Refuses a number that was given to an optimizer that does not read it.
 void check_unused(const OptimizerConfig& optimizer) {
-  const auto refuse = [&](const std::string& key, const auto& value,
-                          const char* readers) {
+  const Rule& rule = rule_of(optimizer.name);
+  OptimizerConfig given = optimizer, unset, resolved;
+  resolved.name = optimizer.name;
+  resolve_defaults(resolved);
+  std::map<std::string, std::string> allowed;  // as a saved config.yaml has them
+  resolved.visit([&](const std::string& key, const auto& value, Alters, const char*) {
+    allowed[key] = format_value(value);
+  });
+  std::map<std::string, std::string> defaults;
+  unset.visit([&](const std::string& key, const auto& value, Alters, const char*) {
+    defaults[key] = format_value(value);
+  });
+  given.visit([&](const std::string& key, const auto& value, Alters, const char*) {
+    const std::string readers = readers_of(key), text = format_value(value);
+    if (readers.empty() || rule.reads(key)) return;
+    if (text == defaults[key] || text == allowed[key]) return;
     throw Error(assigned("optimizer." + key, value),
                 "is not read by " + assigned("optimizer.name", optimizer.name),
-                std::string("Remove it: only ") + readers);
-  };
-  const bool adam = is_adam(optimizer);
-  const bool sgd = optimizer.name == OptimizerKind::kSgd;
-  if (optimizer.beta1 != OptimizerConfig().beta1 && !adam)
-    refuse("beta1", optimizer.beta1, "adam and adamw have it");
-  if (optimizer.beta2 && sgd)
-    refuse("beta2", optimizer.beta2, "adam, adamw and adafactor have it");
-  if (optimizer.eps && sgd)
-    refuse("eps", optimizer.eps, "adam, adamw and adafactor have it");
-  if (optimizer.weight_decay.value_or(0) != 0 &&
-      optimizer.name == OptimizerKind::kAdafactor)
-    refuse("weight_decay", optimizer.weight_decay, "adam, adamw and sgd have it");
-  if (optimizer.state_dtype != OptimizerConfig().state_dtype && !adam)
-    refuse("state_dtype", optimizer.state_dtype, "adam and adamw have it");
-  if (optimizer.momentum != 0 && !sgd)
-    refuse("momentum", optimizer.momentum, "sgd has it");
+                "Remove it: only " + readers +
+                    (readers.find(' ') == std::string::npos ? " has it" : " have it"));
+  });
 }
 
 void check_optimizer(const OptimizerConfig& optimizer) {

@@ -60,7 +60,7 @@ std::string to_yaml(const RunConfig& config) {
   RunConfig copy = config;
   copy.visit([&](const std::string& section_name, auto& section, const char*) {
     yaml += section_name + ":\n";
-    section.visit([&](const std::string& name, const auto& value, const char*) {
+    section.visit([&](const std::string& name, const auto& value, Alters, const char*) {
       yaml += "  " + name + ": " + format_value(value) + "\n";
     });
   });

@@ -36,8 +36,8 @@ class HostBook final : public GradientBook {
   }
   void guard(const at::Tensor&) override {}
 
-  void measure(const optim::ParamSlot& slot, const at::Tensor& gradient) override {
-    add(slot, ops::squared_norm(gradient.contiguous()));
+  void measure(const weights::Weight& weight, const at::Tensor& gradient) override {
+    add(weight, ops::squared_norm(gradient.contiguous()));
   }
 
   bool clip(double clip_norm) override {
@@ -48,9 +48,9 @@ class HostBook final : public GradientBook {
     return true;
   }
 
-  void update(optim::ParamSlot& slot, const at::Tensor& gradient) override {
-    const optim::UpdateResult result = optimizer_.update(slot, gradient, step_);
-    if (!clipped_ || !result.finite()) add(slot, result.squared_norm);
+  void update(weights::Weight& weight, const at::Tensor& gradient) override {
+    const optim::UpdateResult result = optimizer_.update(weight, gradient, step_);
+    if (!clipped_ || !result.finite()) add(weight, result.squared_norm);
     report_.rounding += result.rounding;
   }
 
@@ -60,11 +60,11 @@ class HostBook final : public GradientBook {
   }
 
  private:
-  void add(const optim::ParamSlot& slot, double squares) {
+  void add(const weights::Weight& weight, double squares) {
     if (optim::UpdateResult::is_finite(squares))
       squared_norm_ += squares;
     else
-      report_.nonfinite.push_back(slot.name);
+      report_.nonfinite.push_back(weight.name());
   }
 
   optim::Optimizer& optimizer_;
@@ -105,13 +105,14 @@ class Arriving final : public PendingReport {
 // All numbers stay at one address, where replayed launches find them.
 class DeviceBook final : public GradientBook {
  public:
-  DeviceBook(optim::Optimizer& optimizer, const Parameters& parameters)
+  DeviceBook(optim::Optimizer& optimizer, const weights::Table& table)
       : optimizer_(optimizer) {
-    for (const optim::ParamSlot& slot : parameters.slots()) {
-      place_[&slot] = static_cast<int64_t>(names_.size());
-      names_.push_back(slot.name);
+    for (const weights::Weight& weight : table.all()) {
+      if (!weight.trained) continue;
+      place_[&weight] = static_cast<int64_t>(names_.size());
+      names_.push_back(weight.name());
     }
-    const auto device = at::TensorOptions(parameters.slots().front().param.device());
+    const auto device = at::TensorOptions(table.all().front().here.device());
     const auto count = static_cast<int64_t>(names_.size());
     squares_ = at::zeros({count}, device.dtype(at::kDouble));
     whole_ = at::zeros({1}, device.dtype(at::kDouble));
@@ -139,8 +140,8 @@ class DeviceBook final : public GradientBook {
     whole_.add_(nothing);
   }
 
-  void measure(const optim::ParamSlot& slot, const at::Tensor& gradient) override {
-    optim::measure_on_device(gradient.contiguous(), squares_of(slot));
+  void measure(const weights::Weight& weight, const at::Tensor& gradient) override {
+    optim::measure_on_device(gradient.contiguous(), squares_of(weight));
   }
 
   bool clip(double clip_norm) override {
@@ -156,9 +157,9 @@ class DeviceBook final : public GradientBook {
     return true;
   }
 
-  void update(optim::ParamSlot& slot, const at::Tensor& gradient) override {
-    optimizer_.update_on_device(slot, gradient,
-                                {clipped_ ? whole_ : squares_of(slot), clipped_, scale_,
+  void update(weights::Weight& weight, const at::Tensor& gradient) override {
+    optimizer_.update_on_device(weight, gradient,
+                                {clipped_ ? whole_ : squares_of(weight), clipped_, scale_,
                                  rounding_, step_numbers_});
   }
 
@@ -167,13 +168,13 @@ class DeviceBook final : public GradientBook {
   }
 
  private:
-  at::Tensor squares_of(const optim::ParamSlot& slot) const {
-    return squares_.narrow(0, place_.at(&slot), 1);
+  at::Tensor squares_of(const weights::Weight& weight) const {
+    return squares_.narrow(0, place_.at(&weight), 1);
   }
 
   optim::Optimizer& optimizer_;
   std::vector<std::string> names_;
-  std::unordered_map<const optim::ParamSlot*, int64_t> place_;
+  std::unordered_map<const weights::Weight*, int64_t> place_;
   at::Tensor squares_;       // [parameters] double
   at::Tensor whole_;         // [1] double, their sum, where they are clipped
   at::Tensor scale_;         // [1] fp32
@@ -189,8 +190,8 @@ std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer) {
 }
 
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
-                                          const Parameters& parameters) {
-  return std::make_unique<DeviceBook>(optimizer, parameters);
+                                          const weights::Table& table) {
+  return std::make_unique<DeviceBook>(optimizer, table);
 }
 
 }  // namespace lowmem::engine

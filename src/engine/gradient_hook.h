@@ -11,16 +11,16 @@ namespace lowmem::engine {
 // behind, so that at most one gradient is alive unless the policy keeps more.
 class GradientHook final : public torch::autograd::PostAccumulateGradHook {
  public:
-  GradientHook(Gradients& gradients, optim::ParamSlot& slot)
-      : gradients_(gradients), slot_(slot) {}
+  GradientHook(Gradients& gradients, weights::Weight& weight)
+      : gradients_(gradients), weight_(weight) {}
 
-  void operator()(const torch::autograd::Variable& weight) override {
-    gradients_.receive(slot_, std::exchange(weight.mutable_grad(), {}));
+  void operator()(const torch::autograd::Variable& tensor) override {
+    gradients_.take(weight_, std::exchange(tensor.mutable_grad(), {}));
   }
 
  private:
   Gradients& gradients_;
-  optim::ParamSlot& slot_;
+  weights::Weight& weight_;
 };
 
 }  // namespace lowmem::engine

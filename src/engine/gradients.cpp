@@ -2,123 +2,109 @@
 
 #include <ATen/ATen.h>
 
-#include "lowmem/engine/memory_meter.h"
+#include <algorithm>
+#include <map>
+
+#include "gradient_chains.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/large.h"
-#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::engine {
 namespace {
 
-// Keeps every gradient to the end of the step, where they are clipped and applied.
-class Accumulate final : public Gradients {
- public:
-  using Gradients::Gradients;
-  bool whole_batch_per_block() const override { return false; }
+std::unique_ptr<GradientBook> make_book(optim::Optimizer& optimizer,
+                                        const weights::Table& table) {
+  const bool device = std::any_of(table.all().begin(), table.all().end(),
+                                  [](const weights::Weight& weight) {
+                                    return weight.trained && ops::on_device(weight.here);
+                                  });
+  return device ? device_book(optimizer, table) : host_book(optimizer);
+}
 
- private:
-  void complete(optim::ParamSlot& slot, at::Tensor gradient) override {
-    if (clips()) book().measure(slot, gradient);
-    complete_.emplace_back(&slot, std::move(gradient));
+GradientChain make_chain(GradientsMode mode, GradientBook& book, weights::Home& home,
+                         double clip_norm) {
+  switch (mode) {
+    case GradientsMode::kAccumulate:
+      return make_accumulate(book, home, clip_norm);
+    case GradientsMode::kUpdate:
+      return make_update(book, clip_norm);
   }
-
-  void finish() override {
-    if (clips() && !clip()) return drop();
-    for (auto& [slot, gradient] : complete_) {
-      book().update(*slot, gradient);
-      gradient.reset();
-    }
-    drop();
-  }
-
-  void drop() override { complete_.clear(); }
-
-  std::vector<std::pair<optim::ParamSlot*, at::Tensor>> complete_;
-};
-
-// Applies a gradient as soon as it is complete, inside the backward pass, and frees it.
-// Lv et al. 2023, "Full Parameter Fine-tuning for Large Language Models with Limited
-// Resources" (LOMO). Clipping by the norm of all of them takes a backward pass of its own
-// before, in which each is measured and freed.
-class Update final : public Gradients {
- public:
-  using Gradients::Gradients;
-  bool whole_batch_per_block() const override { return true; }
-  bool measures_first() const override { return clips(); }
-
- private:
-  void complete(optim::ParamSlot& slot, at::Tensor gradient) override {
-    if (measuring_)
-      book().measure(slot, gradient);
-    else
-      book().update(slot, gradient);
-  }
-  void finish() override {}
-  void drop() override {}
-};
+  return {};
+}
 
 }  // namespace
 
-void Gradients::open(const Parameters& parameters) {
-  const auto& slots = parameters.slots();
-  if (!slots.empty() && ops::on_device(slots.front().param))
-    book_ = device_book(optimizer_, parameters);
-}
+// The first stage: a weight's gradients of the micro-batches, added up in their order.
+class Gradients::Share {
+ public:
+  void begin(int64_t micro_batches) {
+    micro_batches_ = micro_batches;
+    sums_.clear();
+  }
+  void drop() { sums_.clear(); }
+
+  // The whole batch's gradient where this was the last share, else undefined.
+  at::Tensor add(weights::Weight& weight, at::Tensor gradient) {
+    if (micro_batches_ == 1) return gradient;
+    const memory::Scope item(memory::Item::kGradients);
+    Sum& sum = sums_[&weight];
+    if (sum.received == 0)
+      sum.gradient = ops::converted(gradient, at::kFloat);
+    else
+      ops::add_to(sum.gradient, gradient);
+    if (++sum.received < micro_batches_) return {};
+    at::Tensor whole = std::move(sum.gradient);
+    sums_.erase(&weight);
+    return whole;
+  }
+
+ private:
+  struct Sum {
+    at::Tensor gradient;
+    int64_t received = 0;
+  };
+  int64_t micro_batches_ = 1;
+  std::map<weights::Weight*, Sum> sums_;
+};
+
+Gradients::Gradients(GradientsMode mode, optim::Optimizer& optimizer, weights::Home& home,
+                     double clip_norm)
+    : book_(make_book(optimizer, home.table())),
+      chain_(make_chain(mode, *book_, home, clip_norm)),
+      share_(std::make_unique<Share>()) {}
+
+Gradients::~Gradients() = default;
 
 void Gradients::begin(const optim::StepInfo& step, int64_t micro_batches) {
   book_->begin(step);
-  micro_batches_ = micro_batches;
-  measuring_ = measures_first();
+  share_->begin(micro_batches);
 }
 
-void Gradients::receive(optim::ParamSlot& slot, at::Tensor gradient) {
-  if (micro_batches_ == 1) return receive_whole(slot, std::move(gradient));
-  const ops::ItemScope item(ops::Item::kGradients);
-  Share& share = shares_[&slot];
-  if (share.received == 0)
-    share.sum = ops::converted(gradient, at::kFloat);
-  else
-    ops::add_to(share.sum, gradient);
-  if (++share.received < micro_batches_) return;
-  at::Tensor sum = std::move(share.sum);
-  shares_.erase(&slot);
-  gradient.reset();
-  receive_whole(slot, std::move(sum));
+void Gradients::enter(const GradientPass& pass) { stage_ = pass.stage; }
+
+void Gradients::take(weights::Weight& weight, at::Tensor gradient) {
+  at::Tensor whole = share_->add(weight, std::move(gradient));
+  if (whole.defined()) take_whole(weight, std::move(whole));
 }
 
-void Gradients::receive_whole(optim::ParamSlot& slot, at::Tensor gradient) {
+void Gradients::take_whole(weights::Weight& weight, at::Tensor gradient) {
   const at::NoGradGuard no_grad;
-  const PhaseScope phase(Phase::kUpdate);
-  const ops::ItemScope item(ops::Item::kUpdate);
-  complete(slot, std::move(gradient));
+  const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kUpdate);
+  stage_->take(weight, std::move(gradient));
 }
 
-bool Gradients::end_measuring() {
-  measuring_ = false;
-  return clip();
-}
+void Gradients::done(size_t group) { stage_->done(group); }
 
-std::unique_ptr<PendingReport> Gradients::end() {
-  const PhaseScope phase(Phase::kUpdate);
-  const ops::ItemScope item(ops::Item::kUpdate);
-  finish();
-  return book_->report();
+bool Gradients::finish() {
+  const at::NoGradGuard no_grad;
+  const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kUpdate);
+  return stage_->finish();
 }
 
 void Gradients::discard() {
-  shares_.clear();
-  drop();
-}
-
-std::unique_ptr<Gradients> make_gradients(GradientsMode mode, optim::Optimizer& optimizer,
-                                          double clip_norm) {
-  switch (mode) {
-    case GradientsMode::kAccumulate:
-      return std::make_unique<Accumulate>(optimizer, clip_norm);
-    case GradientsMode::kUpdate:
-      return std::make_unique<Update>(optimizer, clip_norm);
-  }
-  return nullptr;
+  share_->drop();
+  stage_->drop();
 }
 
 }  // namespace lowmem::engine

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <map>
 
+#include "activations_policies.h"
 #include "lowmem/core/log.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/device_graph.h"
-#include "recompute.h"
 
 namespace lowmem::engine {
 namespace {
@@ -74,10 +74,11 @@ struct Graphs {
 
 class GraphedRecompute final : public Activations {
  public:
-  explicit GraphedRecompute(GraphsMode graphs) : always_(graphs == GraphsMode::kTrue) {}
+  explicit GraphedRecompute(const ActivationsSetup& setup)
+      : always_(setup.graphs == GraphsMode::kTrue), hooks_replay_(setup.hooks_replay) {}
 
   at::Tensor forward(const BlockCall& call, const at::Tensor& input,
-                     SavedBlock& saved) const override {
+                     SavedBlock& saved) override {
     Graphs* graphs = graphs_of(call, input);
     const bool ready = graphs != nullptr &&
                        record(*graphs, graphs->forward, call, input, [&](Frame& frame) {
@@ -88,7 +89,7 @@ class GraphedRecompute final : public Activations {
                        });
     if (!ready) return plain_.forward(call, input, saved);
     const at::NoGradGuard no_graph;
-    if (call.embedded_by == nullptr) saved.input = input;
+    if (!call.input_again) saved.input = input;
     Frame& frame = *graphs->frame;
     frame.load(call.packed);
     frame.hidden.copy_(input);
@@ -97,14 +98,15 @@ class GraphedRecompute final : public Activations {
   }
 
   at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
-                      SavedBlock& saved) const override {
-    Graphs* graphs = call.replayable_hooks ? graphs_of(call, output_gradient) : nullptr;
+                      SavedBlock& saved) override {
+    Graphs* graphs = replays(call) ? graphs_of(call, output_gradient) : nullptr;
     const bool ready =
         graphs != nullptr &&
         record(*graphs, graphs->backward, call, output_gradient, [&](Frame& frame) {
           return [&frame, &block = call.block, wanted = call.input_gradient] {
             const at::NoGradGuard no_grad;
-            const BlockCall same{block, frame.packed, nullptr, wanted};
+            const BlockCall same{
+                .block = block, .packed = frame.packed, .input_gradient = wanted};
             const at::Tensor found =
                 Recompute::backward_from(same, frame.hidden, frame.gradient);
             if (wanted) frame.gradient.copy_(found);
@@ -115,8 +117,7 @@ class GraphedRecompute final : public Activations {
     const at::Tensor kept = std::exchange(saved, {}).input;
     Frame& frame = *graphs->frame;
     frame.load(call.packed);
-    frame.hidden.copy_(
-        call.embedded_by == nullptr ? kept : call.embedded_by->embed(call.packed.ids));
+    frame.hidden.copy_(kept.defined() ? kept : call.input_again());
     frame.gradient.copy_(output_gradient);
     replay(graphs->backward[&call.block]);
     return call.input_gradient ? frame.gradient.clone() : at::Tensor();
@@ -125,10 +126,16 @@ class GraphedRecompute final : public Activations {
   GraphCounts graphs() const override { return counts_; }
 
  private:
+  // Whether a gradient's way is the same in every step, but for numbers that the device
+  // keeps.
+  bool replays(const BlockCall& call) const {
+    return hooks_replay_ && call.micro_batches == 1;
+  }
+
   // Null where a call is not to be recorded. `rows` [N, D] are its input, or the gradient
   // by its output.
-  Graphs* graphs_of(const BlockCall& call, const at::Tensor& rows) const {
-    const bool wanted = always_ || (call.replayable_hooks && rows.size(0) <= kMostTokens);
+  Graphs* graphs_of(const BlockCall& call, const at::Tensor& rows) {
+    const bool wanted = always_ || (replays(call) && rows.size(0) <= kMostTokens);
     if (given_up_ || !wanted || !ops::on_device(rows) || call.rows != nullptr ||
         !call.block.replays())
       return nullptr;
@@ -148,7 +155,7 @@ class GraphedRecompute final : public Activations {
   // unless the configuration insists.
   template <class Work>
   bool record(Graphs& graphs, std::map<const model::Block*, Pass>& passes,
-              const BlockCall& call, const at::Tensor& rows, const Work& work) const {
+              const BlockCall& call, const at::Tensor& rows, const Work& work) {
     Pass& pass = passes[&call.block];
     if (!std::exchange(pass.has_run, true)) return false;
     if (pass.graph) return true;
@@ -166,23 +173,23 @@ class GraphedRecompute final : public Activations {
     return true;
   }
 
-  void replay(Pass& pass) const {
+  void replay(Pass& pass) {
     ++counts_.replayed;
     pass.graph->replay();
   }
 
   Recompute plain_;
-  bool always_;
-  mutable bool given_up_ = false;
-  mutable std::map<Shape, Graphs> by_shape_;
-  mutable int64_t uses_ = 0;
-  mutable GraphCounts counts_;
+  bool always_, hooks_replay_;
+  bool given_up_ = false;
+  std::map<Shape, Graphs> by_shape_;
+  int64_t uses_ = 0;
+  GraphCounts counts_;
 };
 
 }  // namespace
 
-std::unique_ptr<Activations> make_graphed_recompute(GraphsMode graphs) {
-  return std::make_unique<GraphedRecompute>(graphs);
+std::unique_ptr<Activations> make_graphed_recompute(const ActivationsSetup& setup) {
+  return std::make_unique<GraphedRecompute>(setup);
 }
 
 }  // namespace lowmem::engine

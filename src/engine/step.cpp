@@ -6,15 +6,16 @@
 #include <cmath>
 
 #include "gradient_hook.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/embedding.h"
 #include "lowmem/ops/large.h"
-#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::engine {
 
-struct Step::Walk {
+struct Step::Journey {
   std::span<const MicroBatch> batches;
+  const GradientPass& pass;
+  bool last = false;                           // of the pass: all others have arrived
   std::vector<at::Tensor> hidden;              // a micro-batch: h forward, dh backward
   std::vector<std::vector<SavedBlock>> saved;  // [micro-batch][block]
   at::Tensor loss_sum;                         // [] double
@@ -22,10 +23,19 @@ struct Step::Walk {
 
 namespace {
 
+using memory::Item, memory::Phase;
+
 // A device's numbers are not known before it gets there: it goes on, and writes nothing.
 bool known_not_finite(const at::Tensor& number) {
-  return !ops::on_device(number) && !ops::rehearsing() &&
+  return !ops::on_device(number) && !memory::rehearsing() &&
          !std::isfinite(number.item<double>());
+}
+
+// The trained weight that a tensor of the model is; null: not trained.
+weights::Weight* trained(weights::Table& table, const at::Tensor& tensor) {
+  for (weights::Weight& weight : table.all())
+    if (weight.trained && weight.here.is_same(tensor)) return &weight;
+  return nullptr;
 }
 
 }  // namespace
@@ -37,31 +47,31 @@ StepResult PendingStep::wait() {
   return result;
 }
 
-Step::Step(model::Llama& model, Parameters& parameters, Activations& activations,
-           Weights& weights, Gradients& gradients, loss::LossOptions loss)
-    : model_(model),
+Step::Step(const Walk& walk, Activations& activations, Gradients& gradients,
+           loss::LossOptions loss)
+    : walk_(walk),
+      model_(walk.model()),
       activations_(activations),
-      weights_(weights),
       gradients_(gradients),
       loss_(loss),
-      embedding_slot_(parameters.find(model.embedding())),
-      head_slot_(parameters.find(model.head())),
-      lowest_trained_(model.blocks().size()),
+      embedding_(trained(model_.table(), model_.embedding())),
+      head_(trained(model_.table(), model_.head())),
+      lowest_trained_(walk.blocks()),
       norm_trained_(false) {
-  for (optim::ParamSlot& slot : parameters.slots()) {
-    if (&slot == embedding_slot_ || &slot == head_slot_) continue;  // not by autograd
+  weights::Table& table = model_.table();
+  for (weights::Weight& weight : table.all()) {
+    if (!weight.trained || &weight == embedding_ || &weight == head_) continue;
     torch::autograd::impl::set_post_acc_grad_hooks(
-        slot.param, std::make_unique<GradientHook>(gradients, slot));
-    hooked_.push_back(slot.param);
+        weight.here, std::make_unique<GradientHook>(gradients, weight));
+    hooked_.push_back(weight.here);
+    if (weight.spec.group == table.top()) norm_trained_ = true;
   }
-  for (size_t i = model.blocks().size(); i-- > 0;)
-    for (const at::Tensor& weight : model.blocks()[i]->parameters())
-      if (weight.requires_grad()) lowest_trained_ = i;
-  if (embedding_slot_ != nullptr) lowest_trained_ = 0;
-  norm_trained_ = model.norm_weight().requires_grad();
-  gradients.open(parameters);
+  for (size_t block = walk.blocks(); block-- > 0;)
+    if (table.trains(block + 1)) lowest_trained_ = block;
+  if (embedding_ != nullptr) lowest_trained_ = 0;
 }
 
+// The hooks that the constructor put on.
 Step::~Step() {
   for (const at::Tensor& weight : hooked_)
     torch::autograd::impl::set_post_acc_grad_hooks(weight, nullptr);
@@ -77,30 +87,36 @@ PendingStep Step::begin(std::span<const MicroBatch> batch, const optim::StepInfo
   }
   scale_ = 1.0f / static_cast<float>(std::max<int64_t>(1, result.labelled));
 
+  at::Tensor loss_sum;
   gradients_.begin(info, static_cast<int64_t>(batch.size()));
-  const at::Tensor loss_sum = pass(batch);
-  if (known_not_finite(loss_sum))
-    gradients_.discard();
-  else if (gradients_.measures_first() && gradients_.end_measuring())
-    pass(batch);
-  return {std::move(result), loss_sum, gradients_.end()};
+  for (const GradientPass& pass : gradients_.passes()) {
+    gradients_.enter(pass);
+    loss_sum = this->pass(batch, pass);
+    if (known_not_finite(loss_sum)) {
+      gradients_.discard();
+      break;
+    }
+    if (!gradients_.finish()) break;
+  }
+  return {std::move(result), loss_sum, gradients_.report()};
 }
 
 // All micro-batches forward and backward. Returns their losses' sum; where that is known
 // not to be finite, the pass has stopped early.
-at::Tensor Step::pass(std::span<const MicroBatch> batch) {
+at::Tensor Step::pass(std::span<const MicroBatch> batch, const GradientPass& pass) {
   at::Tensor loss_sum =
       at::zeros({}, at::TensorOptions(at::kDouble).device(model_.device()));
-  const size_t together = gradients_.whole_batch_per_block() ? batch.size() : 1;
+  const size_t together = pass.whole_batch ? batch.size() : 1;
   for (size_t at = 0; at < batch.size(); at += together) {
-    Walk walk{batch.subspan(at, together), {}, {}, at::zeros_like(loss_sum)};
-    forward(walk);
-    head(walk);
-    loss_sum += walk.loss_sum;
+    Journey journey{
+        batch.subspan(at, together), pass, at + together >= batch.size(), {}, {},
+        at::zeros_like(loss_sum)};
+    forward(journey);
+    head(journey);
+    loss_sum += journey.loss_sum;
     if (known_not_finite(loss_sum)) break;
     gradients_.guard(loss_sum);
-    if (at + together >= batch.size()) finish_head();
-    backward(walk);
+    backward(journey);
   }
   if (!known_not_finite(loss_sum)) finish_embedding(batch);
   head_rows_.clear();
@@ -108,76 +124,82 @@ at::Tensor Step::pass(std::span<const MicroBatch> batch) {
   return loss_sum;
 }
 
-BlockCall Step::call(const Walk& walk, size_t block, size_t micro_batch) const {
-  const MicroBatch& part = walk.batches[micro_batch];
-  return {*model_.blocks()[block],
-          part.packed,
-          block + 1 == model_.blocks().size() ? &part.rows : nullptr,
-          block > lowest_trained_ || embedding_slot_ != nullptr,
-          block == 0 ? &model_ : nullptr,
-          gradients_.replayable()};
+BlockCall Step::call(const Journey& journey, size_t block, size_t micro_batch) const {
+  const MicroBatch& part = journey.batches[micro_batch];
+  BlockCall call{.block = *model_.blocks()[block], .index = block, .packed = part.packed};
+  if (block + 1 == walk_.blocks()) call.rows = &part.rows;
+  call.input_gradient = block > lowest_trained_ || embedding_ != nullptr;
+  call.micro_batches = journey.batches.size();
+  if (block == 0)
+    call.input_again = [this, &part] { return walk_.embed(part.packed.ids); };
+  return call;
 }
 
-void Step::forward(Walk& walk) {
-  const PhaseScope phase(Phase::kForward);
-  const ops::ItemScope item(ops::Item::kKept);
-  for (const MicroBatch& part : walk.batches) {
-    walk.hidden.push_back(model_.embed(part.packed.ids));
-    walk.saved.emplace_back(model_.blocks().size());
+void Step::forward(Journey& journey) {
+  const memory::Scope scope(Phase::kForward, Item::kKept);
+  for (const MicroBatch& part : journey.batches) {
+    journey.hidden.push_back(walk_.embed(part.packed.ids));
+    journey.saved.emplace_back(walk_.blocks());
   }
-  for (size_t block = 0; block < model_.blocks().size(); ++block) {
-    weights_.acquire(block);
-    for (size_t i = 0; i < walk.batches.size(); ++i) {
-      const BlockCall call = this->call(walk, block, i);
-      walk.hidden[i] =
-          block < lowest_trained_
-              ? call.block.forward(walk.hidden[i], call.packed, call.rows)
-              : activations_.forward(call, walk.hidden[i], walk.saved[i][block]);
+  walk_.up([&](size_t block) {
+    for (size_t i = 0; i < journey.batches.size(); ++i) {
+      const BlockCall call = this->call(journey, block, i);
+      at::Tensor& hidden = journey.hidden[i];
+      hidden = block < lowest_trained_
+                   ? call.block.forward(hidden, call.packed, call.rows)
+                   : activations_.forward(call, hidden, journey.saved[i][block]);
     }
-    weights_.release(block);
-  }
+  });
 }
 
 // Turns each micro-batch's hidden states, which are those of labelled tokens, into their
-// gradient.
-void Step::head(Walk& walk) {
-  const PhaseScope phase(Phase::kBackward);
-  const ops::ItemScope item(ops::Item::kLoss);
-  const bool blocks_trained = lowest_trained_ < model_.blocks().size();
+// gradient. What is above the blocks is done with when the last micro-batch has left it:
+// a head of its own then has its gradient.
+void Step::head(Journey& journey) {
+  const memory::Scope scope(Phase::kBackward, Item::kLoss);
+  const bool blocks_trained = lowest_trained_ < walk_.blocks();
   const bool wants_hidden = norm_trained_ || blocks_trained;
-  for (size_t i = 0; i < walk.batches.size(); ++i) {
+  const auto leases = walk_.borrow_top(journey.pass.access);
+  for (size_t i = 0; i < journey.batches.size(); ++i) {
     const at::Tensor rows =
-        std::exchange(walk.hidden[i], {}).detach().set_requires_grad(blocks_trained);
+        std::exchange(journey.hidden[i], {}).detach().set_requires_grad(blocks_trained);
     at::Tensor normed;
     {
       const at::AutoGradMode with_graph(wants_hidden);
       normed = model_.norm(rows);
     }
     const loss::LossRequest request{normed.detach(), model_.head(),
-                                    walk.batches[i].labels, scale_};
+                                    journey.batches[i].labels, scale_};
     loss::Loss loss = loss::linear_cross_entropy(request, wants_hidden, loss_);
-    walk.loss_sum += loss.sum;
+    journey.loss_sum += loss.sum;
     if (known_not_finite(loss.sum)) return;
-    if (head_slot_ != nullptr)
+    if (head_ != nullptr)
       head_rows_.push_back({request.hidden, request.labels, loss.log_sum_exp});
     if (wants_hidden)
       torch::autograd::backward({normed}, {std::move(loss.hidden_gradient)});
-    if (blocks_trained) walk.hidden[i] = rows.grad();
+    if (blocks_trained) journey.hidden[i] = rows.grad();
   }
 }
 
-void Step::backward(Walk& walk) {
-  const PhaseScope phase(Phase::kBackward);
-  const ops::ItemScope item(ops::Item::kBlock);
-  for (size_t block = model_.blocks().size(); block-- > lowest_trained_;) {
-    weights_.acquire(block);
-    for (size_t i = 0; i < walk.batches.size(); ++i)
-      walk.hidden[i] = activations_.backward(
-          call(walk, block, i), std::exchange(walk.hidden[i], {}), walk.saved[i][block]);
-    weights_.release(block);
+void Step::backward(Journey& journey) {
+  const memory::Scope scope(Phase::kBackward, Item::kBlock);
+  if (journey.last) {
+    if (head_ != nullptr && head_ != embedding_) {
+      const memory::Scope item(Item::kLoss);
+      const auto leases = walk_.borrow_top(journey.pass.access);
+      gradients_.take_whole(*head_, take_head_gradient());
+    }
+    gradients_.done(model_.table().top());
   }
-  if (embedding_slot_ != nullptr)
-    for (at::Tensor& gradient : walk.hidden) embedded_gradients_.push_back(gradient);
+  walk_.down(lowest_trained_, journey.pass.access, [&](size_t block) {
+    for (size_t i = 0; i < journey.batches.size(); ++i)
+      journey.hidden[i] = activations_.backward(call(journey, block, i),
+                                                std::exchange(journey.hidden[i], {}),
+                                                journey.saved[i][block]);
+    if (journey.last) gradients_.done(block + 1);
+  });
+  if (embedding_ != nullptr)
+    for (at::Tensor& gradient : journey.hidden) embedded_gradients_.push_back(gradient);
 }
 
 // The gradient of the whole batch by the head, [V, D], made in one go: nothing of its
@@ -194,29 +216,21 @@ at::Tensor Step::take_head_gradient() {
                              at::cat(log_sum_exp), loss_);
 }
 
-// A head of its own has its gradient as soon as the last micro-batch has left it.
-void Step::finish_head() {
-  if (head_slot_ == nullptr || head_slot_ == embedding_slot_) return;
-  const PhaseScope phase(Phase::kBackward);
-  const ops::ItemScope item(ops::Item::kLoss);
-  gradients_.receive_whole(*head_slot_, take_head_gradient());
-}
-
 // The table's gradient comes last, after all micro-batches, and with it a tied head's:
 // one tensor for both.
 void Step::finish_embedding(std::span<const MicroBatch> batch) {
-  if (embedding_slot_ == nullptr) return;
-  const PhaseScope phase(Phase::kBackward);
-  const ops::ItemScope item(ops::Item::kGradients);
+  if (embedding_ == nullptr) return;
+  const memory::Scope scope(Phase::kBackward, Item::kGradients);
+  const weights::Lease lease = walk_.home().borrow(0, weights::Access::kWrite);
   std::vector<ops::EmbeddedTokens> parts;
   for (size_t i = 0; i < batch.size(); ++i)
     parts.push_back({batch[i].packed.host_ids, std::move(embedded_gradients_[i])});
-  at::Tensor table =
-      head_slot_ == embedding_slot_
-          ? take_head_gradient()
-          : ops::zeros(model_.embedding().sizes(), model_.embedding().options());
+  at::Tensor table = head_ == embedding_ ? take_head_gradient()
+                                         : ops::zeros(model_.embedding().sizes(),
+                                                      model_.embedding().options());
   ops::add_embedding_gradient(table, std::move(parts));
-  gradients_.receive_whole(*embedding_slot_, std::move(table));
+  gradients_.take_whole(*embedding_, std::move(table));
+  gradients_.done(0);
 }
 
 }  // namespace lowmem::engine

@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "lowmem/ops/rehearsal.h"
-
 namespace lowmem::eval {
 
 // Rows that are evaluated together.
@@ -35,11 +33,11 @@ std::vector<Batch> batches_of(size_t rows, size_t most_rows, int64_t most_tokens
   return batches;
 }
 
-// Of those a rehearsal runs the few that measure most, by any of the measures of a row,
-// which add up: the others need no more memory.
+// The few batches that measure most, by any of the measures of a row, which add up: the
+// others need no more memory.
 template <class... Measure>
-std::vector<Batch> rehearsed(std::vector<Batch> batches, const Measure&... measures) {
-  if (!ops::rehearsing()) return batches;
+std::vector<Batch> largest(const std::vector<Batch>& batches,
+                           const Measure&... measures) {
   std::vector<Batch> chosen;
   const auto choose = [&](const auto& measure) {
     const auto total = [&](const Batch& batch) {

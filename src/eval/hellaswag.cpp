@@ -6,10 +6,9 @@
 
 #include "batches.h"
 #include "lowmem/core/error.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
-#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::eval {
 namespace {
@@ -96,21 +95,32 @@ int64_t HellaSwag::Row::predicted() const {
   return total;
 }
 
-HellaSwagResult HellaSwag::run(const model::Llama& model,
-                               const loss::LossOptions& options, int64_t most_tokens,
-                               const std::function<void()>& between) const {
-  const engine::PhaseScope phase(engine::Phase::kEvaluate);
+std::vector<Batch> HellaSwag::batches(int64_t most_tokens) const {
+  return batches_of(rows_.size(), batch_size_, most_tokens,
+                    [&](size_t i) { return rows_[i].tokens(); });
+}
+
+void HellaSwag::rehearse(const engine::Walk& walk, const loss::LossOptions& options,
+                         int64_t most_tokens) const {
+  const memory::Scope phase(memory::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
-  metrics::Progress progress(ops::rehearsing() ? "planning" : "evaluating HellaSwag",
-                             static_cast<int64_t>(rows_.size()));
+  for (const Batch& batch : largest(
+           batches(most_tokens), [&](size_t i) { return rows_[i].tokens(); },
+           [&](size_t i) { return rows_[i].predicted(); }))
+    score(walk, std::span(rows_).subspan(batch.begin, batch.end - batch.begin), options);
+}
+
+HellaSwagResult HellaSwag::run(const engine::Walk& walk, const loss::LossOptions& options,
+                               int64_t most_tokens,
+                               const std::function<void()>& between) const {
+  const memory::Scope phase(memory::Phase::kEvaluate);
+  const at::NoGradGuard no_grad;
+  metrics::Progress progress("evaluating HellaSwag", static_cast<int64_t>(rows_.size()));
   HellaSwagResult result;
-  const auto read = [&](size_t i) { return rows_[i].tokens(); };
-  const auto predicted = [&](size_t i) { return rows_[i].predicted(); };
-  const auto batches = batches_of(rows_.size(), batch_size_, most_tokens, read);
-  for (const auto& [begin, end] : rehearsed(batches, read, predicted)) {
+  for (const Batch& batch : batches(most_tokens)) {
     if (between) between();
-    const auto rows = std::span(rows_).subspan(begin, end - begin);
-    const std::vector<double> scores = score(model, rows, options);
+    const auto rows = std::span(rows_).subspan(batch.begin, batch.end - batch.begin);
+    const std::vector<double> scores = score(walk, rows, options);
     progress.add(static_cast<int64_t>(rows.size()));
     for (size_t i = 0; i < rows.size(); ++i) {
       std::array<int64_t, 4> characters{};
@@ -190,8 +200,9 @@ struct HellaSwag::Layout {
 };
 
 // The log-likelihoods of four endings a row, in order.
-std::vector<double> HellaSwag::score(const model::Llama& model, std::span<const Row> rows,
+std::vector<double> HellaSwag::score(const engine::Walk& walk, std::span<const Row> rows,
                                      const loss::LossOptions& options) const {
+  const model::Llama& model = walk.model();
   Layout layout;
   for (const Row& row : rows) layout.add(row);
   const model::Packed packed = model.pack(layout.sequences);
@@ -199,8 +210,10 @@ std::vector<double> HellaSwag::score(const model::Llama& model, std::span<const 
   const auto on_device = [&](const std::vector<int64_t>& values) {
     return ops::to_device(at::tensor(values, at::kLong), model.device());
   };
-  const at::Tensor scored = model.norm(model.hidden_states(packed, &wanted))
-                                .index_select(0, on_device(layout.place));
+  at::Tensor hidden = walk.hidden_states(packed, &wanted);
+  const auto leases = walk.borrow_top(engine::Access::kRead);
+  const at::Tensor scored =
+      model.norm(std::exchange(hidden, {})).index_select(0, on_device(layout.place));
   const at::Tensor log_probabilities = loss::label_log_probabilities(
       scored, model.head(), on_device(layout.labels), options);
   const at::Tensor sums = at::zeros({layout.texts}, at::kDouble)

@@ -6,10 +6,9 @@
 #include <utility>
 
 #include "batches.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
-#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::eval {
 
@@ -25,33 +24,47 @@ int64_t Perplexity::tokens() const {
   return total;
 }
 
-Likelihood Perplexity::run(const model::Llama& model, const loss::LossOptions& options,
+std::vector<Batch> Perplexity::batches(int64_t most_tokens) const {
+  return batches_of(examples_.size(), batch_size_, most_tokens, [&](size_t i) {
+    return static_cast<int64_t>(examples_[i].ids.size());
+  });
+}
+
+void Perplexity::rehearse(const engine::Walk& walk, const loss::LossOptions& options,
+                          int64_t most_tokens) const {
+  const memory::Scope phase(memory::Phase::kEvaluate);
+  const at::NoGradGuard no_grad;
+  for (const Batch& batch : largest(
+           batches(most_tokens),
+           [&](size_t i) { return static_cast<int64_t>(examples_[i].ids.size()); },
+           [&](size_t i) { return examples_[i].labelled(); }))
+    negative_log_likelihood(
+        walk, std::span(examples_).subspan(batch.begin, batch.end - batch.begin),
+        options);
+}
+
+Likelihood Perplexity::run(const engine::Walk& walk, const loss::LossOptions& options,
                            int64_t most_tokens,
                            const std::function<void()>& between) const {
-  const engine::PhaseScope phase(engine::Phase::kEvaluate);
+  const memory::Scope phase(memory::Phase::kEvaluate);
   const at::NoGradGuard no_grad;
-  metrics::Progress progress(ops::rehearsing() ? "planning" : "evaluating perplexity",
-                             sequences());
+  metrics::Progress progress("evaluating perplexity", sequences());
   Likelihood result;
-  const auto read = [&](size_t i) {
-    return static_cast<int64_t>(examples_[i].ids.size());
-  };
-  const auto labelled = [&](size_t i) { return examples_[i].labelled(); };
-  const auto batches = batches_of(examples_.size(), batch_size_, most_tokens, read);
-  for (const auto& [begin, end] : rehearsed(batches, read, labelled)) {
+  for (const auto& [begin, end] : batches(most_tokens)) {
     if (between) between();
     const auto batch = std::span(examples_).subspan(begin, end - begin);
     for (const Example& example : batch) result.tokens += example.labelled();
-    result.loss += negative_log_likelihood(model, batch, options);
+    result.loss += negative_log_likelihood(walk, batch, options);
     progress.add(static_cast<int64_t>(batch.size()));
   }
   result.loss /= static_cast<double>(std::max<int64_t>(1, result.tokens));
   return result;
 }
 
-double Perplexity::negative_log_likelihood(const model::Llama& model,
+double Perplexity::negative_log_likelihood(const engine::Walk& walk,
                                            std::span<const Example> examples,
                                            const loss::LossOptions& options) const {
+  const model::Llama& model = walk.model();
   std::vector<model::Sequence> sequences;
   std::vector<int64_t> positions, labels;  // of tokens that have a label
   int64_t at = 0;
@@ -67,12 +80,13 @@ double Perplexity::negative_log_likelihood(const model::Llama& model,
   }
   const model::Packed packed = model.pack(sequences);
   const model::Rows wanted = model::select_rows(packed, positions);
+  const at::Tensor hidden = walk.hidden_states(packed, &wanted);
+  const auto leases = walk.borrow_top(engine::Access::kRead);
   const at::Tensor log_probabilities =
       loss::label_log_probabilities(
-          model.norm(model.hidden_states(packed, &wanted)), model.head(),
+          model.norm(hidden), model.head(),
           ops::to_device(at::tensor(labels, at::kLong), model.device()), options)
           .cpu();
-  if (ops::rehearsing()) return 0;
   // One after the other: a sum over threads would depend on how many there are.
   double sum = 0;
   const float* values = log_probabilities.const_data_ptr<float>();

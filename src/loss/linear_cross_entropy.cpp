@@ -6,10 +6,10 @@
 #include <limits>
 
 #include "lowmem/kernels/cross_entropy.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/large.h"
-#include "lowmem/ops/rehearsal.h"
 
 namespace lowmem::loss {
 namespace {
@@ -144,7 +144,7 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
   if (hidden.size(0) == 0) return at::zeros_like(request.weight);
   at::Tensor gradient;
   {
-    const ops::ItemScope item(ops::Item::kGradients);
+    const memory::Scope item(memory::Item::kGradients);
     gradient = at::empty_like(request.weight);
   }
   for_slices(request, options, [&](Slice& slice) {

@@ -23,10 +23,17 @@ double seconds_between(std::chrono::steady_clock::time_point from,
   return std::chrono::duration<double>(to - from).count();
 }
 
+int g_silences = 0;
+
 }  // namespace
 
+Progress::Silence::Silence() { ++g_silences; }
+Progress::Silence::~Silence() { --g_silences; }
+
 Progress::Progress(std::string what, int64_t total, Unit unit)
-    : what_(std::move(what)), total_(total), unit_(unit), line_(what_) {}
+    : what_(std::move(what)), total_(total), unit_(unit), told_(g_silences > 0) {
+  if (g_silences == 0) line_.emplace(what_);
+}
 
 void Progress::look() {
   const Clock::time_point now = Clock::now();
@@ -37,7 +44,7 @@ void Progress::look() {
   looked_ = now;
   const double seconds = seconds_between(start_, now);
   if (live_line::on()) {
-    if (live_line::due()) live_line::show(text(seconds));
+    if (line_ && live_line::due()) live_line::show(text(seconds));
   } else if (!told_ && seconds > kLong) {
     told_ = true;
     log::info(text(seconds));

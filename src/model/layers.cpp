@@ -10,40 +10,38 @@
 
 namespace lowmem::model {
 
-Linear::Linear(int64_t in, int64_t out, bool with_bias, ModelOptions options)
+Linear::Linear(weights::Table& table, const std::string& name, ModelOptions options)
     : compute_(options.compute) {
-  // Uninitialised: weights come from a file, or from a caller's random numbers.
-  weight = register_parameter("weight", at::empty({out, in}, options.tensor()), false);
-  if (with_bias)
-    bias = register_parameter("bias", at::empty({out}, options.tensor()), false);
+  weight_.weight = register_parameter("weight", table.at(name + ".weight").here, false);
+  if (const auto* bias = table.find(name + ".bias"))
+    weight_.bias = register_parameter("bias", bias->here, false);
 }
 
 at::Tensor Linear::forward(const ops::LinearInput& x) const {
-  return ops::linear(x, weight, bias, compute_);
+  return ops::linear(x, weight_, compute_);
 }
 
-RmsNorm::RmsNorm(int64_t size, double eps, ModelOptions options)
-    : eps_(eps), compute_(options.compute) {
-  weight = register_parameter("weight", at::empty({size}, options.tensor()), false);
-}
+RmsNorm::RmsNorm(weights::Table& table, const std::string& name, double eps,
+                 ModelOptions options)
+    : weight_(register_parameter("weight", table.at(name + ".weight").here, false)),
+      eps_(eps),
+      compute_(options.compute) {}
 
 ops::LinearInput RmsNorm::forward(const at::Tensor& x) const {
-  return ops::LinearInput::norm(x, weight, eps_, compute_);
+  return ops::LinearInput::norm(x, weight_, eps_, compute_);
 }
 
-Attention::Attention(const LlamaConfig& config, ModelOptions options)
+Attention::Attention(weights::Table& table, const std::string& name,
+                     const LlamaConfig& config, ModelOptions options)
     : head_dim_(config.head_dim), mode_(options.attention) {
-  const int64_t hidden = config.hidden_size;
-  const int64_t query = config.num_attention_heads * head_dim_;
-  const int64_t key_value = config.num_key_value_heads * head_dim_;
-  const auto linear = [&](const char* name, int64_t in, int64_t out) {
-    return register_module(
-        name, std::make_shared<Linear>(in, out, config.attention_bias, options));
+  const auto linear = [&](const std::string& part) {
+    return register_module(part,
+                           std::make_shared<Linear>(table, name + "." + part, options));
   };
-  q_proj_ = linear("q_proj", hidden, query);
-  k_proj_ = linear("k_proj", hidden, key_value);
-  v_proj_ = linear("v_proj", hidden, key_value);
-  o_proj_ = linear("o_proj", query, hidden);
+  q_proj_ = linear("q_proj");
+  k_proj_ = linear("k_proj");
+  v_proj_ = linear("v_proj");
+  o_proj_ = linear("o_proj");
 }
 
 at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
@@ -55,42 +53,42 @@ at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
   const at::Tensor v = heads(v_proj_->forward(x));
   if (rows == nullptr) {
     const at::Tensor q = ops::rotary(heads(q_proj_->forward(x)), packed.cos, packed.sin);
-    return ops::attention_linear(q, k, v, packed.spans, o_proj_->weight, o_proj_->bias,
-                                 mode_);
+    return ops::attention_linear(q, k, v, packed.spans, o_proj_->weight(), mode_);
   }
   const at::Tensor asking = x.value.index_select(0, rows->index);
   const at::Tensor q = ops::rotary(heads(q_proj_->forward(asking)), rows->cos, rows->sin);
-  return ops::attention_linear(q, k, v, rows->spans, o_proj_->weight, o_proj_->bias,
-                               mode_);
+  return ops::attention_linear(q, k, v, rows->spans, o_proj_->weight(), mode_);
 }
 
-Mlp::Mlp(const LlamaConfig& config, ModelOptions options) {
-  const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
-  const auto linear = [&](const char* name, int64_t in, int64_t out) {
-    return register_module(name,
-                           std::make_shared<Linear>(in, out, config.mlp_bias, options));
+Mlp::Mlp(weights::Table& table, const std::string& name, ModelOptions options) {
+  const auto linear = [&](const std::string& part) {
+    return register_module(part,
+                           std::make_shared<Linear>(table, name + "." + part, options));
   };
-  gate_proj_ = linear("gate_proj", hidden, inner);
-  up_proj_ = linear("up_proj", hidden, inner);
-  down_proj_ = linear("down_proj", inner, hidden);
+  gate_proj_ = linear("gate_proj");
+  up_proj_ = linear("up_proj");
+  down_proj_ = linear("down_proj");
 }
 
 at::Tensor Mlp::forward(const ops::LinearInput& x, ops::Output output) const {
   return ops::swiglu_linear(gate_proj_->forward(x), up_proj_->forward(x),
-                            down_proj_->weight, down_proj_->bias, output);
+                            down_proj_->weight(), output);
 }
 
-Block::Block(const LlamaConfig& config, ModelOptions options)
+Block::Block(weights::Table& table, const std::string& name, const LlamaConfig& config,
+             ModelOptions options)
     : replays_(ops::attention_replays(
           options.attention, {options.device, options.compute, config.head_dim})) {
-  const auto norm = [&](const char* name) {
-    return register_module(name, std::make_shared<RmsNorm>(config.hidden_size,
+  const auto norm = [&](const std::string& part) {
+    return register_module(part, std::make_shared<RmsNorm>(table, name + "." + part,
                                                            config.rms_norm_eps, options));
   };
   input_layernorm_ = norm("input_layernorm");
-  self_attn_ = register_module("self_attn", std::make_shared<Attention>(config, options));
+  self_attn_ = register_module(
+      "self_attn",
+      std::make_shared<Attention>(table, name + ".self_attn", config, options));
   post_attention_layernorm_ = norm("post_attention_layernorm");
-  mlp_ = register_module("mlp", std::make_shared<Mlp>(config, options));
+  mlp_ = register_module("mlp", std::make_shared<Mlp>(table, name + ".mlp", options));
 }
 
 at::Tensor Block::forward(const at::Tensor& hidden, const Packed& packed,

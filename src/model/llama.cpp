@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "lowmem/ops/dtype.h"
+
 namespace lowmem::model {
 namespace {
 
@@ -14,29 +16,42 @@ class Named : public torch::nn::Module {
   using torch::nn::Module::register_parameter;
 };
 
+std::shared_ptr<weights::Table> table_of(const LlamaConfig& config,
+                                         const ModelOptions& options) {
+  auto table = std::make_shared<weights::Table>(weight_specs(config),
+                                                ops::dtype_of(options.weights));
+  table->allocate(options.device);
+  return table;
+}
+
 }  // namespace
 
 Llama::Llama(const LlamaConfig& config, ModelOptions options)
-    : config_(config), options_(options), angles_(config) {
-  const std::vector<int64_t> table = {config.vocab_size, config.hidden_size};
+    : Llama(config, options, table_of(config, options)) {}
 
+Llama::Llama(const LlamaConfig& config, ModelOptions options,
+             std::shared_ptr<weights::Table> table)
+    : config_(config), options_(options), table_(std::move(table)), angles_(config) {
   auto body = register_module("model", std::make_shared<Named>());
   auto embed_tokens = body->register_module("embed_tokens", std::make_shared<Named>());
   embedding_ = embed_tokens->register_parameter(
-      "weight", at::empty(table, options.tensor()), false);
+      "weight", table_->at("model.embed_tokens.weight").here, false);
 
   auto layers = body->register_module("layers", std::make_shared<Named>());
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i)
-    blocks_.push_back(layers->register_module(std::to_string(i),
-                                              std::make_shared<Block>(config, options)));
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string number = std::to_string(i);
+    blocks_.push_back(layers->register_module(
+        number,
+        std::make_shared<Block>(*table_, "model.layers." + number, config, options)));
+  }
   norm_ = body->register_module(
       "norm",
-      std::make_shared<RmsNorm>(config.hidden_size, config.rms_norm_eps, options));
+      std::make_shared<RmsNorm>(*table_, "model.norm", config.rms_norm_eps, options));
 
   if (!config.tie_word_embeddings) {
     auto head = register_module("lm_head", std::make_shared<Named>());
     lm_head_ =
-        head->register_parameter("weight", at::empty(table, options.tensor()), false);
+        head->register_parameter("weight", table_->at("lm_head.weight").here, false);
   }
 }
 
@@ -46,20 +61,6 @@ at::Tensor Llama::embed(const at::Tensor& ids) const {
 
 const at::Tensor& Llama::head() const {
   return lm_head_.defined() ? lm_head_ : embedding_;
-}
-
-at::Tensor Llama::hidden_states(const Packed& packed, const Rows* rows) const {
-  const at::NoGradGuard no_grad;
-  at::Tensor hidden = embed(packed.ids);
-  for (const auto& block : blocks_)
-    hidden = block->forward(hidden, packed, block == blocks_.back() ? rows : nullptr);
-  return hidden;
-}
-
-at::Tensor Llama::logits(const Packed& packed) const {
-  const at::NoGradGuard no_grad;
-  const at::Tensor hidden = norm(hidden_states(packed));
-  return at::linear(hidden, head().to(options_.compute)).to(at::kFloat);
 }
 
 }  // namespace lowmem::model

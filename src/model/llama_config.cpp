@@ -255,7 +255,7 @@ LlamaConfig read_llama_config(const std::filesystem::path& path) {
                 "Give the folder of the model");
   const auto file =
       std::filesystem::is_directory(path, code) ? path / "config.json" : path;
-  json parsed = read_json(file, kLargestConfig);
+  json parsed = read_json(file, weights::kLargestConfig);
   if (!parsed.is_object())
     throw Error(file.string(), "is not a JSON object",
                 "Repair the file, or fetch it again");

@@ -1,35 +1,33 @@
 // The weights of a Llama as Hugging Face names and shapes them.
-#include <functional>
-#include <numeric>
-
 #include "lowmem/model/llama_config.h"
 
 namespace lowmem::model {
+
+using weights::Kind, weights::Spec;
 
 std::string layer_prefix(int64_t layer) {
   return "model.layers." + std::to_string(layer) + ".";
 }
 
-int64_t WeightSpec::elements() const {
-  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
-
-std::vector<WeightSpec> weight_specs(const LlamaConfig& config) {
-  std::vector<WeightSpec> specs;
+std::vector<Spec> weight_specs(const LlamaConfig& config) {
+  std::vector<Spec> specs;
+  size_t group = 0;
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const int64_t query = config.num_attention_heads * config.head_dim;
   const int64_t key_value = config.num_key_value_heads * config.head_dim;
 
   const auto linear = [&](const std::string& name, int64_t out, int64_t in, bool bias) {
-    specs.push_back({name + ".weight", {out, in}, WeightKind::kMatrix});
-    if (bias) specs.push_back({name + ".bias", {out}, WeightKind::kBias});
+    specs.push_back({name + ".weight", {out, in}, Kind::kMatrix, group});
+    if (bias) specs.push_back({name + ".bias", {out}, Kind::kBias, group});
   };
   const auto norm = [&](const std::string& name) {
-    specs.push_back({name + ".weight", {hidden}, WeightKind::kNorm});
+    specs.push_back({name + ".weight", {hidden}, Kind::kNorm, group});
   };
 
   linear("model.embed_tokens", config.vocab_size, hidden, false);
+  if (config.tie_word_embeddings) specs.back().alias = "lm_head.weight";
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    ++group;
     const std::string at = layer_prefix(layer);
     norm(at + "input_layernorm");
     linear(at + "self_attn.q_proj", query, hidden, config.attention_bias);
@@ -41,6 +39,7 @@ std::vector<WeightSpec> weight_specs(const LlamaConfig& config) {
     linear(at + "mlp.up_proj", inner, hidden, config.mlp_bias);
     linear(at + "mlp.down_proj", hidden, inner, config.mlp_bias);
   }
+  ++group;
   norm("model.norm");
   if (!config.tie_word_embeddings) linear("lm_head", config.vocab_size, hidden, false);
   return specs;
@@ -48,7 +47,7 @@ std::vector<WeightSpec> weight_specs(const LlamaConfig& config) {
 
 int64_t parameter_count(const LlamaConfig& config) {
   int64_t total = 0;
-  for (const WeightSpec& spec : weight_specs(config)) total += spec.elements();
+  for (const Spec& spec : weight_specs(config)) total += spec.elements();
   return total;
 }
 

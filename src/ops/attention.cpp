@@ -8,15 +8,14 @@
 #include <limits>
 
 #include "gpu_attention.h"
-#include "linear_gradients.h"
 #include "lowmem/core/error.h"
 #include "lowmem/kernels/attention.h"
 #include "lowmem/kernels/place.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
-#include "lowmem/ops/large.h"
 #include "lowmem/ops/linear.h"
-#include "lowmem/ops/rehearsal.h"
+#include "wanted.h"
 
 namespace lowmem::ops {
 namespace {
@@ -69,7 +68,7 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   at::Tensor keys = by_head(k, run.count), values = by_head(v, run.count);
   const int64_t group = q.size(1) / k.size(1);
   at::Tensor mixed;
-  if (rehearsing() && mode == AttentionMode::kMath) {
+  if (memory::rehearsing() && mode == AttentionMode::kMath) {
     mixed = formula_room(queries, keys, values);
   } else if (mode == AttentionMode::kMath) {
     // The formula adds its mask to the scores.
@@ -82,12 +81,12 @@ at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
         /*dropout_mask=*/std::nullopt, scale, /*enable_gqa=*/group > 1));
   } else {
     // LibTorch's memory-efficient kernel wants a key head for each head.
-    const bool expand = group > 1 && (!q.is_cpu() || rehearsed_gpu() != nullptr);
+    const bool expand = group > 1 && (!q.is_cpu() || memory::rehearsed_gpu() != nullptr);
     if (expand) {
       keys = keys.repeat_interleave(group, 1);
       values = values.repeat_interleave(group, 1);
     }
-    mixed = rehearsing()
+    mixed = memory::rehearsing()
                 ? blocks_room(queries, keys, values)
                 : at::scaled_dot_product_attention(queries, keys, values, mask,
                                                    /*dropout_p=*/0.0,
@@ -210,19 +209,20 @@ variable_list head_gradients(const at::Tensor& q, const at::Tensor& k,
   return {dq, dk, dv};
 }
 
-// Spans in an autograd context: lengths as numbers, masks as tensors after q, k, v and
-// the weight.
-constexpr size_t kFirstMask = 4;
+// Spans in an autograd context: lengths as numbers, masks as tensors after q, k and v.
+constexpr size_t kFirstMask = 3;
 
+// `last` are kept behind them.
 void save(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-          const at::Tensor& v, const at::Tensor& weight, const Spans& spans) {
-  variable_list kept = {q, k, v, weight};
+          const at::Tensor& v, const Spans& spans, at::TensorList last) {
+  variable_list kept = {q, k, v};
   std::vector<int64_t> queries, keys;
   for (const Span& span : spans) {
     queries.push_back(span.queries);
     keys.push_back(span.keys);
     kept.push_back(span.mask);
   }
+  kept.insert(kept.end(), last.begin(), last.end());
   context->save_for_backward(std::move(kept));
   context->saved_data["queries"] = std::move(queries);
   context->saved_data["keys"] = std::move(keys);
@@ -242,7 +242,7 @@ class Attention final : public torch::autograd::Function<Attention> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v,
                             const Spans& spans) {
-    save(context, q, k, v, {}, spans);
+    save(context, q, k, v, spans, {});
     return heads_of(q, k, v, spans);
   }
 
@@ -260,29 +260,27 @@ class AttentionLinear final : public torch::autograd::Function<AttentionLinear> 
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v,
-                            const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias, const Spans& spans) {
-    save(context, q, k, v, weight, spans);
-    if (bias) context->saved_data["bias type"] = bias->scalar_type();
-    return linear_value(heads_of(q, k, v, spans).flatten(1), weight,
-                        bias.value_or(at::Tensor()));
+                            at::TensorList tensors, const Spans& spans) {
+    save(context, q, k, v, spans, tensors);
+    return LinearWeight::kept({tensors.data(), tensors.size()})
+        .value(heads_of(q, k, v, spans).flatten(1));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], &weight = saved[3];
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
     const Spans spans = saved_spans(context, saved);
+    const auto kept = std::span(saved).subspan(kFirstMask + spans.size());
+    const LinearWeight weight = LinearWeight::kept(kept);
     const at::Tensor dy = gradients[0].contiguous();
-    at::Tensor dweight, dbias;
-    const at::Tensor heads_gradient = product(dy, converted(weight, q.scalar_type()));
-    if (context->needs_input_grad(3))
-      dweight =
-          weight_gradient(dy, heads_of(q, k, v, spans).flatten(1), weight.scalar_type());
-    auto& data = context->saved_data;
-    if (data.count("bias type") > 0 && context->needs_input_grad(4))
-      dbias = bias_gradient(dy, data["bias type"].toScalarType());
+    const at::Tensor heads_gradient = LinearFactor(weight, q.scalar_type()).by_input(dy);
+    LinearGradients by_weight(weight, q.scalar_type(),
+                              wanted_of(context, kFirstMask, kept.size()));
+    if (by_weight.needs_input()) by_weight.add(dy, heads_of(q, k, v, spans).flatten(1));
+    const variable_list last = by_weight.finish(dy);
     variable_list found = head_gradients(q, k, v, spans, heads_gradient.view(q.sizes()));
-    found.insert(found.end(), {dweight, dbias, at::Tensor()});
+    found.insert(found.end(), last.begin(), last.end());
+    found.emplace_back();
     return found;
   }
 };
@@ -299,7 +297,7 @@ AttentionShape shape_of(const at::Tensor& q) {
 bool by_kernel(const at::Tensor& q, const Spans& spans, AttentionMode mode) {
   const bool known =
       q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16);
-  return known && rehearsed_gpu() == nullptr && short_enough(spans) &&
+  return known && memory::rehearsed_gpu() == nullptr && short_enough(spans) &&
          mode == AttentionMode::kAuto;
 }
 
@@ -328,14 +326,13 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 }
 
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const Spans& spans, const at::Tensor& weight,
-                            const at::Tensor& bias, AttentionMode mode) {
+                            const Spans& spans, const LinearWeight& weight,
+                            AttentionMode mode) {
   if (!by_kernel(q, spans, mode))
-    return linear(others_attention(q, k, v, spans, mode).flatten(1), weight, bias,
+    return linear(others_attention(q, k, v, spans, mode).flatten(1), weight,
                   q.scalar_type());
-  return AttentionLinear::apply(
-      q.contiguous(), k.contiguous(), v.contiguous(), weight,
-      bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt, spans);
+  return AttentionLinear::apply(q.contiguous(), k.contiguous(), v.contiguous(),
+                                at::TensorList(weight.tensors()), spans);
 }
 
 void check_attention(AttentionMode mode, const AttentionShape& shape) {

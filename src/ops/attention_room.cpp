@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "gpu_attention.h"
-#include "lowmem/ops/rehearsal.h"
+#include "lowmem/memory/rehearsal.h"
 
 namespace lowmem::ops {
 namespace {
@@ -35,7 +35,7 @@ class Flash final : public torch::autograd::Function<Flash> {
     const int64_t sequences = context->saved_data["sequences"].toInt();
     const int64_t heads = q.size(1), width = divided_up(q.size(2), 32) * 32;
     const int64_t rows = q.size(0) + 128 * sequences;
-    const int64_t times = divided_up(rehearsed_gpu()->multiprocessors,
+    const int64_t times = divided_up(memory::rehearsed_gpu()->multiprocessors,
                                      std::max<int64_t>(1, sequences * heads));
     variable_list own = {at::empty({times, rows, heads, width}, at::kFloat),
                          at::empty({heads, rows}, at::kFloat)};

@@ -6,6 +6,7 @@
 #endif
 
 #include "lowmem/core/error.h"
+#include "lowmem/memory/gpu.h"
 #include "lowmem/kernels/launch_graph.h"
 #include "lowmem/kernels/place.h"
 #include "lowmem/ops/cuda.h"
@@ -46,7 +47,7 @@ class Pool {
     return {(c10::CaptureId_t{1} << 40) + generation_, 0};
   }
   void give_back(c10::Device device, c10::MempoolId_t id) {
-    if (--holders_ == 0) GraphMemoryScope::all_gone();
+    if (--holders_ == 0) memory::GraphMemoryScope::all_gone();
     allocator()->releasePool(device.index(), id);
   }
 
@@ -101,8 +102,8 @@ class Recorded final : public DeviceGraph {
   Recorded(c10::Device device, const std::function<void()>& work) : device_(device) {
     const kernels::Stream stream = current_stream(device);
     // While launches are recorded the allocator cannot give back what it keeps.
-    return_free_gpu_memory(device);
-    GraphMemoryScope memory(device);
+    memory::return_free_gpu_memory(device);
+    memory::GraphMemoryScope memory(device);
     PoolScope scope(device, stream);
     kernels::LaunchGraph::begin(stream);
     try {

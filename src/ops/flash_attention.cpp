@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "gpu_attention.h"
-#include "lowmem/ops/rehearsal.h"
+#include "lowmem/memory/rehearsal.h"
 
 namespace lowmem::ops {
 namespace {
@@ -72,7 +72,7 @@ class Flash final : public torch::autograd::Function<Flash> {
 }  // namespace
 
 const char* flash_obstacle(const AttentionShape& shape) {
-  if (shape.device.is_cpu() && rehearsed_gpu() == nullptr) return "needs a GPU";
+  if (shape.device.is_cpu() && memory::rehearsed_gpu() == nullptr) return "needs a GPU";
   if (shape.type != at::kBFloat16) return "needs model.compute_dtype = bf16";
   if (shape.head_dim % 8 != 0 || shape.head_dim > 256)
     return "needs heads of a multiple of 8 numbers, at most 256";
@@ -81,7 +81,7 @@ const char* flash_obstacle(const AttentionShape& shape) {
 
 at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const Spans& spans) {
-  if (rehearsing())
+  if (memory::rehearsing())
     return flash_room(q.contiguous(), k.contiguous(), v.contiguous(), spans);
   return Flash::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans);
 }

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "lowmem/ops/rehearsal.h"
+#include "lowmem/memory/rehearsal.h"
 
 namespace lowmem::ops {
 
@@ -12,7 +12,7 @@ namespace {
 // only a small model notices.
 bool left_out(int64_t rows, int64_t inner, int64_t columns) {
   constexpr int64_t kSmall = int64_t{1} << 27;
-  return rehearsing() && rows * inner * columns > kSmall;
+  return memory::rehearsing() && rows * inner * columns > kSmall;
 }
 bool left_out(const at::Tensor& a, const at::Tensor& b) {
   return left_out(a.size(0), a.size(1), b.size(1));
@@ -41,21 +41,21 @@ at::Tensor product_with_bias(const at::Tensor& x, const at::Tensor& weight,
 }
 
 at::Tensor converted(const at::Tensor& tensor, at::ScalarType type) {
-  if (rehearsing() && tensor.scalar_type() != type)
+  if (memory::rehearsing() && tensor.scalar_type() != type)
     return at::empty(tensor.sizes(), tensor.options().dtype(type));
   return tensor.to(type);
 }
 
 void convert_into(at::Tensor& to, const at::Tensor& from) {
-  if (!rehearsing()) to.copy_(from);
+  if (!memory::rehearsing()) to.copy_(from);
 }
 
 at::Tensor zeros(at::IntArrayRef shape, const at::TensorOptions& options) {
-  return rehearsing() ? at::empty(shape, options) : at::zeros(shape, options);
+  return memory::rehearsing() ? at::empty(shape, options) : at::zeros(shape, options);
 }
 
 void add_to(at::Tensor& to, const at::Tensor& from) {
-  if (!rehearsing()) to.add_(from);
+  if (!memory::rehearsing()) to.add_(from);
 }
 
 }  // namespace lowmem::ops

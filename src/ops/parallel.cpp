@@ -7,13 +7,13 @@
 #endif
 #include <ATen/Parallel.h>
 
-#include "lowmem/ops/rehearsal.h"
+#include "lowmem/memory/rehearsal.h"
 
 namespace lowmem::ops {
 
 void parallel(int64_t count, int64_t grain,
               const std::function<void(int64_t, int64_t)>& f) {
-  if (rehearsing()) return;
+  if (memory::rehearsing()) return;
   at::parallel_for(0, count, grain, f);
 }
 

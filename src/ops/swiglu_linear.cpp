@@ -3,13 +3,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "linear_gradients.h"
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/swiglu.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
-#include "lowmem/ops/large.h"
-#include "lowmem/ops/rehearsal.h"
+#include "wanted.h"
 
 namespace lowmem::ops {
 namespace {
@@ -64,64 +62,54 @@ void put_gradients(const kernels::SwigluArgs& args, at::Tensor& dy) {
 class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
  public:
   static at::Tensor forward(AutogradContext* context, at::Tensor gate, at::Tensor up,
-                            const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias, bool value) {
-    context->save_for_backward({gate, up, weight});
-    if (bias) context->saved_data["bias type"] = bias->scalar_type();
-    if (!value) return at::empty({gate.size(0), weight.size(0)}, gate.options());
+                            at::TensorList tensors, bool value) {
+    const LinearWeight weight = LinearWeight::kept({tensors.data(), tensors.size()});
+    variable_list kept = {gate, up};
+    kept.insert(kept.end(), tensors.begin(), tensors.end());
+    context->save_for_backward(std::move(kept));
+    if (!value) return at::empty({gate.size(0), weight.out()}, gate.options());
     at::Tensor y = at::empty_like(gate);
     multiply(gate, up, y);
-    return linear_value(y, weight, bias.value_or(at::Tensor()));
+    return weight.value(y);
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
     const variable_list saved = context->get_saved_variables();
     at::Tensor gate = saved[0], up = saved[1];
-    const at::Tensor& weight = saved[2];
+    const LinearWeight weight = LinearWeight::kept(std::span(saved).subspan(2));
     const at::Tensor out_gradient = gradients[0].contiguous();
     const at::ScalarType type = gate.scalar_type();
     const int64_t inner = gate.size(1), slices = slices_of(gate);
 
-    at::Tensor factor = converted(weight, type);
-    at::Tensor dweight, dbias;
-    if (context->needs_input_grad(2)) {
-      const ItemScope item(Item::kGradients);
-      dweight = at::empty(weight.sizes(), weight.options().dtype(type));
-    }
-    const int64_t slice = aligned((inner + slices - 1) / slices);
-    for (int64_t first = 0; first < inner; first += slice) {
-      const int64_t columns = std::min(slice, inner - first);
-      at::Tensor y = product(out_gradient, factor.narrow(1, first, columns));
-      put_gradients(args_of(gate, up, first, columns), y);
-      if (dweight.defined()) {
-        at::Tensor part = dweight.narrow(1, first, columns);
-        product_into(part, out_gradient.t(), y);
+    LinearGradients by_weight(weight, type, wanted_of(context, 2, saved.size() - 2));
+    {
+      const LinearFactor factor(weight, type);
+      const int64_t slice = aligned((inner + slices - 1) / slices);
+      for (int64_t first = 0; first < inner; first += slice) {
+        const int64_t columns = std::min(slice, inner - first);
+        at::Tensor y = factor.by_input(out_gradient, first, columns);
+        put_gradients(args_of(gate, up, first, columns), y);
+        by_weight.add(out_gradient, y, first);
       }
     }
-    factor.reset();
-    if (dweight.defined()) {
-      const ItemScope item(Item::kGradients);
-      dweight = converted(dweight, weight.scalar_type());
-    }
-    auto& data = context->saved_data;
-    if (data.count("bias type") > 0 && context->needs_input_grad(3))
-      dbias = bias_gradient(out_gradient, data["bias type"].toScalarType());
-    return {gate, up, dweight, dbias, {}};
+    variable_list found = by_weight.finish(out_gradient);
+    found.insert(found.begin(), {gate, up});
+    found.emplace_back();
+    return found;
   }
 };
 
 }  // namespace
 
-at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const at::Tensor& weight,
-                         const at::Tensor& bias, Output output) {
+at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const LinearWeight& weight,
+                         Output output) {
   if (at::GradMode::is_enabled())
-    return SwigluLinear::apply(
-        std::move(gate), std::move(up), weight,
-        bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt,
-        output == Output::kValue);
+    return SwigluLinear::apply(std::move(gate), std::move(up),
+                               at::TensorList(weight.tensors()),
+                               output == Output::kValue);
   multiply(gate, up, gate);
   up.reset();
-  return linear_value(gate, weight, bias);
+  return weight.value(gate);
 }
 
 }  // namespace lowmem::ops

@@ -52,20 +52,34 @@ struct Statistics {
   at::Tensor columns;        // [columns] fp32
 };
 
+// Averages of the rows' and the columns' mean squares of a matrix, or of a vector's
+// squares.
+constexpr const char* kRow = "row";
+constexpr const char* kColumn = "col";
+constexpr const char* kVector = "exp_avg_sq";
+
+bool is_matrix(const weights::Weight& weight) { return weight.spec.shape.size() == 2; }
+
 class Adafactor final : public Optimizer {
  public:
   using Optimizer::Optimizer;
 
-  int64_t state_bytes(const at::Tensor& param) const override {
-    return 4 * (param.dim() < 2 ? param.numel() : param.size(0) + param.size(1)) +
-           rounding_bytes(param);
+ private:
+  void make_state(weights::Weight& weight) const override {
+    const auto& shape = weight.spec.shape;
+    if (!is_matrix(weight)) return keep(weight, kVector, shape);
+    keep(weight, kRow, shape[0]);
+    keep(weight, kColumn, shape[1]);
+  }
+  static at::Tensor& row(weights::Weight& weight) { return weight.beside.at(kRow); }
+  static at::Tensor& column(weights::Weight& weight) {
+    return weight.beside.at(is_matrix(weight) ? kColumn : kVector);
   }
 
- private:
-  UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
+  UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
                      const StepInfo& step) override {
-    const bool matrix = slot.param.dim() == 2;
-    kernels::AdafactorArgs args = args_of(slot, grad, weights_of(slot, step));
+    const bool matrix = is_matrix(weight);
+    kernels::AdafactorArgs args = args_of(weight, grad, weights_of(weight, step));
     args.scale = step.grad_scale;
     const int64_t grain = std::max<int64_t>(1, ops::kGrain / args.columns);
 
@@ -75,11 +89,10 @@ class Adafactor final : public Optimizer {
         statistics.squared_gradient() / (static_cast<double>(args.scale) * args.scale),
         {}};
     if (!result.finite()) return result;
-    move_averages(slot, args, matrix, statistics);
+    move_averages(weight, args, matrix, statistics);
     const double weight_norm = std::sqrt(statistics.squared_weights());
-    const at::Tensor row_root = matrix ? roots_of_rows(slot) : at::Tensor();
-    const at::Tensor column_root =
-        state(slot, matrix ? "col" : "exp_avg_sq", {args.columns}).sqrt();
+    const at::Tensor row_root = matrix ? roots_of_rows(row(weight)) : at::Tensor();
+    const at::Tensor column_root = column(weight).sqrt();
     if (matrix) args.row_root = row_root.const_data_ptr<float>();
     args.column_root = column_root.const_data_ptr<float>();
 
@@ -98,10 +111,10 @@ class Adafactor final : public Optimizer {
   }
 
   // Seven launches or eight, with nothing between them but the device.
-  void apply_on_device(ParamSlot& slot, const at::Tensor& grad,
+  void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                        const DeviceUpdate& update) override {
-    const bool matrix = slot.param.dim() == 2;
-    kernels::AdafactorArgs args = args_of(slot, grad, weights_of(slot, {}));
+    const bool matrix = is_matrix(weight);
+    kernels::AdafactorArgs args = args_of(weight, grad, weights_of(weight, {}));
     const auto doubles = grad.options().dtype(at::kDouble);
     const auto floats = grad.options().dtype(at::kFloat);
     at::Tensor rows = at::empty({2, args.rows}, doubles);  // of g^2, then u^2; of p^2
@@ -121,10 +134,9 @@ class Adafactor final : public Optimizer {
     args.row_root = row_root;
     args.column_root = column_root;
     const kernels::cuda::AdafactorAverages averages{
-        .rate = 1 - *config_.beta2,
-        .row = matrix ? ops::floats_of(state(slot, "row", {args.rows})) : nullptr,
-        .column =
-            ops::floats_of(state(slot, matrix ? "col" : "exp_avg_sq", {args.columns})),
+        .rate = 1 - numbers_.beta2,
+        .row = matrix ? ops::floats_of(row(weight)) : nullptr,
+        .column = ops::floats_of(column(weight)),
         .row_root = row_root,
         .column_root = column_root,
         .squared_norm = update.measured ? nullptr : doubles_of(squared_norm),
@@ -144,34 +156,33 @@ class Adafactor final : public Optimizer {
   }
 
   // All but the gradient's scale and the roots.
-  kernels::AdafactorArgs args_of(const ParamSlot& slot, const at::Tensor& grad,
-                                 const kernels::ParamView& weights) const {
-    const bool matrix = slot.param.dim() == 2;
-    return {.weights = weights,
+  kernels::AdafactorArgs args_of(const weights::Weight& weight, const at::Tensor& grad,
+                                 const kernels::ParamView& view) const {
+    const bool matrix = is_matrix(weight);
+    return {.weights = view,
             .gradient = ops::const_array_of(grad),
-            .rows = matrix ? slot.param.size(0) : 1,
-            .columns = matrix ? slot.param.size(1) : slot.param.numel(),
-            .eps = static_cast<float>(*config_.eps)};
+            .rows = matrix ? weight.here.size(0) : 1,
+            .columns = matrix ? weight.here.size(1) : weight.here.numel(),
+            .eps = static_cast<float>(numbers_.eps)};
   }
 
   // Moves R and C, or V, towards this gradient's.
-  void move_averages(ParamSlot& slot, const kernels::AdafactorArgs& args, bool matrix,
-                     const Statistics& statistics) {
-    const double rate = 1 - *config_.beta2;
-    state(slot, matrix ? "col" : "exp_avg_sq", {args.columns})
-        .mul_(1 - rate)
-        .add_(statistics.columns, rate / static_cast<double>(args.rows));
+  void move_averages(weights::Weight& weight, const kernels::AdafactorArgs& args,
+                     bool matrix, const Statistics& statistics) {
+    const double rate = 1 - numbers_.beta2;
+    column(weight).mul_(1 - rate).add_(statistics.columns,
+                                       rate / static_cast<double>(args.rows));
     if (!matrix) return;
-    float* row = ops::floats_of(state(slot, "row", {args.rows}));
+    float* averages = ops::floats_of(row(weight));
     const double* squares = statistics.rows.const_data_ptr<double>();
     for (int64_t i = 0; i < args.rows; ++i)
-      row[i] = static_cast<float>((1 - rate) * row[i] +
-                                  rate * squares[i] / static_cast<double>(args.columns));
+      averages[i] =
+          static_cast<float>((1 - rate) * averages[i] +
+                             rate * squares[i] / static_cast<double>(args.columns));
   }
 
   // sqrt(R / mean(R)) of each row.
-  static at::Tensor roots_of_rows(ParamSlot& slot) {
-    const at::Tensor& row = slot.state.at("row");
+  static at::Tensor roots_of_rows(const at::Tensor& row) {
     const float* values = row.const_data_ptr<float>();
     const int64_t count = row.numel();
     const double mean =
@@ -187,8 +198,8 @@ class Adafactor final : public Optimizer {
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_adafactor(const OptimizerConfig& config, uint64_t seed) {
-  return std::make_unique<Adafactor>(config, seed);
+std::unique_ptr<Optimizer> make_adafactor(const RuleNumbers& numbers, uint64_t seed) {
+  return std::make_unique<Adafactor>(numbers, seed);
 }
 
 }  // namespace lowmem::optim

@@ -4,14 +4,16 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/kernels/norm.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/large.h"
-#include "lowmem/ops/rehearsal.h"
 #include "optimizers.h"
 
 namespace lowmem::optim {
 namespace {
+
+constexpr const char* kCompensation = "compensation";
 
 kernels::Rounding rounding_of(RoundingMode mode) {
   switch (mode) {
@@ -27,33 +29,35 @@ kernels::Rounding rounding_of(RoundingMode mode) {
 
 }  // namespace
 
-Optimizer::Optimizer(const OptimizerConfig& config, uint64_t seed)
-    : config_(config), seed_(seed) {
-  resolve_defaults(config_);
+void Optimizer::prepare(weights::Weight& weight) const {
+  make_state(weight);
+  if (rounding_bytes(numbers_.rounding, weight.format) > 0)
+    keep(weight, kCompensation, weight.spec.shape, at::kBFloat16);
 }
 
-UpdateResult Optimizer::update(ParamSlot& slot, const at::Tensor& grad,
+UpdateResult Optimizer::update(weights::Weight& weight, const at::Tensor& grad,
                                const StepInfo& step) {
   const at::NoGradGuard no_grad;
-  const UpdateResult result = apply(slot, grad.contiguous(), step);
+  const UpdateResult result = apply(weight, grad.contiguous(), step);
   if (!result.finite()) return result;
-  ++slot.updates;
+  ++weight.updates;
   // Kernels write past autograd's back; a graph that still needs the old weights must
   // fail.
-  slot.param.unsafeGetTensorImpl()->bump_version();
+  weight.here.unsafeGetTensorImpl()->bump_version();
   return result;
 }
 
-void Optimizer::update_on_device(ParamSlot& slot, const at::Tensor& grad,
+void Optimizer::update_on_device(weights::Weight& weight, const at::Tensor& grad,
                                  const DeviceUpdate& update) {
   const at::NoGradGuard no_grad;
-  apply_on_device(slot, grad.contiguous(), update);
-  slot.param.unsafeGetTensorImpl()->bump_version();
+  apply_on_device(weight, grad.contiguous(), update);
+  weight.here.unsafeGetTensorImpl()->bump_version();
 }
 
-void Optimizer::apply_on_device(ParamSlot&, const at::Tensor&, const DeviceUpdate&) {
-  throw Error("optimizer.name = " + std::string(word_of(config_.name)),
-              "has no kernel for GPUs", "Choose another, or set memory.device = cpu");
+void Optimizer::apply_on_device(weights::Weight&, const at::Tensor&,
+                                const DeviceUpdate&) {
+  throw Error("the update rule", "has no kernel for GPUs",
+              "Choose another, or set memory.device = cpu");
 }
 
 kernels::StepNumbers Optimizer::step_numbers(const StepInfo& step) const {
@@ -81,41 +85,37 @@ void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
                               workspace.mutable_data_ptr<double>(), ops::stream_of(grad));
 }
 
-at::Tensor& Optimizer::state(ParamSlot& slot, const std::string& name,
-                             at::IntArrayRef shape, at::ScalarType type) {
-  const ops::ItemScope item(ops::Item::kOptimizerState);
-  at::Tensor& tensor = slot.state[name];
+void Optimizer::keep(weights::Weight& weight, const std::string& name,
+                     at::IntArrayRef shape, at::ScalarType type) {
+  const memory::Scope item(memory::Item::kOptimizerState);
+  at::Tensor& tensor = weight.beside[name];
   if (!tensor.defined())
-    tensor = ops::zeros(shape, at::TensorOptions(type).device(slot.param.device()));
-  return tensor;
+    tensor = ops::zeros(shape, at::TensorOptions(type).device(weight.here.device()));
 }
 
-kernels::ParamView Optimizer::weights_of(ParamSlot& slot, const StepInfo& step) const {
-  kernels::ParamView weights = ops::weights_of(slot.param);
-  weights.rounding = rounding_of(config_.rounding);
-  weights.noise = {seed_, static_cast<uint32_t>(step.step), slot.index};
-  weights.report = step.report_rounding;
-  if (weights.dtype == DType::kBF16 && config_.rounding == RoundingMode::kKahan)
-    weights.compensation =
-        ops::bf16_of(state(slot, "compensation", slot.param.sizes(), at::kBFloat16));
-  return weights;
-}
-
-int64_t Optimizer::rounding_bytes(const at::Tensor& param) const {
-  const bool compensated =
-      config_.rounding == RoundingMode::kKahan && param.scalar_type() == at::kBFloat16;
-  return compensated ? 2 * param.numel() : 0;
+kernels::ParamView Optimizer::weights_of(weights::Weight& weight,
+                                         const StepInfo& step) const {
+  kernels::ParamView view = ops::weights_of(weight.here);
+  view.rounding = rounding_of(numbers_.rounding);
+  view.noise = {seed_, static_cast<uint32_t>(step.step), weight.index};
+  view.report = step.report_rounding;
+  const auto compensation = weight.beside.find(kCompensation);
+  if (compensation != weight.beside.end())
+    view.compensation = ops::bf16_of(compensation->second);
+  return view;
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerConfig& config, uint64_t seed) {
+  const RuleNumbers numbers = numbers_of(config);
   switch (config.name) {
     case OptimizerKind::kAdam:
+      return make_adam(numbers, /*decoupled=*/false, seed);
     case OptimizerKind::kAdamW:
-      return make_adam(config, seed);
+      return make_adam(numbers, /*decoupled=*/true, seed);
     case OptimizerKind::kAdafactor:
-      return make_adafactor(config, seed);
+      return make_adafactor(numbers, seed);
     case OptimizerKind::kSgd:
-      return make_sgd(config, seed);
+      return make_sgd(numbers, seed);
   }
   return nullptr;
 }

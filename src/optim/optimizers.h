@@ -2,7 +2,6 @@
 
 #include <memory>
 
-#include "lowmem/config/optimizer_defaults.h"
 #include "lowmem/optim/optimizer.h"
 
 namespace lowmem::optim {
@@ -11,9 +10,11 @@ namespace lowmem::optim {
 kernels::Pending pending_of(const DeviceUpdate& update);
 kernels::RoundingReport* report_of(const DeviceUpdate& update);
 
-// One a file: adam.cpp (adam and adamw), adafactor.cpp, sgd.cpp.
-std::unique_ptr<Optimizer> make_adam(const OptimizerConfig& config, uint64_t seed);
-std::unique_ptr<Optimizer> make_adafactor(const OptimizerConfig& config, uint64_t seed);
-std::unique_ptr<Optimizer> make_sgd(const OptimizerConfig& config, uint64_t seed);
+// One a file. `decoupled`: AdamW, of which weight decay does not pass through the
+// averages.
+std::unique_ptr<Optimizer> make_adam(const RuleNumbers& numbers, bool decoupled,
+                                     uint64_t seed);
+std::unique_ptr<Optimizer> make_adafactor(const RuleNumbers& numbers, uint64_t seed);
+std::unique_ptr<Optimizer> make_sgd(const RuleNumbers& numbers, uint64_t seed);
 
 }  // namespace lowmem::optim

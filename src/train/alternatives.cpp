@@ -1,7 +1,9 @@
 #include "lowmem/train/alternatives.h"
 
+#include <algorithm>
+
 #include "lowmem/config/differences.h"
-#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/rules.h"
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 
@@ -17,14 +19,32 @@ bool is_valid(const RunConfig& config) {
   }
 }
 
+Effect effect_of(Alters alters) {
+  switch (alters) {
+    case Alters::kNothing:
+    case Alters::kLog:
+    case Alters::kPlace:
+    case Alters::kCost:
+      return Effect::kNone;
+    case Alters::kRounding:
+      return Effect::kRounding;
+    case Alters::kChance:
+    case Alters::kLength:
+    case Alters::kResult:
+      break;
+  }
+  return Effect::kOther;
+}
+
 // `set` writes the settings into a copy.
 template <class F>
-MaybeAlternative changed(const RunConfig& config, F&& set, std::string cost,
-                         Effect effect) {
-  Alternative found{config, {{}, std::move(cost), effect}};
+MaybeAlternative changed(const RunConfig& config, F&& set, std::string cost) {
+  Alternative found{config, {{}, std::move(cost), Effect::kNone}};
   set(found.config);
-  for (const Difference& difference : differences(config, found.config))
+  for (const Difference& difference : differences(config, found.config)) {
     found.change.overrides.push_back(difference.key + "=" + difference.after);
+    found.change.effect = std::max(found.change.effect, effect_of(difference.alters));
+  }
   if (found.change.overrides.empty() || !is_valid(found.config)) return std::nullopt;
   return found;
 }
@@ -35,13 +55,13 @@ MaybeAlternative recompute_activations(const RunConfig& config) {
   return changed(
       config,
       [](RunConfig& run) { run.memory.activations = ActivationsMode::kRecompute; },
-      "a second forward pass", Effect::kNone);
+      "a second forward pass");
 }
 
 MaybeAlternative keep_activations(const RunConfig& config) {
   return changed(
       config, [](RunConfig& run) { run.memory.activations = ActivationsMode::kKeep; },
-      "spares the second forward pass", Effect::kNone);
+      "spares the second forward pass");
 }
 
 MaybeAlternative update_in_backward(const RunConfig& config) {
@@ -52,8 +72,7 @@ MaybeAlternative update_in_backward(const RunConfig& config) {
         run.memory.gradients = GradientsMode::kUpdate;
         if (clips) run.optimizer.clip_mode = ClipMode::kTwoPass;
       },
-      clips ? "a forward and backward pass more, for the norm" : "no time",
-      Effect::kNone);
+      clips ? "a forward and backward pass more, for the norm" : "no time");
 }
 
 MaybeAlternative accumulate_gradients(const RunConfig& config) {
@@ -65,19 +84,18 @@ MaybeAlternative accumulate_gradients(const RunConfig& config) {
         run.memory.gradients = GradientsMode::kAccumulate;
         if (twice) run.optimizer.clip_mode = ClipMode::kOnePass;
       },
-      twice ? "spares the pass for the norm" : "no time", Effect::kNone);
+      twice ? "spares the pass for the norm" : "no time");
 }
 
 MaybeAlternative slice_loss(const RunConfig& config) {
   return changed(
-      config, [](RunConfig& run) { run.memory.linear_cross_entropy = true; }, "no time",
-      Effect::kRounding);
+      config, [](RunConfig& run) { run.memory.linear_cross_entropy = true; }, "no time");
 }
 
 MaybeAlternative leave_graphs(const RunConfig& config) {
   return changed(
       config, [](RunConfig& run) { run.memory.cuda_graphs = GraphsMode::kFalse; },
-      "each kernel is launched by itself", Effect::kNone);
+      "each kernel is launched by itself");
 }
 
 MaybeAlternative use_bf16(const RunConfig& config) {
@@ -88,43 +106,45 @@ MaybeAlternative use_bf16(const RunConfig& config) {
         run.model.dtype = run.model.compute_dtype = DType::kBF16;
         run.optimizer.rounding = RoundingMode::kStochastic;
       },
-      "weights of 16 bits", Effect::kOther);
+      "weights of 16 bits");
 }
 
 MaybeAlternative round_stochastically(const RunConfig& config) {
   if (config.optimizer.rounding != RoundingMode::kKahan) return std::nullopt;
   return changed(
       config, [](RunConfig& run) { run.optimizer.rounding = RoundingMode::kStochastic; },
-      "noise in place of what rounding loses", Effect::kOther);
+      "noise in place of what rounding loses");
 }
 
-MaybeAlternative halve_adam_state(const RunConfig& config) {
-  if (!is_adam(config.optimizer)) return std::nullopt;
+MaybeAlternative halve_state(const RunConfig& config) {
+  const Rule& rule = rule_of(config.optimizer.name);
+  if (rule.averages == 0) return std::nullopt;
   return changed(
-      config, [](RunConfig& run) { run.optimizer.state_dtype = DType::kBF16; },
-      "Adam's averages in bf16, rounded stochastically", Effect::kOther);
+      config, [](RunConfig& run) { run.optimizer.state_dtype = StateType::kBF16; },
+      "averages in bf16, rounded stochastically");
 }
 
 MaybeAlternative use_adafactor(const RunConfig& config) {
-  if (!is_adam(config.optimizer)) return std::nullopt;
+  if (rule_of(config.optimizer.name).averages == 0) return std::nullopt;
   return changed(
       config,
       [](RunConfig& run) {
         OptimizerConfig& optimizer = run.optimizer;
         const OptimizerConfig defaults;
         optimizer.name = OptimizerKind::kAdafactor;
-        // What only Adam reads would be refused, and its numbers are not Adafactor's.
+        // What Adafactor does not read would be refused, and the others' numbers are not
+        // its own.
         optimizer.state_dtype = defaults.state_dtype;
         optimizer.beta1 = defaults.beta1;
         optimizer.beta2 = optimizer.eps = optimizer.weight_decay = std::nullopt;
       },
-      "another update rule: optimizer.lr must be chosen anew", Effect::kOther);
+      "another update rule: optimizer.lr must be chosen anew");
 }
 
 MaybeAlternative leave_momentum(const RunConfig& config) {
   return changed(
       config, [](RunConfig& run) { run.optimizer.momentum = 0; },
-      "another update rule: optimizer.lr must be chosen anew", Effect::kOther);
+      "another update rule: optimizer.lr must be chosen anew");
 }
 
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows) {
@@ -133,8 +153,7 @@ MaybeAlternative split_batch(const RunConfig& config, int64_t rows) {
   return changed(
       config, [&](RunConfig& run) { run.train.micro_batch_size = rows; },
       smaller ? "smaller products, which are slower"
-              : "larger products, which are faster",
-      Effect::kRounding);
+              : "larger products, which are faster");
 }
 
 }  // namespace lowmem::train

@@ -3,15 +3,16 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "checkpoint_manifest.h"
 #include "lowmem/config/differences.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/io/safetensors_writer.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
@@ -26,45 +27,51 @@ constexpr const char* kWeights = "weights.safetensors";
 constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kPrefix = "step-";
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+// A tensor that a checkpoint holds, and the weight that it is or that it is beside.
+struct Held {
+  std::string name;
+  const weights::Weight* weight;
+  at::Tensor tensor;
+};
 
-NamedTensors weights_of(const model::Llama& model) {
-  NamedTensors tensors;
-  for (const auto& item : model.named_parameters())
-    tensors.emplace_back(item.key(), item.value());
-  return tensors;
+std::vector<Held> weights_of(const weights::Table& table, bool whole) {
+  std::vector<Held> held;
+  for (const weights::Weight& weight : table.all())
+    if (weight.trained || whole) held.push_back({weight.name(), &weight, weight.here});
+  return held;
 }
 
-NamedTensors states_of(const engine::Parameters& parameters) {
-  NamedTensors tensors;
-  for (const optim::ParamSlot& slot : parameters.slots())
-    for (const auto& [name, tensor] : slot.state)
-      tensors.emplace_back(slot.name + "/" + name, tensor);
-  return tensors;
+std::vector<Held> states_of(const weights::Table& table) {
+  std::vector<Held> held;
+  for (const weights::Weight& weight : table.all())
+    for (const auto& [name, tensor] : weight.beside)
+      held.push_back({weight.name() + "/" + name, &weight, tensor});
+  return held;
 }
 
-int64_t bytes_of(const NamedTensors& tensors) {
+int64_t bytes_of(const std::vector<Held>& tensors) {
   int64_t bytes = 0;
-  for (const auto& [name, tensor] : tensors)
-    bytes += static_cast<int64_t>(tensor.nbytes());
+  for (const Held& held : tensors) bytes += static_cast<int64_t>(held.tensor.nbytes());
   return bytes;
 }
 
-ManifestFile write_tensors(const fs::path& path, NamedTensors tensors,
-                           metrics::Progress& progress) {
+ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
+                           weights::Home& home, metrics::Progress& progress) {
   // Wider types first keeps every tensor aligned.
-  std::stable_sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) {
-    return a.second.element_size() > b.second.element_size();
+  std::stable_sort(tensors.begin(), tensors.end(), [](const Held& a, const Held& b) {
+    return a.tensor.element_size() > b.tensor.element_size();
   });
   std::vector<TensorSpec> specs;
-  for (const auto& [name, tensor] : tensors)
-    specs.push_back({name, dtype_of(tensor), tensor.sizes().vec()});
+  for (const Held& held : tensors)
+    specs.push_back({held.name, dtype_of(held.tensor), held.tensor.sizes().vec()});
   SafetensorsWriter writer(path, specs);
-  for (const auto& [name, tensor] : tensors)
-    ops::read_pieces(tensor, [&, &name = name](std::span<const std::byte> piece) {
-      writer.write(name, piece);
+  for (const Held& held : tensors) {
+    const auto lease = home.borrow(held.weight->spec.group, weights::Access::kRead);
+    ops::read_pieces(held.tensor, [&](std::span<const std::byte> piece) {
+      writer.write(held.name, piece);
       progress.add(static_cast<int64_t>(piece.size()));
     });
+  }
   writer.finish();
   return {path.filename().string(), writer.file().bytes_written(),
           writer.file().checksum()};
@@ -87,26 +94,20 @@ void read_tensor(const SafetensorsFile& file, const std::string& name,
   });
 }
 
-void read_states(const fs::path& path, engine::Parameters& parameters) {
-  std::map<std::string, optim::ParamSlot*> slots;
-  for (optim::ParamSlot& slot : parameters.slots()) {
-    slot.state.clear();
-    slots[slot.name] = &slot;
-  }
-  std::error_code code;
-  if (!fs::exists(path, code)) return;  // an optimizer without state
+// All that is beside the trained weights, and nothing else.
+void read_states(const fs::path& path, weights::Home& home) {
+  std::map<std::string, std::pair<weights::Weight*, at::Tensor*>> wanted;
+  for (weights::Weight& weight : home.table().all())
+    for (auto& [name, tensor] : weight.beside)
+      wanted[weight.name() + "/" + name] = {&weight, &tensor};
+  if (wanted.empty()) return;  // an optimizer without state
   const SafetensorsFile file(path);
-  for (const TensorInfo& info : file.tensors()) {
-    const size_t slash = info.name.rfind('/');
-    const auto slot =
-        slots.find(slash == std::string::npos ? info.name : info.name.substr(0, slash));
-    if (slot == slots.end())
+  for (const TensorInfo& info : file.tensors())
+    if (!wanted.contains(info.name))
       refuse_tensor(path, info.name, "is of a weight that this run does not train");
-    at::Tensor tensor =
-        at::empty(info.shape, at::TensorOptions(ops::scalar_type(info.dtype))
-                                  .device(slot->second->param.device()));
-    read_tensor(file, info.name, tensor);
-    slot->second->state[info.name.substr(slash + 1)] = tensor;
+  for (auto& [name, found] : wanted) {
+    const auto lease = home.borrow(found.first->spec.group, weights::Access::kWrite);
+    read_tensor(file, name, *found.second);
   }
 }
 
@@ -159,20 +160,22 @@ void Checkpoints::clean() const {
     if (is_partial(entry)) fs::remove_all(entry, code);
 }
 
-void Checkpoints::save(const RunState& state, const model::Llama& model,
-                       const engine::Parameters& parameters) const {
+void Checkpoints::save(const RunState& state, weights::Home& home) const {
   AtomicFolder folder(path(state.step));
-  NamedTensors weights = weights_of(model), states = states_of(parameters);
-  metrics::Progress progress("saving a checkpoint", bytes_of(weights) + bytes_of(states),
+  const weights::Table& table = home.table();
+  std::vector<Held> held = weights_of(table, state.frozen.empty());
+  std::vector<Held> states = states_of(table);
+  metrics::Progress progress("saving a checkpoint", bytes_of(held) + bytes_of(states),
                              metrics::Progress::Unit::kBytes);
   std::vector<ManifestFile> files;
-  files.push_back(write_tensors(folder.path() / kWeights, std::move(weights), progress));
+  files.push_back(
+      write_tensors(folder.path() / kWeights, std::move(held), home, progress));
   if (!states.empty())
     files.push_back(
-        write_tensors(folder.path() / kOptimizer, std::move(states), progress));
+        write_tensors(folder.path() / kOptimizer, std::move(states), home, progress));
   auto updates = nlohmann::json::object();
-  for (const optim::ParamSlot& slot : parameters.slots())
-    updates[slot.name] = slot.updates;
+  for (const weights::Weight& weight : table.all())
+    if (weight.trained) updates[weight.name()] = weight.updates;
   write_manifest(folder.path(), state, updates, files);
   folder.commit();
   // The first time, the names of folders above are new as well.
@@ -207,41 +210,52 @@ std::optional<Checkpoint> Checkpoints::newest() const {
               "Begin the run anew, without --resume and with run.overwrite = true");
 }
 
-void restore(const Checkpoint& checkpoint, model::Llama& model,
-             engine::Parameters& parameters) {
+std::set<std::string> weights_in(const Checkpoint& checkpoint) {
+  std::set<std::string> names;
   const SafetensorsFile file(checkpoint.folder / kWeights);
-  NamedTensors weights = weights_of(model);
-  {
-    const engine::PhaseScope phase(engine::Phase::kLoad);
-    metrics::Progress progress("loading the checkpoint's weights", bytes_of(weights),
-                               metrics::Progress::Unit::kBytes);
-    for (auto& [name, tensor] : weights) {
-      read_tensor(file, name, tensor);
-      progress.add(static_cast<int64_t>(tensor.nbytes()));
+  for (const TensorInfo& info : file.tensors()) names.insert(info.name);
+  return names;
+}
+
+void restore_weights(const Checkpoint& checkpoint, weights::Home& home) {
+  const memory::Scope phase(memory::Phase::kLoad);
+  const SafetensorsFile file(checkpoint.folder / kWeights);
+  weights::Table& table = home.table();
+  metrics::Progress progress("loading the checkpoint's weights", table.bytes(),
+                             metrics::Progress::Unit::kBytes);
+  for (size_t group = 0; group < table.groups(); ++group) {
+    const auto lease = home.borrow(group, weights::Access::kWrite);
+    for (weights::Weight* weight : table.group(group)) {
+      if (weight->trained || file.find(weight->name()) != nullptr)
+        read_tensor(file, weight->name(), weight->here);
+      progress.add(weight->bytes());
     }
   }
-  // As in a run that made it: it was not there after loading.
-  const engine::PhaseScope phase(engine::Phase::kUpdate);
-  read_states(checkpoint.folder / kOptimizer, parameters);
-  for (optim::ParamSlot& slot : parameters.slots())
-    slot.updates = checkpoint.updates.value(slot.name, int64_t{0});
+}
+
+void restore_states(const Checkpoint& checkpoint, weights::Home& home) {
+  const memory::Scope phase(memory::Phase::kUpdate);
+  read_states(checkpoint.folder / kOptimizer, home);
+  for (weights::Weight& weight : home.table().all())
+    weight.updates = checkpoint.updates.value(weight.name(), int64_t{0});
 }
 
 void check_same_run(const RunConfig& before, const RunConfig& now) {
-  static const std::set<std::string> kFree = {
-      "run.name",           "run.dir",
-      "run.overwrite",      "run.tensorboard",
-      "model.path",         "data.train",
-      "train.save_every",   "train.keep_checkpoints",
-      "eval.data",          "optimizer.clip_mode",
-      "memory.activations", "memory.weights",
-      "memory.gradients",   "memory.cuda_graphs",
-      "memory.force"};
   for (const Difference& difference : differences(before, now)) {
-    if (kFree.contains(difference.key)) continue;
-    const bool length =
-        difference.key == "train.epochs" || difference.key == "train.max_steps";
-    if (length && now.optimizer.schedule == ScheduleKind::kConstant) continue;
+    switch (difference.alters) {
+      case Alters::kNothing:
+      case Alters::kPlace:
+      case Alters::kCost:
+        continue;
+      case Alters::kLength:
+        if (now.optimizer.schedule == ScheduleKind::kConstant) continue;
+        break;
+      case Alters::kLog:
+      case Alters::kChance:
+      case Alters::kRounding:
+      case Alters::kResult:
+        break;
+    }
     throw Error(difference.key + " = " + difference.after,
                 "differs from the run that is to go on, which has " + difference.before,
                 "Write that value, or begin another run under another run.name");

@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kManifest = "manifest.json";
-constexpr int64_t kFormat = 1;
+// 2: weights that are not trained may be missing. 1 is read as well.
+constexpr int64_t kFormat = 2;
 constexpr const char* kRemedy = "Use the checkpoint before it";
 
 // Paths need not be UTF-8, as JSON must: what is not is replaced, and no path has to read
@@ -70,6 +71,7 @@ void write_manifest(const fs::path& folder, const RunState& state, const json& u
         {"config", to_yaml(state.config)},
         {"rows", state.rows},
         {"shape", state.shape},
+        {"frozen", state.frozen},
         {"device", state.device},
         {"metrics", state.metrics},
         {"progress", state.progress}}},
@@ -86,7 +88,8 @@ void write_manifest(const fs::path& folder, const RunState& state, const json& u
 Checkpoint read_manifest(const fs::path& folder) {
   const fs::path path = folder / kManifest;
   const json manifest = read_checked(path);
-  if (manifest.value("format", int64_t{0}) != kFormat)
+  const int64_t format = manifest.value("format", int64_t{0});
+  if (format < 1 || format > kFormat)
     throw Error(path.string(), "is of another version of the program", kRemedy);
   try {
     for (const json& entry : manifest.at("files"))
@@ -103,6 +106,7 @@ Checkpoint read_manifest(const fs::path& folder) {
                path.string());
     checkpoint.state.rows = state.at("rows");
     checkpoint.state.shape = state.at("shape");
+    if (format > 1) checkpoint.state.frozen = state.at("frozen");
     checkpoint.state.device = state.at("device");
     checkpoint.state.metrics = state.at("metrics");
     checkpoint.state.progress = state.at("progress");

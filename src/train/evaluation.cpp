@@ -9,14 +9,20 @@ Scores EvaluationResult::scores() const {
   return scores;
 }
 
-EvaluationResult Evaluation::run(const model::Llama& model,
+EvaluationResult Evaluation::run(const engine::Walk& walk,
                                  const loss::LossOptions& options, int64_t most_tokens,
                                  const std::function<void()>& between) const {
   EvaluationResult result;
-  if (hellaswag) result.hellaswag = hellaswag->run(model, options, most_tokens, between);
+  if (hellaswag) result.hellaswag = hellaswag->run(walk, options, most_tokens, between);
   if (perplexity)
-    result.likelihood = perplexity->run(model, options, most_tokens, between);
+    result.likelihood = perplexity->run(walk, options, most_tokens, between);
   return result;
+}
+
+void Evaluation::rehearse(const engine::Walk& walk, const loss::LossOptions& options,
+                          int64_t most_tokens) const {
+  if (hellaswag) hellaswag->rehearse(walk, options, most_tokens);
+  if (perplexity) perplexity->rehearse(walk, options, most_tokens);
 }
 
 int64_t Evaluation::tokens() const {

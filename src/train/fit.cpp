@@ -6,12 +6,13 @@
 #include <limits>
 #include <map>
 
-#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
-#include "lowmem/model/hf_weights.h"
+#include "lowmem/weights/hf_folder.h"
 
 namespace lowmem::train {
 namespace {
@@ -33,17 +34,17 @@ struct Candidate {
   }
 };
 
-// Whether `a` needs as much memory as `b` at least, as far as their settings tell. Those
-// that nothing here knows must be equal.
+// Whether `a` needs as much memory as `b` at least, as far as their settings tell.
+// Settings that are not looked at here are equal in all candidates.
 bool needs_as_much(const RunConfig& a, const RunConfig& b) {
   const auto hunger = [](const RunConfig& config) {
-    return std::array<int64_t, 7>{config.memory.activations == ActivationsMode::kKeep,
-                                  !config.memory.linear_cross_entropy,
-                                  dtype_size(config.model.dtype),
-                                  is_adam(config.optimizer),
-                                  dtype_size(config.optimizer.state_dtype),
-                                  config.optimizer.rounding == RoundingMode::kKahan,
-                                  config.optimizer.momentum > 0};
+    return std::array<double, 5>{
+        config.memory.activations == ActivationsMode::kKeep ? 1.0 : 0.0,
+        config.memory.linear_cross_entropy ? 0.0 : 1.0,
+        static_cast<double>(dtype_size(config.model.dtype)),
+        state_bytes(config.optimizer),
+        static_cast<double>(
+            rounding_bytes(config.optimizer.rounding, config.model.dtype))};
   };
   const auto of_a = hunger(a), of_b = hunger(b);
   for (size_t i = 0; i < of_a.size(); ++i)
@@ -55,25 +56,12 @@ bool needs_as_much(const RunConfig& a, const RunConfig& b) {
           (whole && a.memory.gradients == GradientsMode::kAccumulate));
 }
 
-// Bytes that a run cannot do without: weights, Adam's averages and all gradients where
-// they are kept.
-int64_t least_bytes(const RunConfig& config, const model::LlamaConfig& shape,
-                    int64_t steps) {
-  const int64_t weight = dtype_size(config.model.dtype);
-  const int64_t state =
-      is_adam(config.optimizer) ? 2 * dtype_size(config.optimizer.state_dtype) : 0;
-  const int64_t gradient =
-      config.memory.gradients == GradientsMode::kAccumulate ? weight : 0;
-  // The first step has made the state when its gradients are gone.
-  const int64_t trained = steps == 0   ? 0
-                          : steps == 1 ? std::max(state, gradient)
-                                       : state + gradient;
-  int64_t bytes = 0;
-  for (const model::WeightSpec& spec : model::weight_specs(shape)) {
-    const bool is_trained = engine::selects(config.model.train, spec.name);
-    bytes += spec.elements() * (weight + (is_trained ? trained : 0));
-  }
-  return bytes;
+// Bytes that a run cannot do without: what it holds before its first step, and all
+// gradients where they are kept.
+int64_t least_bytes(const RunConfig& config, const Inputs& inputs) {
+  const AtRest rest = at_rest(config, inputs);
+  const bool kept = config.memory.gradients == GradientsMode::kAccumulate;
+  return rest.bytes + (kept ? rest.trained_elements * dtype_size(config.model.dtype) : 0);
 }
 
 // Each candidate as it is, and once more with each of the alternatives that it has.
@@ -123,7 +111,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, slice_loss);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
-  branch(candidates, halve_adam_state, use_adafactor, leave_momentum);
+  branch(candidates, halve_state, use_adafactor, leave_momentum);
   std::erase_if(candidates, [&](const Candidate& candidate) {
     return !goes_on(from, candidate.config);
   });
@@ -187,7 +175,7 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
   int64_t smallest = std::numeric_limits<int64_t>::max();
   std::vector<std::pair<int64_t, const Candidate*>> beyond;  // and what each cannot spare
   for (const Candidate& candidate : candidates) {
-    const int64_t bound = least_bytes(candidate.config, inputs.shape, now.work.steps);
+    const int64_t bound = least_bytes(candidate.config, inputs);
     if (bound > bytes) beyond.emplace_back(bound, &candidate);
     if (bound > bytes || is_too_large(candidate)) continue;
     Plan plan = plan_of(candidate);
@@ -239,20 +227,20 @@ std::string Proposal::to_text() const {
 }
 
 Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
-  namespace meter = engine::memory_meter;
   Inputs inputs = read_inputs(config);
-  if (from == nullptr) model::check_weights(inputs.shape, config.model.path);
+  if (from == nullptr)
+    weights::check_folder(model::weight_specs(inputs.shape), config.model.path);
   try {
     const Plan plan = make_plan(config, inputs, from);
     log::info(plan.to_text());
     if (plan.memory.peak > plan.free && !config.memory.force)
       throw does_not_fit(plan, fit(config, inputs, plan.free, plan, from));
-  } catch (const engine::OutOfMemory&) {
+  } catch (const memory::OutOfMemory&) {
     log::warn("no plan: a limit on the process's addresses is in the way");
   }
   // The machine's speed was measured on tensors that are no part of the run.
-  meter::return_free_memory();
-  meter::reset_peaks();
+  memory::return_free_memory();
+  memory::device_ledger().reset_peaks();
   return inputs;
 }
 

@@ -1,18 +1,16 @@
 #include "lowmem/train/out_of_memory.h"
 
-#include <c10/util/Exception.h>
-
 #include <algorithm>
 
 #include "lowmem/core/units.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/train/alternatives.h"
 
 namespace lowmem::train {
 
 std::string next_cheaper(const RunConfig& config) {
-  const bool on_gpu = config.memory.device != DeviceMode::kCpu &&
-                      !engine::memory_meter::device().is_cpu();
+  const bool on_gpu =
+      config.memory.device != DeviceMode::kCpu && !memory::device().is_cpu();
   const int64_t rows = config.train.micro_batch_size > 0 ? config.train.micro_batch_size
                                                          : config.train.batch_size;
   for (const MaybeAlternative& cheaper :
@@ -31,34 +29,22 @@ std::string next_cheaper(const RunConfig& config) {
 
 Error out_of_memory(const RunConfig& config, const Resident& resident,
                     const std::exception& failure) {
-  const auto* known = dynamic_cast<const engine::OutOfMemory*>(&failure);
+  const auto* known = dynamic_cast<const memory::OutOfMemory*>(&failure);
   const int64_t used =
-      known != nullptr ? known->used() : engine::memory_meter::current_bytes();
+      known != nullptr ? known->used() : memory::device_ledger().current();
   const int64_t rest =
       std::max<int64_t>(0, used - resident.weights - resident.optimizer_state);
-  const bool gpu = !engine::memory_meter::device().is_cpu();
+  const bool gpu = !memory::device().is_cpu();
   const std::string cheaper = next_cheaper(config);
   return Error(gpu ? "the GPU's memory" : "memory",
-               "is exhausted: " + asked_of(failure) + " do not fit beside the " +
+               "is exhausted: " + memory::asked_of(failure) + " do not fit beside the " +
                    format_bytes(used) + " in use, which are weights " +
                    format_bytes(resident.weights) + ", optimizer state " +
                    format_bytes(resident.optimizer_state) +
                    ", activations, gradients and the rest " + format_bytes(rest) +
-                   ", of " + format_bytes(engine::memory_meter::total_bytes()),
+                   ", of " + format_bytes(memory::total_bytes()),
                cheaper.empty() ? "Use a smaller data.max_length or a smaller model"
                                : "Set " + cheaper);
-}
-
-std::string asked_of(const std::exception& failure) {
-  if (const auto* known = dynamic_cast<const engine::OutOfMemory*>(&failure))
-    return format_bytes(known->asked());
-  if (dynamic_cast<const c10::OutOfMemoryError*>(&failure) == nullptr) return "";
-  // "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."
-  const std::string text = failure.what(), before = "Tried to allocate ";
-  const size_t start = text.find(before);
-  if (start == std::string::npos) return "more bytes";
-  const size_t from = start + before.size();
-  return text.substr(from, text.find(". ", from) - from);
 }
 
 }  // namespace lowmem::train

@@ -10,8 +10,8 @@
 
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/device_memory.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
-#include "lowmem/model/hf_weights.h"
 #include "lowmem/ops/cuda.h"
 #include "lowmem/train/collate.h"
 
@@ -94,7 +94,7 @@ int64_t evaluations_of(const RunConfig& config, int64_t begin, int64_t end,
 
 int64_t largest_weight_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
   int64_t most = 0;
-  for (const model::WeightSpec& spec : model::weight_specs(shape))
+  for (const weights::Spec& spec : model::weight_specs(shape))
     most = std::max(most, spec.elements());
   return most * dtype_size(config.model.dtype);
 }
@@ -107,38 +107,44 @@ int64_t rows_up_to(int64_t step, const TrainConfig& train, int64_t rows) {
 
 // What cuBLAS takes at its first product, and keeps.
 at::Tensor library_workspace(c10::Device device) {
-  const ops::ItemScope item(ops::Item::kWorkspace);
+  const memory::Scope item(memory::Item::kWorkspace);
   return at::empty({device.is_cpu() ? 0 : ops::cublas_workspace_bytes()}, at::kByte);
+}
+
+std::optional<memory::RehearsedGpu> gpu_of(const Inputs& inputs) {
+  if (inputs.device.is_cpu()) return std::nullopt;
+  return memory::RehearsedGpu{kernels::cuda_multiprocessors(inputs.device.index())};
 }
 
 // The run in the order of train/trainer, as far as memory can tell. `step_seconds`: what
 // a step takes without its arithmetic.
-engine::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
+memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
                            const Work& work, double& step_seconds) {
   using Clock = std::chrono::steady_clock;
-  std::optional<ops::RehearsedGpu> gpu;
-  if (!inputs.device.is_cpu())
-    gpu = {kernels::cuda_multiprocessors(inputs.device.index())};
-  const engine::Rehearsal rehearsal(gpu);
+  const memory::Rehearsal rehearsal(gpu_of(inputs));
   {
+    if (!inputs.device.is_cpu()) {
+      // A GPU's weights come through the host, one at a time.
+      const memory::OnHost on_host;
+      at::empty({largest_weight_bytes(config, inputs.shape)}, at::kByte);
+    }
     Session session(config, inputs);
     const at::Tensor workspace = library_workspace(inputs.device);
     const auto evaluate = [&] {
-      const ops::ItemScope item(ops::Item::kEvaluation);
-      if (work.evaluations > 0) session.evaluate();
+      const memory::Scope item(memory::Item::kEvaluation);
+      if (work.evaluations > 0) session.rehearse_evaluation();
     };
     evaluate();
-    // The first makes the optimizer's state, the others find it there.
     for (size_t i = 0; i < work.rehearsed.size(); ++i) {
       const auto before = Clock::now();
       session.begin(work.rehearsed[i], i > 0 ? 1 : 0, true).wait();
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
       // Other work on the machine makes one longer.
-      step_seconds = i < 2 ? seconds : std::min(step_seconds, seconds);
-      engine::memory_meter::return_free_memory();
+      step_seconds = i == 0 ? seconds : std::min(step_seconds, seconds);
+      memory::return_free_memory();
     }
     if (work.steps > 0) evaluate();
-    const engine::PhaseScope save(engine::Phase::kSave);
+    const memory::Scope save(memory::Phase::kSave);
   }
   return rehearsal.peaks();
 }
@@ -154,9 +160,9 @@ std::string plain(std::string name) {
   return name;
 }
 
-engine::Phase peak_phase(const engine::Rehearsed& memory) {
+memory::Phase peak_phase(const memory::Rehearsed& memory) {
   const auto most = std::max_element(memory.by_phase.begin(), memory.by_phase.end());
-  return static_cast<engine::Phase>(most - memory.by_phase.begin());
+  return static_cast<memory::Phase>(most - memory.by_phase.begin());
 }
 
 }  // namespace
@@ -184,12 +190,6 @@ Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* fr
     work.labelled += size.labelled;
     work.attended += size.attended;
     work.largest_tokens = std::max(work.largest_tokens, size.tokens);
-    if (step == 0) {
-      // A large model's takes its time, and only makes the optimizer's state.
-      const bool whole = is_small(inputs.shape) || work.steps == 1;
-      work.rehearsed.push_back(whole ? batch : std::vector<int64_t>{batch.front()});
-      if (whole) continue;
-    }
     tokens.offer(size.tokens, batch);
     labelled.offer(size.labelled, batch);
     part.offer(size.part, batch);
@@ -205,7 +205,7 @@ Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* fr
   }
   for (const Largest* largest : {&tokens, &labelled, &part, &labelled_part})
     for (const auto& [unused, batch] : largest->found())
-      if (std::find(work.rehearsed.begin() + 1, work.rehearsed.end(), batch) ==
+      if (std::find(work.rehearsed.begin(), work.rehearsed.end(), batch) ==
           work.rehearsed.end())
         work.rehearsed.push_back(batch);
   if (texts.evaluation) {
@@ -213,6 +213,13 @@ Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* fr
     work.evaluated_tokens = texts.evaluation->tokens();
   }
   return work;
+}
+
+AtRest at_rest(const RunConfig& config, const Inputs& inputs) {
+  const memory::Rehearsal rehearsal(gpu_of(inputs));
+  Session session(config, inputs);
+  return {memory::device_ledger().current() - rehearsal.began_with(),
+          session.table().trained_elements()};
 }
 
 Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* from,
@@ -223,9 +230,8 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
   plan.work = work_of(config, inputs, from);
   plan.speed = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
   plan.memory = rehearse(config, inputs, plan.work, plan.speed.step);
-  plan.program = engine::memory_meter::program_bytes();
-  plan.staging = plan.on_cpu ? 0 : largest_weight_bytes(config, inputs.shape);
-  plan.free = engine::memory_meter::free_bytes();
+  plan.program = memory::program_bytes();
+  plan.free = memory::free_bytes();
   if (plan.on_cpu)
     plan.seconds = estimate_seconds(config, inputs.shape, plan.work, plan.speed);
   return plan;
@@ -233,14 +239,14 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
 
 nlohmann::ordered_json Plan::to_json() const {
   nlohmann::ordered_json peaks = {{"total", memory.peak}}, items;
-  for (size_t i = 0; i < engine::kPhases; ++i)
-    peaks[engine::phase_name(static_cast<engine::Phase>(i))] = memory.by_phase[i];
-  for (size_t i = 0; i < ops::kItems; ++i)
-    items[ops::item_name(static_cast<ops::Item>(i))] = memory.items[i];
+  for (size_t i = 0; i < memory::kPhases; ++i)
+    peaks[memory::phase_name(static_cast<memory::Phase>(i))] = memory.by_phase[i];
+  for (size_t i = 0; i < memory::kItems; ++i)
+    items[memory::item_name(static_cast<memory::Item>(i))] = memory.items[i];
   return {{"device", on_cpu ? "cpu" : "cuda"},
           {"peak_bytes", peaks},
           {"items", items},
-          {"host_bytes", on_cpu ? memory.peak + program : program + staging},
+          {"host_bytes", on_cpu ? memory.peak + program : program + memory.host_peak},
           {"free_bytes", free},
           {"steps", work.steps},
           {"examples", work.examples},
@@ -256,19 +262,19 @@ std::string Plan::to_text() const {
                      format_count(work.examples, "row") + ", batches of at most " +
                      format_count(work.largest_tokens, "token") +
                      (on_cpu ? "; about " + format_seconds(seconds) : "") + "\n";
-  for (size_t i = 0; i < ops::kItems; ++i)
+  for (size_t i = 0; i < memory::kItems; ++i)
     if (memory.items[i] > 0)
-      text += line(plain(ops::item_name(static_cast<ops::Item>(i))),
+      text += line(plain(memory::item_name(static_cast<memory::Item>(i))),
                    format_bytes(memory.items[i]));
   text += line("peak", format_bytes(memory.peak) + ", in " +
-                           engine::phase_name(peak_phase(memory)) + ", of " +
+                           memory::phase_name(peak_phase(memory)) + ", of " +
                            format_bytes(free) + " free");
   constexpr size_t kInALine = 3;
   std::string phases;
-  for (size_t i = 0; i < engine::kPhases; ++i) {
-    phases += std::string(engine::phase_name(static_cast<engine::Phase>(i))) + " " +
+  for (size_t i = 0; i < memory::kPhases; ++i) {
+    phases += std::string(memory::phase_name(static_cast<memory::Phase>(i))) + " " +
               format_bytes(memory.by_phase[i]);
-    if (i + 1 == engine::kPhases || (i + 1) % kInALine == 0) {
+    if (i + 1 == memory::kPhases || (i + 1) % kInALine == 0) {
       text += line(i < kInALine ? "by phase" : "", phases);
       phases.clear();
     } else {
@@ -277,7 +283,7 @@ std::string Plan::to_text() const {
   }
   return text + "  host                  " +
          (on_cpu ? format_bytes(program) + " for the program itself, beside these"
-                 : format_bytes(program + staging));
+                 : format_bytes(program + memory.host_peak));
 }
 
 }  // namespace lowmem::train

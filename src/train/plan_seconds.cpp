@@ -5,10 +5,11 @@
 #include <cstddef>
 #include <vector>
 
+#include "lowmem/config/rules.h"
 #include "lowmem/core/units.h"
-#include "lowmem/engine/parameters.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/train/plan.h"
+#include "lowmem/weights/selection.h"
 
 namespace lowmem::train {
 namespace {
@@ -56,22 +57,6 @@ double memory_speed() {
   return speed(2.0 * kBytes, [&] { to.copy_(from); });
 }
 
-double optimizer_bytes_an_element(const RunConfig& config) {
-  const auto weight = static_cast<double>(dtype_size(config.model.dtype));
-  const auto state = static_cast<double>(dtype_size(config.optimizer.state_dtype));
-  const double kahan = config.optimizer.rounding == RoundingMode::kKahan ? 4 : 0;
-  switch (config.optimizer.name) {
-    case OptimizerKind::kAdam:
-    case OptimizerKind::kAdamW:
-      return 4 * weight + 4 * state + kahan;
-    case OptimizerKind::kAdafactor:
-      return 6 * weight + kahan;  // three passes over the gradient, two over the weight
-    case OptimizerKind::kSgd:
-      return 4 * weight + (config.optimizer.momentum > 0 ? 8 : 0) + kahan;
-  }
-  return 0;
-}
-
 // Parts of a batch keep the machine less busy.
 double slowness(int64_t micro_batch_size, const Work& work) {
   if (micro_batch_size == 0 || work.steps == 0) return 1;
@@ -95,9 +80,9 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
   const std::string head_name =
       shape.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
-  for (const model::WeightSpec& spec : model::weight_specs(shape)) {
+  for (const weights::Spec& spec : model::weight_specs(shape)) {
     const auto elements = static_cast<double>(spec.elements());
-    const bool is_trained = engine::selects(config.model.train, spec.name);
+    const bool is_trained = weights::selects(config.model.train, spec.name);
     if (is_trained) trained += elements;
     if (spec.name.starts_with("model.layers.")) {
       blocks += elements;
@@ -123,7 +108,9 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
   const double attention = 2 * times * work.attended * width * (2 * forward + 5);
   const double evaluating = 2 * blocks * static_cast<double>(work.evaluated_tokens) *
                             static_cast<double>(work.evaluations);
-  const double updating = optimizer_bytes_an_element(config) * trained;
+  const double updating =
+      moved_bytes(config.optimizer, static_cast<double>(dtype_size(config.model.dtype))) *
+      trained;
   const auto steps = static_cast<double>(work.steps);
   const double training =
       (products + kAttention * attention) * slowness(config.train.micro_batch_size, work);

@@ -46,8 +46,8 @@ ordered_json course_of(const Results& results, std::optional<Part> Scores::*part
 // By what the run was doing, after `total`.
 ordered_json by_phase(const Peaks& peaks) {
   ordered_json bytes = {{"total", peaks.total}};
-  for (size_t i = 0; i < engine::kPhases; ++i)
-    bytes[engine::phase_name(static_cast<engine::Phase>(i))] = peaks.by_phase[i];
+  for (size_t i = 0; i < memory::kPhases; ++i)
+    bytes[memory::phase_name(static_cast<memory::Phase>(i))] = peaks.by_phase[i];
   return bytes;
 }
 
@@ -76,14 +76,13 @@ Scores load_scores(const nlohmann::json& saved) {
 }  // namespace
 
 Peaks Peaks::now(const Peaks& before) {
-  namespace meter = engine::memory_meter;
   Peaks peaks = before;
-  peaks.total = std::max(peaks.total, meter::peak_bytes());
-  const auto phases = meter::peaks_by_phase();
+  peaks.total = std::max(peaks.total, memory::device_ledger().peak());
+  const auto phases = memory::device_ledger().by_phase();
   for (size_t i = 0; i < phases.size(); ++i)
     peaks.by_phase[i] = std::max(peaks.by_phase[i], phases[i]);
-  peaks.resident = std::max(peaks.resident, meter::peak_resident_bytes());
-  peaks.device_used = std::max(peaks.device_used, meter::device_used_bytes());
+  peaks.resident = std::max(peaks.resident, memory::peak_resident_bytes());
+  peaks.device_used = std::max(peaks.device_used, memory::device_used_bytes());
   return peaks;
 }
 

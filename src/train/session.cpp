@@ -2,21 +2,23 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/checksum.h"
 #include "lowmem/kernels/device_memory.h"
-#include "lowmem/model/hf_weights.h"
+#include "lowmem/memory/meter.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/cuda.h"
 #include "lowmem/ops/dtype.h"
-#include "lowmem/ops/rehearsal.h"
 #include "lowmem/train/collate.h"
-#include "lowmem/train/out_of_memory.h"
+#include "lowmem/weights/hf_folder.h"
+#include "lowmem/weights/selection.h"
 
 namespace lowmem::train {
 namespace {
@@ -45,31 +47,32 @@ std::string fingerprint(const std::filesystem::path& json) {
 }
 
 // Room for the weights.
-std::unique_ptr<model::Llama> make_model(const RunConfig& config,
-                                         const model::LlamaConfig& shape,
-                                         c10::Device device) {
-  const at::ScalarType dtype = scalar_type(config.model.dtype);
-  const bool stands_in = ops::rehearsed_gpu() != nullptr;
+HousedModel make_room(const RunConfig& config, const model::LlamaConfig& shape,
+                      c10::Device device) {
+  const bool stands_in = memory::rehearsed_gpu() != nullptr;
   const bool math = config.memory.attention == AttentionMode::kMath;
+  const model::ModelOptions options{
+      scalar_type(config.model.dtype), scalar_type(config.model.compute_dtype),
+      stands_in ? c10::Device(c10::kCPU) : device,
+      stands_in && !math ? AttentionMode::kAuto : config.memory.attention};
+  HousedModel house;
+  house.table =
+      std::make_shared<weights::Table>(model::weight_specs(shape), config.model.dtype);
   try {
-    return std::make_unique<model::Llama>(
-        shape, model::ModelOptions{
-                   dtype, scalar_type(config.model.compute_dtype),
-                   stands_in ? c10::Device(c10::kCPU) : device,
-                   stands_in && !math ? AttentionMode::kAuto : config.memory.attention});
+    house.home = weights::make_home(config.memory.weights, *house.table, options.device);
   } catch (const std::exception& failure) {
-    if (ops::rehearsing() || asked_of(failure).empty()) throw;
-    const auto bytes =
-        model::parameter_count(shape) * static_cast<int64_t>(c10::elementSize(dtype));
+    if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
     throw Error(config.model.path,
-                "has weights of " + format_bytes(bytes) + " in " +
+                "has weights of " + format_bytes(house.table->bytes()) + " in " +
                     std::string(word_of(config.model.dtype)) + ", which do not fit the " +
-                    format_bytes(engine::memory_meter::total_bytes()) + " of " +
+                    format_bytes(memory::total_bytes()) + " of " +
                     (device.is_cpu() ? "memory" : "the GPU"),
                 config.model.dtype == DType::kF32
                     ? "Set model.dtype = bf16 with model.compute_dtype = bf16"
                     : "Use a smaller model");
   }
+  house.model = std::make_unique<model::Llama>(shape, options, house.table);
+  return house;
 }
 
 }  // namespace
@@ -89,30 +92,33 @@ c10::Device open_device(const MemoryConfig& memory) {
                    (memory.device == DeviceMode::kAuto && ops::has_gpu());
   if (!gpu) return c10::kCPU;
   const c10::Device device = ops::open_gpu();
-  engine::memory_meter::measure(device);
+  memory::measure(device);
   const auto [used, total] = kernels::cuda_device_memory(device.index());
   log::info("on a GPU of " + format_bytes(total) + ", " + format_bytes(total - used) +
             " of them free");
   return device;
 }
 
-std::unique_ptr<model::Llama> load_model(const RunConfig& config,
-                                         const model::LlamaConfig& shape,
-                                         int64_t vocabulary, c10::Device device,
-                                         bool with_weights) {
-  const engine::PhaseScope phase(engine::Phase::kLoad);
+HousedModel house_model(const RunConfig& config, const model::LlamaConfig& shape,
+                        int64_t vocabulary, c10::Device device) {
+  const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
   check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
-  engine::check_trained(shape, config.model.train);
+  weights::check_selection(model::weight_specs(shape), config.model.train);
   ops::check_attention(config.memory.attention,
                        {device, scalar_type(config.model.compute_dtype), shape.head_dim});
-  if (with_weights) model::check_weights(shape, config.model.path);
-  const ops::ItemScope item(ops::Item::kWeights);
-  auto llama = make_model(config, shape, device);
-  if (!with_weights) return llama;
-  model::load_weights(*llama, config.model.path);
-  log::info("loaded " + config.model.path + ": " +
-            format_count(model::parameter_count(shape)) + " parameters");
-  return llama;
+  HousedModel house = make_room(config, shape, device);
+  weights::select(*house.table, config.model.train);
+  return house;
+}
+
+void load_weights(const RunConfig& config, weights::Home& home,
+                  const std::function<bool(const weights::Weight&)>& wanted) {
+  const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
+  weights::load(home, config.model.path, wanted);
+  int64_t count = 0;
+  for (const weights::Weight& weight : home.table().all())
+    if (!wanted || wanted(weight)) count += weight.spec.elements();
+  log::info("loaded " + config.model.path + ": " + format_count(count) + " parameters");
 }
 
 namespace {
@@ -144,36 +150,69 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
       texts_(inputs.texts),
       batches_(order_of(config, *texts_)),
       schedule_(config.optimizer, total_steps()),
-      model_(load_model(config, shape_, texts_->vocabulary, device_,
-                        from == nullptr && !ops::rehearsing())),
-      parameters_(*model_, config.model.train),
+      house_(house_model(config, shape_, texts_->vocabulary, device_)),
+      walk_(house_.walk()),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
+      gradients_(config.memory.gradients, *optimizer_, *house_.home,
+                 config.optimizer.clip_norm),
       activations_(engine::make_activations(
           config.memory.activations,
-          model_->device().is_cpu() ? GraphsMode::kFalse : config.memory.cuda_graphs)),
-      weights_(engine::make_weights(config.memory.weights)),
-      gradients_(engine::make_gradients(config.memory.gradients, *optimizer_,
-                                        config.optimizer.clip_norm)),
-      step_(*model_, parameters_, *activations_, *weights_, *gradients_,
+          {.blocks = walk_.blocks(),
+           .graphs = house_.model->device().is_cpu() ? GraphsMode::kFalse
+                                                     : config.memory.cuda_graphs,
+           .hooks_replay = gradients_.replays()})),
+      step_(walk_, *activations_, gradients_,
             config.memory.linear_cross_entropy ? sliced_loss(device_)
                                                : loss::LossOptions{.chunked = false}) {
   if (from != nullptr) {
-    if (from->state.rows != texts_->fingerprint)
-      throw Error("data.train", "holds other rows than when the run began",
-                  "Give the files, the tokenizer and the data settings of then, or begin "
-                  "another run");
-    if (from->state.shape != shape_fingerprint())
-      throw Error(config.model.path + "/config.json",
-                  "differs from the one that the run began with",
-                  "Give the model folder of then, or begin another run");
-    const std::string device = state().device;
-    if (from->state.device != device)
-      log::warn("goes on on another device, " + device + " after " + from->state.device +
-                ": the result will differ in its last bits");
-    restore(*from, *model_, parameters_);
-    batches_.seek(from->state.cursor);
+    go_on(*from);
+    return;
   }
+  if (!memory::rehearsing()) load_weights(config_, home());
+  prepare();
+}
+
+void Session::prepare() {
+  const memory::Scope phase(memory::Phase::kUpdate);
+  for (weights::Weight& weight : house_.table->all())
+    if (weight.trained) optimizer_->prepare(weight);
+}
+
+void Session::go_on(const Checkpoint& from) {
+  if (from.state.rows != texts_->fingerprint)
+    throw Error("data.train", "holds other rows than when the run began",
+                "Give the files, the tokenizer and the data settings of then, or begin "
+                "another run");
+  if (from.state.shape != shape_fingerprint())
+    throw Error(config_.model.path + "/config.json",
+                "differs from the one that the run began with",
+                "Give the model folder of then, or begin another run");
+  const std::string device = state().device;
+  if (from.state.device != device)
+    log::warn("goes on on another device, " + device + " after " + from.state.device +
+              ": the result will differ in its last bits");
+  const std::set<std::string> held = weights_in(from);
+  const auto missing = [&](const weights::Weight& weight) {
+    return !held.contains(weight.name());
+  };
+  const auto& all = house_.table->all();
+  if (std::any_of(all.begin(), all.end(), missing))
+    load_weights(config_, home(), missing);
+  restore_weights(from, home());
+  if (!from.state.frozen.empty() && from.state.frozen != frozen_fingerprint())
+    throw Error(config_.model.path,
+                "holds other weights than when the run began, of those that it does not "
+                "train and so keeps in no checkpoint",
+                "Give the model folder of then, or begin another run");
+  prepare();
+  restore_states(from, home());
+  batches_.seek(from.state.cursor);
+}
+
+const std::string& Session::frozen_fingerprint() {
+  if (frozen_.empty()) frozen_ = weights::frozen_fingerprint(home());
+  return frozen_;
 }
 
 std::string Session::shape_fingerprint() const {
@@ -190,35 +229,26 @@ RunState Session::state() const {
   return state;
 }
 
-int64_t Session::weight_bytes() const {
-  int64_t bytes = 0;
-  for (const at::Tensor& weight : model_->parameters())
-    bytes += static_cast<int64_t>(weight.nbytes());
-  return bytes;
-}
-
-int64_t Session::optimizer_bytes() const {
-  int64_t bytes = 0;
-  for (const optim::ParamSlot& slot : parameters_.slots())
-    bytes += optimizer_->state_bytes(slot.param);
-  return bytes;
-}
-
 int64_t Session::total_steps() const {
   return train::total_steps(config_.train, batches_.steps_per_epoch());
 }
 
 EvaluationResult Session::evaluate(const std::function<void()>& between) const {
-  return texts_->evaluation->run(*model_, sliced_loss(device_), evaluation_tokens(),
+  return texts_->evaluation->run(walk_, sliced_loss(device_), evaluation_tokens(),
                                  between);
 }
 
+void Session::rehearse_evaluation() const {
+  texts_->evaluation->rehearse(walk_, sliced_loss(device_), evaluation_tokens());
+}
+
 int64_t Session::evaluation_tokens() const {
-  const auto element = static_cast<int64_t>(at::elementSize(model_->options().stream()));
+  const auto element =
+      static_cast<int64_t>(at::elementSize(house_.model->options().stream()));
   // Training holds a gradient, or all, beside a batch's activations.
   int64_t largest = 0, all = 0;
-  for (const optim::ParamSlot& slot : parameters_.slots()) {
-    const auto bytes = static_cast<int64_t>(slot.param.nbytes());
+  for (const weights::Weight& weight : house_.table->all()) {
+    const int64_t bytes = weight.trained ? weight.bytes() : 0;
     largest = std::max(largest, bytes);
     all += bytes;
   }
@@ -247,7 +277,7 @@ engine::PendingStep Session::begin(std::span<const int64_t> rows, int64_t step,
   std::vector<const Example*> examples;
   for (const int64_t row : rows)
     examples.push_back(&texts_->examples[static_cast<size_t>(row)]);
-  return step_.begin(collate(*model_, examples, config_.train.micro_batch_size,
+  return step_.begin(collate(*house_.model, examples, config_.train.micro_batch_size,
                              device_.is_cpu() ? 0 : kTokenMultiple),
                      {step, schedule_.at(step), 1, report_rounding});
 }

@@ -10,8 +10,8 @@
 #include "lowmem/data/examples.h"
 #include "lowmem/data/hellaswag.h"
 #include "lowmem/data/jsonl.h"
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/checksum.h"
+#include "lowmem/memory/meter.h"
 
 namespace lowmem::train {
 namespace {
@@ -186,7 +186,7 @@ Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape,
         make_evaluation(config, shape, *tokenizer, device, texts.skipped_rows);
   }
   // A tokenizer of 128,000 words takes 200 MiB while it is read.
-  engine::memory_meter::return_free_memory();
+  memory::return_free_memory();
   return texts;
 }
 

@@ -11,14 +11,14 @@
 #include "lowmem/core/live_line.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_file.h"
 #include "lowmem/io/atomic_folder.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/metrics/sinks.h"
-#include "lowmem/model/hf_weights.h"
 #include "lowmem/train/checkpoint.h"
 #include "lowmem/train/fit.h"
 #include "lowmem/train/out_of_memory.h"
+#include "lowmem/weights/hf_folder.h"
 #include "window.h"
 
 namespace lowmem::train {
@@ -70,7 +70,7 @@ class Trainer {
     folder_.prepare(config, goes_on);
     results_.skipped_rows = session_.skipped_rows();
     log::info(
-        "training " + format_count(session_.parameters().elements()) +
+        "training " + format_count(session_.table().trained_elements()) +
         " parameters for " + format_count(total_steps_, "step") +
         (goes_on ? ", " + format_count(total_steps_ - step_) + " of them to go" : ""));
     if (control_.begins) control_.begins();
@@ -87,7 +87,7 @@ class Trainer {
       }
     } catch (const std::exception& failure) {
       say_how_to_go_on();
-      if (asked_of(failure).empty()) throw;
+      if (memory::asked_of(failure).empty()) throw;
       throw out_of_memory(session_.config(),
                           {session_.weight_bytes(), session_.optimizer_bytes()}, failure);
     }
@@ -156,8 +156,7 @@ class Trainer {
     const double loss = result.loss_sum / static_cast<double>(result.labelled);
     for (const auto& sink : sinks_)
       sink->moment({step_, epoch(), loss, result.tokens, seconds,
-                    engine::memory_meter::current_bytes(),
-                    engine::memory_meter::peak_bytes()});
+                    memory::device_ledger().current(), memory::device_ledger().peak()});
   }
 
   bool log_due(int64_t step) const {
@@ -251,8 +250,8 @@ class Trainer {
     record.step = step_;
     record.epoch = epoch();
     record.lr = session_.lr(step_ - 1);
-    record.peak_bytes = engine::memory_meter::take_peak();
-    record.rss_bytes = engine::memory_meter::resident_bytes();
+    record.peak_bytes = memory::device_ledger().take_peak();
+    record.rss_bytes = memory::resident_bytes();
     for (const auto& sink : sinks_) sink->step(record);
     results_.final_loss = record.loss;
     results_.examples += record.examples;
@@ -307,7 +306,7 @@ class Trainer {
   }
 
   void checkpoint() {
-    const engine::PhaseScope phase(engine::Phase::kSave);
+    const memory::Scope phase(memory::Phase::kSave);
     results_.seconds = seconds();
     RunState state = session_.state();
     state.step = step_;
@@ -316,14 +315,16 @@ class Trainer {
                       {"window", window_.save()},
                       {"events", synced_events()},
                       {"results", results_.save()}};
-    checkpoints_.save(state, session_.model(), session_.parameters());
+    if (!session_.config().train.whole_checkpoints)
+      state.frozen = session_.frozen_fingerprint();
+    checkpoints_.save(state, session_.home());
     saved_step_ = step_;
   }
 
   void save() {
     {
-      const engine::PhaseScope phase(engine::Phase::kSave);
-      model::save_model(session_.model(), session_.config().model.path, folder_.model());
+      const memory::Scope phase(memory::Phase::kSave);
+      weights::save(session_.home(), session_.config().model.path, folder_.model());
     }
     write_results("finished");
     log::info("wrote " + folder_.path().string() + " after " +

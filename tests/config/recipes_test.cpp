@@ -5,7 +5,7 @@
 #include <filesystem>
 
 #include "lowmem/config/comparison.h"
-#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/rules.h"
 #include "lowmem/config/validate.h"
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/files.h"

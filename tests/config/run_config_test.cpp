@@ -6,7 +6,7 @@
 #include <string>
 
 #include "config/support.h"
-#include "lowmem/config/optimizer_defaults.h"
+#include "lowmem/config/rules.h"
 
 namespace lowmem {
 namespace {

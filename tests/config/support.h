@@ -61,7 +61,7 @@ constexpr bool can_change(const Value&) {
 template <class Use>
 void for_each_key(RunConfig& config, Use&& use) {
   config.visit([&](const std::string& section_name, auto& section, const char*) {
-    section.visit([&](const char* name, auto& value, const char* doc) {
+    section.visit([&](const char* name, auto& value, Alters, const char* doc) {
       use(section_name + "." + name, value, doc);
     });
   });

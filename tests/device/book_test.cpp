@@ -4,6 +4,7 @@
 
 #include "device/device.h"
 #include "lowmem/engine/gradients.h"
+#include "lowmem/weights/selection.h"
 #include "support/tensors.h"
 
 namespace lowmem::engine {
@@ -14,14 +15,14 @@ struct Watching final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::map<std::string, std::set<const void*>> seen;
 
-  int64_t state_bytes(const at::Tensor&) const override { return 0; }
-  optim::UpdateResult apply(optim::ParamSlot&, const at::Tensor&,
+  void make_state(weights::Weight&) const override {}
+  optim::UpdateResult apply(weights::Weight&, const at::Tensor&,
                             const optim::StepInfo&) override {
     return {};
   }
-  void apply_on_device(optim::ParamSlot& slot, const at::Tensor&,
+  void apply_on_device(weights::Weight& weight, const at::Tensor&,
                        const optim::DeviceUpdate& update) override {
-    seen[slot.name + " squared norm"].insert(update.squared_norm.const_data_ptr());
+    seen[weight.name() + " squared norm"].insert(update.squared_norm.const_data_ptr());
     seen["scale"].insert(update.scale.const_data_ptr());
     seen["rounding"].insert(update.rounding.const_data_ptr());
     seen["step numbers"].insert(update.step_numbers.const_data_ptr());
@@ -33,19 +34,25 @@ TEST(DeviceBook, KeepsEachNumberAtOneAddress) {
   model::ModelOptions options;
   options.device = test::device();
   const auto llama = test::load_model(test::fixture("models/llama32_tiny"), options);
-  Parameters parameters(*llama, {"layers"});
-  Watching optimizer(OptimizerConfig{}, 1);
-  const auto gradients = make_gradients(GradientsMode::kUpdate, optimizer, 0);
-  gradients->open(parameters);
+  const auto home = test::home_of(*llama);
+  weights::select(llama->table(), {"layers"});
+  Watching optimizer(RuleNumbers{}, 1);
+  Gradients gradients(GradientsMode::kUpdate, optimizer, *home, 0);
+  size_t trained = 0;
   for (int64_t step = 0; step < 3; ++step) {
-    gradients->begin({step, 0.1, 1, step == 1}, 1);
-    gradients->guard(
-        at::zeros({}, at::TensorOptions(at::kDouble).device(test::device())));
-    for (optim::ParamSlot& slot : parameters.slots())
-      gradients->receive(slot, at::ones_like(slot.param));
-    gradients->end()->wait();
+    gradients.begin({step, 0.1, 1, step == 1}, 1);
+    gradients.enter(gradients.passes().front());
+    gradients.guard(at::zeros({}, at::TensorOptions(at::kDouble).device(test::device())));
+    trained = 0;
+    for (weights::Weight& weight : llama->table().all())
+      if (weight.trained) {
+        gradients.take(weight, at::ones_like(weight.here));
+        ++trained;
+      }
+    gradients.finish();
+    gradients.report()->wait();
   }
-  EXPECT_EQ(optimizer.seen.size(), parameters.slots().size() + 3);
+  EXPECT_EQ(optimizer.seen.size(), trained + 3);
   for (const auto& [name, places] : optimizer.seen) EXPECT_EQ(places.size(), 1) << name;
 }
 

@@ -67,18 +67,18 @@ TEST_P(DeviceOps, RotaryIsTheCpus) {
 }
 
 TEST_P(DeviceOps, SwigluLinearIsTheCpus) {
-  expect_same({weight({9, 72}, 1), weight({9, 72}, 2), weight({24, 72}, 3)},
-              [](const Inputs& in) {
-                return swiglu_linear(in[0].clone(), in[1].clone(), in[2], {},
-                                     Output::kValue);
-              });
+  expect_same(
+      {weight({9, 72}, 1), weight({9, 72}, 2), weight({24, 72}, 3)},
+      [](const Inputs& in) {
+        return swiglu_linear(in[0].clone(), in[1].clone(), {in[2], {}}, Output::kValue);
+      });
 }
 
 TEST_P(DeviceOps, LinearBehindANormIsTheCpus) {
   expect_same({weight({9, 32}, 1), weight({32}, 2), weight({24, 32}, 3), weight({24}, 4)},
               [](const Inputs& in) {
-                return linear(LinearInput::norm(in[0], in[1], 1e-5, type()), in[2], in[3],
-                              type());
+                return linear(LinearInput::norm(in[0], in[1], 1e-5, type()),
+                              {in[2], in[3]}, type());
               });
 }
 

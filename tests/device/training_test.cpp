@@ -114,7 +114,7 @@ TEST_P(DeviceTraining, GivesTheSameBitsForEveryPolicy) {
     base.options = {type, type};
     base.steps = 4;
     const Curve want = run_on_device(base);
-    for (const Policies& policies : test::kEveryPolicies) {
+    for (const Policies& policies : test::every_policy()) {
       Recipe other = base;
       other.policies = policies;
       const Curve got = run_on_device(other);
@@ -176,7 +176,7 @@ TEST_P(DeviceTraining, ALossThatIsNotFiniteChangesNothing) {
       broken.steps = 2;
       State before;
       const Curve got = run_on_device(broken, [&](model::Llama& llama) {
-        at::Tensor norm = llama.norm_weight();
+        at::Tensor norm = llama.table().at("model.norm.weight").here.detach();
         norm.fill_(std::numeric_limits<double>::infinity());
         before = test::copy_of(llama);
       });
@@ -205,7 +205,7 @@ TEST(DeviceTrainingParts, GraphsCombineWithEveryPolicy) {
   base.steps = 6;
   for (const double clip_norm : {0.0, 0.05})
     for (const size_t micro_batch : {8, 3})
-      for (const Policies& policies : test::kEveryPolicies) {
+      for (const Policies& policies : test::every_policy()) {
         Recipe eager = base;
         eager.optimizer.clip_norm = clip_norm;
         eager.micro_batch = micro_batch;
@@ -235,7 +235,7 @@ TEST(DeviceTrainingParts, MicroBatchesAddUp) {
   Recipe whole;
   whole.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
   const Curve want = run_on_device(whole);
-  for (const Policies& policies : test::kEveryPolicies) {
+  for (const Policies& policies : test::every_policy()) {
     Recipe cut = whole;
     cut.micro_batch = 3;
     cut.policies = policies;
@@ -266,11 +266,12 @@ TEST(DeviceTrainingParts, UntiedAndPartlyTrainedModelsFollowTheCpu) {
 // The reference's gradient of one norm weight leaves fp32's range, all else stays finite.
 TEST(DeviceTrainingParts, AGradientThatIsNotFiniteIsNamedAsOnTheCpu) {
   const auto spoil = [](model::Llama& llama) {
-    at::Tensor norm = llama.norm_weight(), head = llama.head();
+    at::Tensor norm = llama.table().at("model.norm.weight").here.detach();
+    at::Tensor head = llama.head().detach();
     norm.mul_(1e-22);
     head.mul_(1e22);
   };
-  for (const Policies& policies : test::kEveryPolicies) {
+  for (const Policies& policies : test::every_policy()) {
     Recipe recipe;
     recipe.model = "llama2_tiny";
     recipe.steps = 1;

@@ -23,7 +23,7 @@ class Export : public testing::TestWithParam<const char*> {};
 nlohmann::json logits_of(const model::Llama& llama) {
   std::vector<int32_t> ids;
   for (int32_t i = 0; i < 40; ++i) ids.push_back((i * 37 + 11) % 320);
-  const at::Tensor logits = llama.logits(test::pack(llama, {ids}));
+  const at::Tensor logits = test::logits_of(llama, test::pack(llama, {ids}));
   nlohmann::json row = {{"ids", ids}, {"positions", {0, 20, 39}}};
   for (const int64_t position : {0, 20, 39}) {
     const at::Tensor of = logits[position].contiguous();
@@ -45,7 +45,7 @@ TEST_P(Export, ATrainedModelIsWrittenWithItsLogits) {
   const char* kept = std::getenv("LOWMEM_EXPORT_DIR");
   const fs::path folder =
       (kept != nullptr ? fs::path(kept) : temporary.path()) / GetParam();
-  model::save_model(*llama, source, folder);
+  weights::save(*test::home_of(*llama), source, folder);
   write_file_atomically(folder / "logits.json", after.dump());
   EXPECT_EQ(logits_of(*test::load_model(folder)), after);
 }

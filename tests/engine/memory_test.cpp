@@ -3,7 +3,7 @@
 // (15.6 MiB here) nor, where gradients are not kept, for a whole model's (84 MiB). Kept
 // gradients outweigh logits, so the head is measured alone for them, with nothing else
 // trained.
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "support/training.h"
 
 namespace lowmem::engine {
@@ -56,7 +56,7 @@ struct Bound {
 class Memory : public testing::TestWithParam<Bound> {};
 
 TEST_P(Memory, OfAStepStaysBelowItsBound) {
-  memory_meter::install();
+  memory::install();
   const Bound& bound = GetParam();
   OptimizerConfig config;  // Adafactor, rounded stochastically
   config.lr = 1e-4;
@@ -65,11 +65,11 @@ TEST_P(Memory, OfAStepStaysBelowItsBound) {
                   {/*chunked=*/true, 4 * kMiB});
   const auto parts = batch_of(*trainer.llama, bound.micro_batch);
   trainer.update(parts, 0);
-  const int64_t before = memory_meter::current_bytes();
-  memory_meter::reset_peaks();
+  const int64_t before = memory::device_ledger().current();
+  memory::device_ledger().reset_peaks();
   trainer.update(parts, 1);
-  EXPECT_EQ(memory_meter::current_bytes(), before);
-  const double above = static_cast<double>(memory_meter::peak_bytes() - before) /
+  EXPECT_EQ(memory::device_ledger().current(), before);
+  const double above = static_cast<double>(memory::device_ledger().peak() - before) /
                        static_cast<double>(kMiB);
   EXPECT_LE(above, bound.mebibytes);
   EXPECT_GE(above, bound.mebibytes * 0.8) << "the bound has become too loose";

@@ -9,8 +9,7 @@ namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
-using test::copy_of, test::fixture, test::kEveryPolicies, test::Policies, test::State,
-    test::Trainer;
+using test::copy_of, test::fixture, test::Policies, test::State, test::Trainer;
 using testing::ElementsAre, testing::IsEmpty;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -34,7 +33,7 @@ at::Tensor weight_of(Trainer& trainer, const char* name) {
 }
 
 TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
-  for (const Policies& policies : kEveryPolicies)
+  for (const Policies& policies : test::every_policy())
     for (const double clip_norm : {0.0, 1.0}) {
       Trainer trainer = trainer_of("models/llama32_tiny", policies, clip_norm);
       trainer.update(batch_of(trainer, 0), 0);
@@ -44,8 +43,8 @@ TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
       EXPECT_FALSE(result.finite_loss());
       for (const auto& [name, weight] : copy_of(*trainer.llama))
         EXPECT_TRUE(at::equal(weight, before.at(name))) << name;
-      for (const optim::ParamSlot& slot : trainer.parameters.slots())
-        EXPECT_EQ(slot.updates, 1) << slot.name;
+      for (const weights::Weight& weight : trainer.home->table().all())
+        EXPECT_EQ(weight.updates, weight.trained ? 1 : 0) << weight.name();
       // And the next step goes on as if nothing had been.
       weight_of(trainer, "model.norm.weight")[3] = 1;
       EXPECT_TRUE(trainer.update(batch_of(trainer, 2), 2).finite_loss());
@@ -57,7 +56,7 @@ TEST(Nonfinite, ALossThatIsNotFiniteChangesNothing) {
 TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
   for (const size_t micro_batch : {8, 3}) {
     State first;
-    for (const Policies& policies : kEveryPolicies) {
+    for (const Policies& policies : test::every_policy()) {
       Trainer trainer = trainer_of("models/llama2_tiny", policies, 0);
       const auto scale = [&](double factor) {
         weight_of(trainer, "lm_head.weight").mul_(factor);
@@ -88,11 +87,11 @@ TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
 struct OverflowingOptimizer final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::vector<std::string> seen;
-  int64_t state_bytes(const at::Tensor&) const override { return 0; }
-  optim::UpdateResult apply(optim::ParamSlot& slot, const at::Tensor&,
+  void make_state(weights::Weight&) const override {}
+  optim::UpdateResult apply(weights::Weight& weight, const at::Tensor&,
                             const optim::StepInfo&) override {
-    seen.push_back(slot.name);
-    const bool broken = slot.name == "model.layers.1.self_attn.o_proj.weight";
+    seen.push_back(weight.name());
+    const bool broken = weight.name() == "model.layers.1.self_attn.o_proj.weight";
     return {broken ? static_cast<double>(kInfinity) : 4.0, {}};
   }
 };
@@ -100,43 +99,55 @@ struct OverflowingOptimizer final : optim::Optimizer {
 // A gradient policy alone, in a step of one micro-batch.
 struct OneStep {
   std::unique_ptr<model::Llama> llama = test::load_model(fixture("models/llama32_tiny"));
-  Parameters parameters{*llama, {"layers"}};
-  OverflowingOptimizer optimizer{OptimizerConfig{}, 1};
+  std::unique_ptr<weights::Home> home = test::home_of(*llama);
+  OverflowingOptimizer optimizer{RuleNumbers{}, 1};
   std::unique_ptr<Gradients> gradients;
 
-  OneStep(GradientsMode mode, double clip_norm)
-      : gradients(make_gradients(mode, optimizer, clip_norm)) {
+  OneStep(GradientsMode mode, double clip_norm) {
+    weights::select(llama->table(), {"layers"});
+    gradients = std::make_unique<Gradients>(mode, optimizer, *home, clip_norm);
     gradients->begin({}, 1);
   }
+
+  // All passes, of gradients that `change` may alter.
+  GradientReport run(
+      const std::function<void(const weights::Weight&, at::Tensor&)>& change = nullptr) {
+    for (const GradientPass& pass : gradients->passes()) {
+      gradients->enter(pass);
+      for (weights::Weight& weight : llama->table().all()) {
+        if (!weight.trained) continue;
+        at::Tensor gradient = at::ones_like(weight.here);
+        if (change) change(weight, gradient);
+        gradients->take(weight, gradient);
+      }
+      goes_on = gradients->finish();
+      if (!goes_on) break;
+    }
+    return gradients->report()->wait();
+  }
+  bool goes_on = true;
 };
 
 TEST(Nonfinite, AGradientThatIsNotFiniteIsNamedAndItsParameterLeftAlone) {
   for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
     OneStep step(mode, 0);
-    auto& slots = step.parameters.slots();
-    for (optim::ParamSlot& slot : slots)
-      step.gradients->receive(slot, at::ones_like(slot.param));
-    const GradientReport report = step.gradients->end()->wait();
+    const GradientReport report = step.run();
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.self_attn.o_proj.weight"));
-    EXPECT_DOUBLE_EQ(report.norm, 2 * std::sqrt(static_cast<double>(slots.size() - 1)));
-    for (const optim::ParamSlot& slot : slots)
-      EXPECT_EQ(slot.updates,
-                slot.name == "model.layers.1.self_attn.o_proj.weight" ? 0 : 1);
+    EXPECT_DOUBLE_EQ(report.norm,
+                     2 * std::sqrt(static_cast<double>(step.optimizer.seen.size() - 1)));
+    for (const weights::Weight& weight : step.llama->table().all())
+      EXPECT_EQ(weight.updates, weight.trained && weight.name() != report.nonfinite[0]);
   }
 }
 
 TEST(Nonfinite, ClippingWithANormThatIsNotFiniteUpdatesNothing) {
   for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
     OneStep step(mode, 1.0);
-    for (optim::ParamSlot& slot : step.parameters.slots()) {
-      at::Tensor gradient = at::ones_like(slot.param);
-      if (slot.name.ends_with("1.mlp.up_proj.weight")) gradient.view(-1)[5] = NAN;
-      step.gradients->receive(slot, gradient);
-    }
-    if (step.gradients->measures_first()) {
-      EXPECT_FALSE(step.gradients->end_measuring());
-    }
-    const GradientReport report = step.gradients->end()->wait();
+    const GradientReport report =
+        step.run([](const weights::Weight& weight, at::Tensor& gradient) {
+          if (weight.name().ends_with("1.mlp.up_proj.weight")) gradient.view(-1)[5] = NAN;
+        });
+    EXPECT_FALSE(step.goes_on);
     EXPECT_THAT(report.nonfinite, ElementsAre("model.layers.1.mlp.up_proj.weight"));
     EXPECT_TRUE(std::isfinite(report.norm));
     EXPECT_THAT(step.optimizer.seen, IsEmpty());

@@ -5,15 +5,14 @@
 #include <set>
 
 #include "io/error_of.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "support/training.h"
 
 namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
-using test::copy_of, test::fixture, test::kEveryPolicies, test::Policies, test::State,
-    test::Trainer;
+using test::copy_of, test::fixture, test::Policies, test::State, test::Trainer;
 
 std::unique_ptr<model::Llama> tiny(at::ScalarType dtype = at::kFloat) {
   return test::load_model(fixture("models/llama32_tiny"), {dtype, dtype});
@@ -48,7 +47,13 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
   const auto& [optimizer, train, micro_batch] = GetParam();
   std::vector<double> first_losses;
   State first_weights;
-  for (const Policies& policies : kEveryPolicies) {
+  // The first as it is; all others from a home that leaves nothing where it was.
+  std::vector<Policies> all = {{}};
+  for (Policies policies : test::every_policy()) {
+    policies.wanders = true;
+    all.push_back(policies);
+  }
+  for (const Policies& policies : all) {
     OptimizerConfig config = config_of(optimizer.optimizer, 0.002);
     config.clip_norm = optimizer.clip_norm;
     Trainer trainer(tiny(optimizer.dtype), {train.pattern}, config, policies);
@@ -60,7 +65,7 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
           micro_batch);
       losses.push_back(trainer.update(batch, i).loss_sum);
     }
-    const State weights = copy_of(*trainer.llama);
+    const State weights = copy_of(trainer);
     if (first_losses.empty()) {
       first_losses = losses;
       first_weights = weights;
@@ -108,7 +113,7 @@ TEST(Training, GivesTheSameBitsOnTwoThreads) {
 }
 
 TEST(Training, ChangesEverySelectedWeightAndNoOther) {
-  for (const Policies& policies : kEveryPolicies)
+  for (const Policies& policies : test::every_policy())
     for (const char* pattern :
          {"layers", "all", "model.layers.1.mlp.*", "model.norm.weight",
           "model.embed_tokens.weight", "*q_proj*"}) {
@@ -121,7 +126,7 @@ TEST(Training, ChangesEverySelectedWeightAndNoOther) {
       for (const auto& [name, weight] : copy_of(*trainer.llama)) {
         const bool selected = word == "all" ||
                               (word == "layers" && name.starts_with("model.layers.")) ||
-                              matches(word, name);
+                              weights::matches(word, name);
         EXPECT_EQ(at::equal(weight, before.at(name)), !selected)
             << name << " with " << pattern;
       }
@@ -129,7 +134,7 @@ TEST(Training, ChangesEverySelectedWeightAndNoOther) {
 }
 
 TEST(Training, LeavesNoGradientBehind) {
-  for (const Policies& policies : kEveryPolicies) {
+  for (const Policies& policies : test::every_policy()) {
     Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
     trainer.update(test::micro_batches(*trainer.llama, batches()[0], 3), 0);
     for (const auto& item : trainer.llama->named_parameters())
@@ -141,7 +146,7 @@ TEST(Training, ABatchWithoutALabelHasNoLossAndNoGradient) {
   json batch = batches()[0];
   for (json& sequence : batch)
     for (json& label : sequence["labels"]) label = -100;
-  for (const Policies& policies : kEveryPolicies) {
+  for (const Policies& policies : test::every_policy()) {
     Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
     const State before = copy_of(*trainer.llama);
     const StepResult result =
@@ -176,45 +181,6 @@ TEST(Clipping, ShortensALongGradientToTheLimitAndLeavesAShortOneAlone) {
   EXPECT_EQ(distance_moved(norm * 2, loose), norm);
 }
 
-TEST(Parameters, RefusesAPatternThatMatchesNothingByName) {
-  const auto llama = tiny();
-  const Error error = test::error_of([&] {
-    Parameters(*llama, {"layers", "model.layers.9.*"});
-  });
-  EXPECT_EQ(error.thing(), "model.train = model.layers.9.*");
-}
-
-TEST(Parameters, HoldsTheSelectionOfAllPatternsOnce) {
-  const auto llama = tiny();
-  Parameters parameters(*llama, {"model.layers.0.*", "*.mlp.*", "model.norm.weight"});
-  int64_t elements = 0;
-  std::set<std::string> names;
-  for (const auto& slot : parameters.slots()) {
-    EXPECT_TRUE(slot.param.requires_grad()) << slot.name;
-    EXPECT_EQ(parameters.find(slot.param), &slot);
-    elements += slot.param.numel();
-    EXPECT_TRUE(names.insert(slot.name).second) << slot.name;
-  }
-  EXPECT_EQ(parameters.elements(), elements);
-  EXPECT_EQ(names.size(), 9u + 3u + 1u);
-  for (const auto& item : llama->named_parameters())
-    EXPECT_EQ(item.value().requires_grad(), names.contains(item.key())) << item.key();
-  EXPECT_EQ(parameters.find(llama->embedding()), nullptr);
-}
-
-TEST(Patterns, AStarStandsForAnyText) {
-  EXPECT_TRUE(matches("a", "a"));
-  EXPECT_TRUE(matches("*", ""));
-  EXPECT_TRUE(matches("a*b*c", "abbc"));
-  EXPECT_TRUE(matches("*ab", "aab"));
-  EXPECT_TRUE(matches("a**", "a"));
-  EXPECT_FALSE(matches("", "a"));
-  EXPECT_FALSE(matches("a", "ab"));
-  EXPECT_FALSE(matches("*b", "abc"));
-  EXPECT_FALSE(matches("a.b", "axb"));
-  EXPECT_FALSE(matches("ab*", "a"));
-}
-
 // Wide layers, few tokens: gradients outweigh everything but the weights.
 std::unique_ptr<model::Llama> wide() {
   model::LlamaConfig config;
@@ -231,7 +197,7 @@ std::unique_ptr<model::Llama> wide() {
 }
 
 TEST(Memory, UpdatingAtOnceHoldsTheGradientsOfOneBlockInsteadOfAll) {
-  memory_meter::install();
+  memory::install();
   json batch = json::array();
   for (int row = 0; row < 2; ++row)
     batch.push_back({{"ids", {1, 2, 3, 4}}, {"labels", {2, 3, 4, 5}}});
@@ -241,14 +207,14 @@ TEST(Memory, UpdatingAtOnceHoldsTheGradientsOfOneBlockInsteadOfAll) {
     for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
       Trainer trainer(wide(), {"layers"}, config_of(OptimizerKind::kSgd, 0.01),
                       {ActivationsMode::kRecompute, mode});
-      gradients = trainer.parameters.elements() * 4;
+      gradients = trainer.home->table().trained_elements() * 4;
       const auto parts = test::micro_batches(*trainer.llama, batch, micro_batch);
       trainer.update(parts, 0);
-      memory_meter::reset_peaks();
-      const int64_t before = memory_meter::current_bytes();
+      memory::device_ledger().reset_peaks();
+      const int64_t before = memory::device_ledger().current();
       trainer.update(parts, 1);
-      extra[mode] = memory_meter::peak_bytes() - before;
-      EXPECT_EQ(memory_meter::current_bytes(), before);
+      extra[mode] = memory::device_ledger().peak() - before;
+      EXPECT_EQ(memory::device_ledger().current(), before);
     }
     EXPECT_GE(extra[GradientsMode::kAccumulate], gradients);
     EXPECT_LE(extra[GradientsMode::kUpdate], gradients / 2);

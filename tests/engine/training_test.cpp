@@ -116,22 +116,24 @@ TEST(MicroBatches, AddUpInFp32) {
   struct Keep final : optim::Optimizer {
     using Optimizer::Optimizer;
     at::Tensor seen;
-    int64_t state_bytes(const at::Tensor&) const override { return 0; }
-    optim::UpdateResult apply(optim::ParamSlot&, const at::Tensor& gradient,
+    void make_state(weights::Weight&) const override {}
+    optim::UpdateResult apply(weights::Weight&, const at::Tensor& gradient,
                               const optim::StepInfo&) override {
       seen = gradient.clone();
       return {};
     }
   };
   for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
-    Keep optimizer(OptimizerConfig{}, 1);
-    const auto gradients = make_gradients(mode, optimizer, 0);
-    const auto bf16 = at::TensorOptions(at::kBFloat16);
-    optim::ParamSlot slot{"weight", 0, at::zeros({2, 2}, bf16), {}, 0};
-    gradients->begin({}, 3);
+    Keep optimizer(RuleNumbers{}, 1);
+    weights::Table table({{.name = "weight", .shape = {2, 2}}}, DType::kBF16);
+    const auto home = weights::make_home(WeightsMode::kResident, table, at::kCPU);
+    weights::select(table, {"all"});
+    Gradients gradients(mode, optimizer, *home, 0);
+    gradients.begin({}, 3);
+    gradients.enter(gradients.passes().front());
     for (const double share : {1.0, 0x1p-12, 0x1p-12})
-      gradients->receive(slot, at::full({2, 2}, share, bf16));
-    gradients->end();
+      gradients.take(table.at("weight"), at::full({2, 2}, share, at::kBFloat16));
+    EXPECT_TRUE(gradients.finish());
     EXPECT_EQ(optimizer.seen.scalar_type(), at::kFloat);
     EXPECT_EQ(optimizer.seen[0][0].item<float>(), 1.0f + 0x1p-11f);
   }

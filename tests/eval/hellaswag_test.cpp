@@ -25,7 +25,7 @@ struct Problem {
                       const loss::LossOptions& options = {}) const {
     const HellaSwag evaluation(rows, *tokenizer, bos, batch_size,
                                model->config().max_position_embeddings);
-    return evaluation.run(*model, options, HellaSwag::kTokensAtOnce);
+    return evaluation.run(test::Walked(*model), options, HellaSwag::kTokensAtOnce);
   }
 };
 
@@ -86,7 +86,7 @@ TEST(HellaSwag, ScoresAreTheSameWhetherTheQueryRunsOnceOrFourTimes) {
   const Problem problem = tiny();
   const auto run = [&](bool share) {
     return HellaSwag(problem.rows, *problem.tokenizer, true, 8, 512, share)
-        .run(*problem.model, {}, 300);
+        .run(test::Walked(*problem.model), {}, 300);
   };
   const HellaSwagResult once = run(true), four_times = run(false);
   for (size_t i = 0; i < once.rows.size(); ++i)
@@ -134,7 +134,7 @@ TEST(HellaSwag, AnEndingWithoutTokensIsCertainAndDisturbsNoOther) {
     const auto run = [&](const std::vector<HellaSwagRow>& rows) {
       const HellaSwag evaluation(rows, tokenizer, true, 8, 512, share);
       EXPECT_GT(evaluation.tokens(), 0);
-      return evaluation.run(*problem.model, {}, 2048).rows;
+      return evaluation.run(test::Walked(*problem.model), {}, 2048).rows;
     };
     const auto whole = run({problem.rows.begin(), problem.rows.begin() + 3});
     const auto with_blanks = run(blank);
@@ -155,7 +155,7 @@ TEST(HellaSwag, ALongQueryLosesItsBeginning) {
   const HellaSwag cut(problem.rows, *problem.tokenizer, true, 8, 12);
   EXPECT_LT(cut.tokens(), whole.tokens());
   EXPECT_LE(cut.tokens(), 12 * 4 * 24);
-  EXPECT_EQ(cut.run(*problem.model, {}, 50).accuracy.count, 24);
+  EXPECT_EQ(cut.run(test::Walked(*problem.model), {}, 50).accuracy.count, 24);
 }
 
 TEST(HellaSwagData, ItemsOfARealModelEqualTheHarnessWithAndWithoutBos) {

@@ -31,7 +31,8 @@ TEST(Perplexity, EqualsThatOfTransformers) {
   for (const json& expected : read_json(test::fixture("training/perplexity.json"))) {
     const auto model =
         test::load_model(test::fixture("models/" + expected["model"].get<std::string>()));
-    const Likelihood found = Perplexity(sequences(), 8).run(*model, {}, kAtOnce);
+    const Likelihood found =
+        Perplexity(sequences(), 8).run(test::Walked(*model), {}, kAtOnce);
     EXPECT_EQ(found.tokens, expected["tokens"].get<int64_t>());
     EXPECT_NEAR(found.loss, expected["loss"].get<double>(), 1e-5);
     EXPECT_NEAR(found.perplexity() / expected["perplexity"].get<double>(), 1, 1e-5);
@@ -42,18 +43,18 @@ TEST(Perplexity, EqualsThatOfTransformers) {
 TEST(Perplexity, DoesNotDependOnTheBatchOrTheSliceOfTheVocabulary) {
   const auto model = test::load_model(test::fixture("models/llama2_tiny"));
   const Perplexity one_by_one(sequences(), 1), together(sequences(), 100);
-  const double loss = one_by_one.run(*model, {}, kAtOnce).loss;
+  const double loss = one_by_one.run(test::Walked(*model), {}, kAtOnce).loss;
   loss::LossOptions small;
   small.chunk_bytes = 1000;
-  EXPECT_NEAR(together.run(*model, {}, 100'000).loss, loss, 1e-6);
-  EXPECT_NEAR(together.run(*model, small, 50).loss, loss, 1e-6);
+  EXPECT_NEAR(together.run(test::Walked(*model), {}, 100'000).loss, loss, 1e-6);
+  EXPECT_NEAR(together.run(test::Walked(*model), small, 50).loss, loss, 1e-6);
 }
 
 TEST(Perplexity, IsTheSameToTheBitInASecondRun) {
   const auto model = test::load_model(test::fixture("models/llama32_tiny"));
   const Perplexity perplexity(sequences(), 4);
-  EXPECT_EQ(perplexity.run(*model, {}, kAtOnce).loss,
-            perplexity.run(*model, {}, kAtOnce).loss);
+  EXPECT_EQ(perplexity.run(test::Walked(*model), {}, kAtOnce).loss,
+            perplexity.run(test::Walked(*model), {}, kAtOnce).loss);
 }
 
 TEST(Perplexity, TakesAsManyBatchesAsTheTokensAtOnceAsk) {
@@ -61,10 +62,10 @@ TEST(Perplexity, TakesAsManyBatchesAsTheTokensAtOnceAsk) {
   const auto examples = sequences();
   int64_t batches = 0;
   const auto count = [&] { ++batches; };
-  Perplexity(examples, 4).run(*model, {}, kAtOnce, count);
+  Perplexity(examples, 4).run(test::Walked(*model), {}, kAtOnce, count);
   EXPECT_EQ(batches, (static_cast<int64_t>(examples.size()) + 3) / 4);
   batches = 0;
-  Perplexity(examples, 4).run(*model, {}, 1, count);
+  Perplexity(examples, 4).run(test::Walked(*model), {}, 1, count);
   EXPECT_EQ(batches, static_cast<int64_t>(examples.size()));
 }
 
@@ -78,9 +79,9 @@ TEST(Perplexity, CountsTheTokensThatItReads) {
 TEST(Perplexity, EndsWhereTheCallerThrows) {
   const auto model = test::load_model(test::fixture("models/llama2_tiny"));
   struct Enough {};
-  EXPECT_THROW(
-      Perplexity(sequences(), 1).run(*model, {}, kAtOnce, [] { throw Enough(); }),
-      Enough);
+  EXPECT_THROW(Perplexity(sequences(), 1)
+                   .run(test::Walked(*model), {}, kAtOnce, [] { throw Enough(); }),
+               Enough);
 }
 
 }  // namespace

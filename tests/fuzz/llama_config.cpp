@@ -2,7 +2,6 @@
 
 #include "lowmem/model/llama_config.h"
 
-#include "model/model_folder.h"
 #include "support.h"
 
 using namespace lowmem;
@@ -23,8 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   folder.file.write(fuzz::text_of(data, size));
   fuzz::only_errors([] {
     model::LlamaConfig config = model::read_llama_config(folder.path());
-    model::create_model_folder(folder.path() / "config.json", folder.path() / "copy",
-                               DType::kBF16);
+    weights::create_model_folder(folder.path() / "config.json", folder.path() / "copy",
+                                 DType::kBF16);
     model::read_llama_config(folder.path() / "copy");
     // Only the time depends on the number of layers.
     if (config.num_hidden_layers <= kMostLayers)

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "support/tensors.h"
 
 namespace lowmem::loss {
@@ -277,15 +277,15 @@ class Memory : public testing::TestWithParam<Types> {
   // The peak of f() above what is held before it, its results included.
   template <class F>
   static int64_t extra(F&& f) {
-    engine::memory_meter::reset_peaks();
-    const int64_t before = engine::memory_meter::current_bytes();
+    memory::device_ledger().reset_peaks();
+    const int64_t before = memory::device_ledger().current();
     f();
-    return engine::memory_meter::peak_bytes() - before;
+    return memory::device_ledger().peak() - before;
   }
 };
 
 TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
-  engine::memory_meter::install();
+  memory::install();
   constexpr int64_t kRows = 64, kVocabulary = 32000, kWidth = 256, kBudget = kMiB;
   const Problem problem(kRows, kVocabulary, kWidth, GetParam().hidden, GetParam().weight);
   const LossRequest request = problem.request();
@@ -309,7 +309,7 @@ TEST_P(Memory, StaysNearTheBudgetWhileTheLogitsWouldNot) {
 
 // What the header promises beside the results: chunk_bytes and a few [M, D] fp32.
 TEST_P(Memory, OfTheDefaultBudgetIsTheBudgetAndAFewRows) {
-  engine::memory_meter::install();
+  memory::install();
   constexpr int64_t kRows = 256, kVocabulary = 32000, kWidth = 256;
   constexpr int64_t kLimit = 8 * kMiB + 4 * kRows * kWidth * 4;
   const Problem problem(kRows, kVocabulary, kWidth, GetParam().hidden, GetParam().weight);

@@ -33,7 +33,7 @@ TEST(HostileConfig, NestingIsRefusedBeforeItIsParsed) {
 TEST(HostileConfig, IsNoLargerThan64KiB) {
   const TempFolder folder;
   write_text(folder / "config.json", "{");
-  std::filesystem::resize_file(folder / "config.json", kLargestConfig + 1);
+  std::filesystem::resize_file(folder / "config.json", weights::kLargestConfig + 1);
   EXPECT_THAT(error_of([&] { read_llama_config(folder.path()); }).problem(),
               HasSubstr("more than the 64"));
 }

@@ -41,7 +41,7 @@ TEST_P(LlamaReference, LogitsEqualTransformersForSequencesLaidEndToEnd) {
   const auto llama = load_model(folder);
   const Reference reference(folder);
   const Packed packed = test::pack(*llama, reference.sequences);
-  expect_reference_logits(llama->logits(packed), packed, reference, 1e-5);
+  expect_reference_logits(test::logits_of(*llama, packed), packed, reference, 1e-5);
 }
 
 TEST_P(LlamaReference, NegativeLogLikelihoodsEqualTransformers) {
@@ -51,7 +51,7 @@ TEST_P(LlamaReference, NegativeLogLikelihoodsEqualTransformers) {
   for (size_t i = 0; i < reference.rows.size(); ++i) {
     const auto& ids = reference.sequences[i];
     if (ids.size() < 2) continue;
-    const at::Tensor logits = llama->logits(test::pack(*llama, {ids}));
+    const at::Tensor logits = test::logits_of(*llama, test::pack(*llama, {ids}));
     const at::Tensor next =
         at::tensor(std::vector<int64_t>(ids.begin() + 1, ids.end()), at::kLong);
     const double nll = -logits.slice(0, 0, -1)
@@ -73,8 +73,9 @@ INSTANTIATE_TEST_SUITE_P(Models, LlamaReference,
 TEST(Llama, ASequenceDoesNotSeeItsNeighbours) {
   const auto llama = load_model(fixture("models/llama32_tiny"));
   const std::vector<int32_t> a = {5, 9, 200, 17, 3}, b = {1, 2, 3}, c = {300, 4, 4, 4};
-  const at::Tensor alone = llama->logits(test::pack(*llama, {b}));
-  const at::Tensor between = llama->logits(test::pack(*llama, {a, b, c})).slice(0, 5, 8);
+  const at::Tensor alone = test::logits_of(*llama, test::pack(*llama, {b}));
+  const at::Tensor between =
+      test::logits_of(*llama, test::pack(*llama, {a, b, c})).slice(0, 5, 8);
   EXPECT_LE(relative_difference(between, alone), 1e-6);
 }
 
@@ -85,7 +86,8 @@ TEST(Llama, ParameterNamesAndShapesAreThoseOfTheWeightTable) {
     std::map<std::string, std::vector<int64_t>> of_modules, of_table;
     for (const auto& item : llama.named_parameters())
       of_modules[item.key()] = item.value().sizes().vec();
-    for (const WeightSpec& spec : weight_specs(config)) of_table[spec.name] = spec.shape;
+    for (const weights::Spec& spec : weight_specs(config))
+      of_table[spec.name] = spec.shape;
     EXPECT_EQ(of_modules, of_table) << name;
   }
 }
@@ -98,7 +100,7 @@ TEST(Llama, BfloatWeightsStayCloseToTheReference) {
                                      ModelOptions{at::kBFloat16, at::kFloat}}) {
     const auto llama = load_model(folder, options);
     const Packed packed = test::pack(*llama, reference.sequences);
-    expect_reference_logits(llama->logits(packed), packed, reference, 0.05);
+    expect_reference_logits(test::logits_of(*llama, packed), packed, reference, 0.05);
   }
 }
 
@@ -108,7 +110,7 @@ TEST(LlamaData, LogitsAndLossEqualARealModelsReference) {
   const auto reference = read_json(folder / "reference.json");
   const auto llama = load_model(folder);
   const auto ids = reference.at("ids").get<std::vector<int32_t>>();
-  const at::Tensor logits = llama->logits(test::pack(*llama, {ids}));
+  const at::Tensor logits = test::logits_of(*llama, test::pack(*llama, {ids}));
   const at::Tensor first = test::tensor_of(reference.at("logits_pos0_first8"));
   EXPECT_LE((logits[0].slice(0, 0, 8).to(at::kDouble) - first).abs().max().item<double>(),
             1e-5 * logits[0].abs().max().item<double>());

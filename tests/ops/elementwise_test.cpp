@@ -128,7 +128,7 @@ TEST(Linear, ComputesInTheGivenTypeAndKeepsTheWeightsTypeForItsGradient) {
       Tensors in = test::cast(exact, type);
       in[0] = exact[0].to(at::kFloat);
       const auto f = [&](const Tensors& all) {
-        return linear(all[0], all[1], all[2], compute);
+        return linear(all[0], {all[1], all[2]}, compute);
       };
       EXPECT_EQ(f(in).scalar_type(), compute);
       const bool fp32 = type == at::kFloat && compute == at::kFloat;
@@ -138,7 +138,7 @@ TEST(Linear, ComputesInTheGivenTypeAndKeepsTheWeightsTypeForItsGradient) {
         expect_close(got[i], want[i], fp32 ? 1e-6 : 0.02);
     }
   test::expect_finite_differences(formula, exact);
-  EXPECT_LE(relative_difference(linear(exact[0], exact[1], {}, at::kDouble),
+  EXPECT_LE(relative_difference(linear(exact[0], {exact[1], {}}, at::kDouble),
                                 exact[0].mm(exact[1].t())),
             1e-14);
 }

@@ -23,7 +23,7 @@ TEST(LinearOfNorm, GradientsAreThoseOfTheFormula) {
   const auto remade = [](const Tensors& in) {
     const LinearInput x = LinearInput::norm(in[0], in[1], 1e-5, at::kFloat);
     return at::cat(
-        {linear(x, in[2], in[4], at::kFloat), linear(x, in[3], {}, at::kFloat)}, 1);
+        {linear(x, {in[2], in[4]}, at::kFloat), linear(x, {in[3], {}}, at::kFloat)}, 1);
   };
   const auto formula = [](const Tensors& in) {
     const at::Tensor x = formula_of_norm(in[0], in[1]);
@@ -44,8 +44,8 @@ TEST(LinearOfNorm, GivesTheBitsOfALinearThatKeepsItsInput) {
             const LinearInput x = again
                                       ? LinearInput::norm(in[0], in[1], 1e-5, dtype)
                                       : LinearInput(rms_norm(in[0], in[1], 1e-5, dtype));
-            return at::cat({linear(x, in[2], in[4], dtype), linear(x, in[3], {}, dtype)},
-                           1);
+            return at::cat(
+                {linear(x, {in[2], in[4]}, dtype), linear(x, {in[3], {}}, dtype)}, 1);
           },
           inputs);
     };
@@ -66,12 +66,12 @@ TEST(AttentionLinear, GivesTheBitsOfAttentionAndALinearAfterIt) {
                dtype);
       const auto bias = [&](const Tensors& in) { return biased ? in[4] : at::Tensor(); };
       const auto kept = [&](const Tensors& in) {
-        at::Tensor out = linear(attention(in[0], in[1], in[2], spans).flatten(1), in[3],
-                                bias(in), dtype);
+        at::Tensor out = linear(attention(in[0], in[1], in[2], spans).flatten(1),
+                                {in[3], bias(in)}, dtype);
         return biased ? out : out + 0 * in[4];
       };
       const auto remade = [&](const Tensors& in) {
-        at::Tensor out = attention_linear(in[0], in[1], in[2], spans, in[3], bias(in));
+        at::Tensor out = attention_linear(in[0], in[1], in[2], spans, {in[3], bias(in)});
         return biased ? out : out + 0 * in[4];
       };
       EXPECT_TRUE(at::equal(remade(inputs), kept(inputs)));
@@ -89,7 +89,7 @@ TEST(AttentionLinear, OfALongSequenceEqualsTheFormulaToo) {
       normal({kTokens, 2, 8}, 1, at::kDouble), normal({kTokens, 1, 8}, 2, at::kDouble),
       normal({kTokens, 1, 8}, 3, at::kDouble), normal({3, 16}, 4, at::kDouble)};
   const auto run = [&](const Tensors& in) {
-    return attention_linear(in[0], in[1], in[2], spans, in[3], {});
+    return attention_linear(in[0], in[1], in[2], spans, {in[3], {}});
   };
   const auto formula = [&](const Tensors& in) {
     const at::Tensor k = in[1].expand({kTokens, 2, 8}), v = in[2].expand({kTokens, 2, 8});

@@ -17,8 +17,8 @@ at::Tensor formula(const Tensors& in) {
 
 // The operation overwrites gate and up, so it is given copies.
 at::Tensor operation(const Tensors& in, Output output = Output::kValue) {
-  return swiglu_linear(in[0].clone(), in[1].clone(), in[2],
-                       in.size() == 4 ? in[3] : at::Tensor(), output);
+  return swiglu_linear(in[0].clone(), in[1].clone(),
+                       {in[2], in.size() == 4 ? in[3] : at::Tensor()}, output);
 }
 
 struct Sizes {
@@ -140,7 +140,7 @@ TEST(SwigluLinearOwnership, BackwardPutsTheGradientsInThePlaceOfGateAndUp) {
   const at::Tensor leaf = at::cat({in[0], in[1]}, 1).requires_grad_();
   const at::Tensor gate = leaf.narrow(1, 0, 10).contiguous(),
                    up = leaf.narrow(1, 10, 10).contiguous();
-  test::mixed(swiglu_linear(gate, up, in[2], {}, Output::kValue)).backward();
+  test::mixed(swiglu_linear(gate, up, {in[2], {}}, Output::kValue)).backward();
   EXPECT_TRUE(at::equal(gate.detach(), want[0]));
   EXPECT_TRUE(at::equal(up.detach(), want[1]));
   EXPECT_TRUE(at::equal(leaf.grad(), at::cat({want[0], want[1]}, 1)));

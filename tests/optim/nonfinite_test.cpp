@@ -6,14 +6,16 @@
 namespace lowmem::optim {
 namespace {
 
+using weights::Weight;
+
 using test::config_of, test::normal, test::slot_of;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-ParamSlot copy_of(const ParamSlot& slot) {
-  ParamSlot copy = slot_of(slot.param, slot.index);
-  for (const auto& [name, tensor] : slot.state) copy.state[name] = tensor.clone();
+Weight copy_of(const Weight& slot) {
+  Weight copy = slot_of(slot.here, slot.index);
+  for (const auto& [name, tensor] : slot.beside) copy.beside[name] = tensor.clone();
   copy.updates = slot.updates;
   return copy;
 }
@@ -32,14 +34,14 @@ class Nonfinite : public testing::TestWithParam<
 TEST_P(Nonfinite, GradientChangesNeitherParameterNorStateNorCounterNorVersion) {
   for (const OptimizerConfig& config : configs())
     for (const std::vector<int64_t>& shape : {std::vector<int64_t>{35, 1001}, {35001}}) {
-      const auto optimizer = make_optimizer(config, 1);
-      ParamSlot slot = slot_of(normal(shape, 1, dtype_));
+      auto optimizer = test::rule(config, 1);
+      Weight slot = slot_of(normal(shape, 1, dtype_));
       for (int64_t i = 0; i < 2; ++i)
         optimizer->update(slot, normal(shape, 2, dtype_), {i, 0.01, 1});
-      const ParamSlot before = copy_of(slot);
+      const Weight before = copy_of(slot);
       EXPECT_EQ(before.updates, 2);
-      const auto version = slot.param._version();
-      const int64_t last = slot.param.numel() - 1;
+      const auto version = slot.here._version();
+      const int64_t last = slot.here.numel() - 1;
       for (const auto type : {at::kFloat, dtype_})
         for (const float bad : {kNan, kInfinity, -kInfinity})
           for (const int64_t place : {int64_t{0}, last / 2, last}) {
@@ -48,26 +50,26 @@ TEST_P(Nonfinite, GradientChangesNeitherParameterNorStateNorCounterNorVersion) {
             const UpdateResult result = optimizer->update(slot, gradient, {2, 0.01, 0.5});
             EXPECT_FALSE(result.finite()) << bad << " at " << place;
             test::expect_same(slot, before);
-            EXPECT_EQ(slot.param._version(), version);
+            EXPECT_EQ(slot.here._version(), version);
           }
       EXPECT_TRUE(optimizer->update(slot, normal(shape, 3), {2, 0.01, 1}).finite());
-      EXPECT_FALSE(at::equal(slot.param, before.param));
+      EXPECT_FALSE(at::equal(slot.here, before.here));
       EXPECT_EQ(slot.updates, 3);
-      EXPECT_GT(slot.param._version(), version);
+      EXPECT_GT(slot.here._version(), version);
     }
 }
 
 TEST_P(Nonfinite, FirstGradientLeavesTheNextUpdatesAsTheyWouldHaveBeen) {
   for (const OptimizerConfig& config : configs()) {
-    const auto optimizer = make_optimizer(config, 1);
+    auto optimizer = test::rule(config, 1);
     const at::Tensor start = normal({5, 7}, 1, dtype_);
-    ParamSlot spared = slot_of(start), hit = slot_of(start);
+    Weight spared = slot_of(start), hit = slot_of(start);
     at::Tensor bad = normal({5, 7}, 2);
     bad[4][6].fill_(kNan);
     EXPECT_FALSE(optimizer->update(hit, bad, {0, 0.01, 1}).finite());
-    EXPECT_TRUE(at::equal(hit.param, start));
+    EXPECT_TRUE(at::equal(hit.here, start));
     for (int64_t i = 1; i < 4; ++i)
-      for (ParamSlot* slot : {&spared, &hit})
+      for (Weight* slot : {&spared, &hit})
         optimizer->update(*slot, normal({5, 7}, static_cast<uint64_t>(i)), {i, 0.01, 1});
     test::expect_same(hit, spared);
   }
@@ -79,16 +81,16 @@ TEST_P(Nonfinite, AHugeGradientIsRefusedOrLeavesEverythingFinite) {
     for (const OptimizerConfig& config : configs())
       for (const int64_t columns : {1, 70}) {
         SCOPED_TRACE(std::to_string(huge) + " in " + std::to_string(columns));
-        const auto optimizer = make_optimizer(config, 1);
+        auto optimizer = test::rule(config, 1);
         const at::Tensor start = normal({50, 70}, 1, dtype_);
         at::Tensor gradient = normal({50, 70}, 2);
         gradient.narrow(1, 0, columns).fill_(huge);
-        ParamSlot slot = slot_of(start);
+        Weight slot = slot_of(start);
         const UpdateResult result = optimizer->update(slot, gradient, {0, 1e-30, 1});
         EXPECT_EQ(slot.updates, result.finite() ? 1 : 0);
-        EXPECT_TRUE(result.finite() || at::equal(slot.param, start));
-        EXPECT_TRUE(slot.param.isfinite().all().item<bool>());
-        for (const auto& [name, tensor] : slot.state)
+        EXPECT_TRUE(result.finite() || at::equal(slot.here, start));
+        EXPECT_TRUE(slot.here.isfinite().all().item<bool>());
+        for (const auto& [name, tensor] : slot.beside)
           EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
       }
 }

@@ -2,11 +2,15 @@
 
 #include <ATen/Parallel.h>
 
-#include "lowmem/engine/memory_meter.h"
+#include <numeric>
+
+#include "lowmem/memory/meter.h"
 #include "optim/support.h"
 
 namespace lowmem::optim {
 namespace {
+
+using weights::Weight;
 
 using nlohmann::json;
 using test::config_of, test::normal, test::reference, test::relative_difference,
@@ -20,14 +24,14 @@ class Rule : public testing::TestWithParam<const char*> {
 TEST_P(Rule, FollowsTheFloat64ReferenceForTenUpdates) {
   for (const char* kind : {"matrix", "vector"}) {
     const json& want = reference()["optimizers"][GetParam()]["float64"][kind];
-    const auto optimizer = make_optimizer(config, 1);
-    ParamSlot slot = slot_of(tensor_of(reference()["start"][kind]).to(at::kFloat));
+    auto optimizer = test::rule(config, 1);
+    Weight slot = slot_of(tensor_of(reference()["start"][kind]).to(at::kFloat));
     for (int64_t i = 0; i < 10; ++i) {
       const auto at = static_cast<size_t>(i);
       const at::Tensor gradient =
           tensor_of(reference()["gradients"][kind][at]).to(at::kFloat);
       optimizer->update(slot, gradient, {i, config.lr, 1});
-      EXPECT_LE(relative_difference(slot.param, tensor_of(want[at])), 1e-6)
+      EXPECT_LE(relative_difference(slot.here, tensor_of(want[at])), 1e-6)
           << kind << ", update " << i;
     }
     EXPECT_EQ(slot.updates, 10);
@@ -42,26 +46,26 @@ TEST_P(Rule, StochasticRoundingOfBfloatWeightsIsRightOnAverage) {
     for (const json& gradient : reference()["gradients"][kind])
       gradients.push_back(tensor_of(gradient).to(at::kFloat));
 
-    ParamSlot exact = slot_of(start.to(at::kFloat));
-    const auto without_noise = make_optimizer(config, 0);
-    at::Tensor unit = at::zeros_like(exact.param);  // the largest step between two bf16
+    Weight exact = slot_of(start.to(at::kFloat));
+    auto without_noise = test::rule(config, 0);
+    at::Tensor unit = at::zeros_like(exact.here);  // the largest step between two bf16
     for (int64_t i = 0; i < kUpdates; ++i) {
       without_noise->update(exact, gradients[static_cast<size_t>(i)], {i, config.lr, 1});
-      const at::Tensor largest = exact.param.abs() * 1.1 + 0.05;
+      const at::Tensor largest = exact.here.abs() * 1.1 + 0.05;
       unit = at::maximum(unit, at::exp2(largest.log2().floor() - 7));
     }
     at::Tensor sum = at::zeros_like(start, at::kDouble);
     for (int64_t seed = 0; seed < kSeeds; ++seed) {
-      const auto optimizer = make_optimizer(config, static_cast<uint64_t>(seed));
-      ParamSlot slot = slot_of(start);
+      auto optimizer = test::rule(config, static_cast<uint64_t>(seed));
+      Weight slot = slot_of(start);
       for (int64_t i = 0; i < kUpdates; ++i)
         optimizer->update(slot, gradients[static_cast<size_t>(i)], {i, config.lr, 1});
-      sum += slot.param.to(at::kDouble);
+      sum += slot.here.to(at::kDouble);
     }
     // Each rounding errs by at most half a unit in standard deviation.
     const at::Tensor deviation =
         unit * (0.5 * std::sqrt(static_cast<double>(kUpdates) / kSeeds));
-    const at::Tensor error = (sum / kSeeds - exact.param).abs() / deviation;
+    const at::Tensor error = (sum / kSeeds - exact.here).abs() / deviation;
     EXPECT_LE(error.max().item<double>(), 5) << kind;
   }
 }
@@ -70,9 +74,9 @@ TEST_P(Rule, StochasticRoundingIsAFunctionOfSeedStepAndParameter) {
   const at::Tensor start = normal({40, 50}, 1, at::kBFloat16),
                    gradient = normal({40, 50}, 2);
   const auto after = [&](uint64_t seed, int64_t step, uint32_t index) {
-    ParamSlot slot = slot_of(start, index);
-    make_optimizer(config, seed)->update(slot, gradient, {step, config.lr, 1});
-    return slot.param;
+    Weight slot = slot_of(start, index);
+    test::rule(config, seed)->update(slot, gradient, {step, config.lr, 1});
+    return slot.here;
   };
   const at::Tensor first = after(5, 0, 3);
   EXPECT_TRUE(at::equal(after(5, 0, 3), first));
@@ -86,12 +90,12 @@ TEST_P(Rule, RoundingToNearestDoesNotDependOnTheSeed) {
   nearest.rounding = RoundingMode::kNearest;
   const at::Tensor start = normal({40, 50}, 1, at::kBFloat16),
                    gradient = normal({40, 50}, 2);
-  ParamSlot a = slot_of(start), b = slot_of(start), exact = slot_of(start.to(at::kFloat));
-  make_optimizer(nearest, 1)->update(a, gradient, {0, 0.1, 1});
-  make_optimizer(nearest, 2)->update(b, gradient, {0, 0.1, 1});
-  make_optimizer(nearest, 1)->update(exact, gradient, {0, 0.1, 1});
-  EXPECT_TRUE(at::equal(a.param, b.param));
-  EXPECT_TRUE(at::equal(a.param, exact.param.to(at::kBFloat16)));
+  Weight a = slot_of(start), b = slot_of(start), exact = slot_of(start.to(at::kFloat));
+  test::rule(nearest, 1)->update(a, gradient, {0, 0.1, 1});
+  test::rule(nearest, 2)->update(b, gradient, {0, 0.1, 1});
+  test::rule(nearest, 1)->update(exact, gradient, {0, 0.1, 1});
+  EXPECT_TRUE(at::equal(a.here, b.here));
+  EXPECT_TRUE(at::equal(a.here, exact.here.to(at::kBFloat16)));
 }
 
 TEST_P(Rule, IsTheSameForAnyNumberOfThreads) {
@@ -104,12 +108,12 @@ TEST_P(Rule, IsTheSameForAnyNumberOfThreads) {
         for (const auto dtype : {at::kFloat, at::kBFloat16}) {
           SCOPED_TRACE(word_of(rounding));
           const at::Tensor start = normal(shape, 1, dtype);
-          std::vector<ParamSlot> slots;
+          std::vector<Weight> slots;
           std::vector<UpdateResult> results;
           for (const int threads : {1, 2}) {
             at::set_num_threads(threads);
             slots.push_back(slot_of(start));
-            const auto optimizer = make_optimizer(each, 9);
+            auto optimizer = test::rule(each, 9);
             for (int64_t i = 0; i < 2; ++i)
               results.push_back(optimizer->update(
                   slots.back(), normal(shape, 2 + static_cast<uint64_t>(i), dtype),
@@ -117,7 +121,7 @@ TEST_P(Rule, IsTheSameForAnyNumberOfThreads) {
           }
           at::set_num_threads(before);
           test::expect_same(slots[0], slots[1]);
-          EXPECT_FALSE(at::equal(slots[0].param, start));
+          EXPECT_FALSE(at::equal(slots[0].here, start));
           for (size_t i = 0; i < 2; ++i) {
             EXPECT_EQ(results[i].squared_norm, results[2 + i].squared_norm);
             EXPECT_EQ(results[i].rounding.lost, results[2 + i].rounding.lost);
@@ -126,7 +130,7 @@ TEST_P(Rule, IsTheSameForAnyNumberOfThreads) {
     }
 }
 
-TEST_P(Rule, StateBytesAreThoseItKeeps) {
+TEST_P(Rule, KeepsTheBytesThatItsRowSays) {
   OptimizerConfig plain = config;
   plain.momentum = 0;
   std::vector<OptimizerConfig> all = test::with_each_state(config);
@@ -136,31 +140,39 @@ TEST_P(Rule, StateBytesAreThoseItKeeps) {
       for (const std::vector<int64_t>& shape : {std::vector<int64_t>{5, 7}, {7}})
         for (const auto dtype : {at::kFloat, at::kBFloat16}) {
           each.rounding = rounding;
-          const auto optimizer = make_optimizer(each, 1);
-          ParamSlot slot = slot_of(normal(shape, 1, dtype));
-          optimizer->update(slot, normal(shape, 2), {0, 0.01, 1});
+          auto optimizer = test::rule(each, 1);
+          Weight slot = slot_of(normal(shape, 1, dtype));
+          optimizer.optimizer->prepare(slot);
           int64_t kept = 0;
-          for (const auto& [name, tensor] : slot.state)
+          for (const auto& [name, tensor] : slot.beside)
             kept += static_cast<int64_t>(tensor.storage().nbytes());
-          EXPECT_EQ(kept, optimizer->state_bytes(slot.param)) << word_of(rounding);
+          const double an_element =
+              state_bytes(each) +
+              static_cast<double>(rounding_bytes(rounding, slot.format));
+          double want = an_element * static_cast<double>(slot.here.numel());
+          // Of a matrix a number a row and a column; of a vector one an element.
+          if (rule_of(each.name).whole_matrix)
+            want += 4 * static_cast<double>(
+                            std::accumulate(shape.begin(), shape.end(), int64_t{0}));
+          EXPECT_EQ(static_cast<double>(kept), want) << word_of(rounding);
         }
 }
 
 TEST_P(Rule, UpdatesWithoutATemporaryAsLargeAsTheParameter) {
-  engine::memory_meter::install();
+  memory::install();
   for (const RoundingMode rounding : test::kRoundings)
     for (OptimizerConfig each : test::with_each_state(config))
       for (const auto dtype : {at::kFloat, at::kBFloat16}) {
         each.rounding = rounding;
-        const auto optimizer = make_optimizer(each, 1);
-        ParamSlot slot = slot_of(normal({512, 1024}, 1, dtype));
+        auto optimizer = test::rule(each, 1);
+        Weight slot = slot_of(normal({512, 1024}, 1, dtype));
         const at::Tensor gradient = normal({512, 1024}, 2, dtype);
         optimizer->update(slot, gradient, {0, 0.01, 1});  // makes the state
-        engine::memory_meter::reset_peaks();
-        const int64_t before = engine::memory_meter::current_bytes();
+        memory::device_ledger().reset_peaks();
+        const int64_t before = memory::device_ledger().current();
         optimizer->update(slot, gradient, {1, 0.01, 1, /*report_rounding=*/true});
-        EXPECT_LE(engine::memory_meter::peak_bytes() - before,
-                  static_cast<int64_t>(slot.param.nbytes()) / 16)
+        EXPECT_LE(memory::device_ledger().peak() - before,
+                  static_cast<int64_t>(slot.here.nbytes()) / 16)
             << word_of(rounding);
       }
 }
@@ -169,30 +181,30 @@ TEST_P(Rule, GivesTheGradientsOwnSquaredNorm) {
   const at::Tensor gradient = normal({50, 70}, 2);
   const double want = gradient.to(at::kDouble).square().sum().item<double>();
   for (const float scale : {1.0f, 0.01f}) {
-    ParamSlot slot = slot_of(normal({50, 70}, 1));
+    Weight slot = slot_of(normal({50, 70}, 1));
     const UpdateResult result =
-        make_optimizer(config, 1)->update(slot, gradient, {0, 0.01, scale});
+        test::rule(config, 1)->update(slot, gradient, {0, 0.01, scale});
     EXPECT_NEAR(result.squared_norm, want, 1e-6 * want);
   }
 }
 
 TEST_P(Rule, ScaleIsThatOfTheGradient) {
   const at::Tensor start = normal({5, 7}, 1), gradient = normal({5, 7}, 2);
-  ParamSlot scaled = slot_of(start), smaller = slot_of(start);
-  const auto optimizer = make_optimizer(config, 1);
+  Weight scaled = slot_of(start), smaller = slot_of(start);
+  auto optimizer = test::rule(config, 1);
   optimizer->update(scaled, gradient, {0, 0.01, 0.25});
   optimizer->update(smaller, gradient * 0.25, {0, 0.01, 1});
-  EXPECT_TRUE(at::equal(scaled.param, smaller.param));
+  EXPECT_TRUE(at::equal(scaled.here, smaller.here));
 }
 
 TEST_P(Rule, ABfloatOrTransposedGradientCountsByItsNumbers) {
   const at::Tensor start = normal({5, 7}, 1),
                    gradient = normal({7, 5}, 2, at::kBFloat16).t();
-  ParamSlot a = slot_of(start), b = slot_of(start);
-  const auto optimizer = make_optimizer(config, 1);
+  Weight a = slot_of(start), b = slot_of(start);
+  auto optimizer = test::rule(config, 1);
   optimizer->update(a, gradient, {0, 0.01, 1});
   optimizer->update(b, gradient.to(at::kFloat).contiguous(), {0, 0.01, 1});
-  EXPECT_TRUE(at::equal(a.param, b.param));
+  EXPECT_TRUE(at::equal(a.here, b.here));
 }
 
 INSTANTIATE_TEST_SUITE_P(Optimizers, Rule, testing::ValuesIn(test::kRules),
@@ -201,25 +213,25 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, Rule, testing::ValuesIn(test::kRules),
 TEST(Adafactor, AMatrixWithoutGradientStaysAsItIs) {
   const OptimizerConfig config = config_of("adafactor");
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const auto optimizer = make_optimizer(config, 1);
+    auto optimizer = test::rule(config, 1);
     const at::Tensor start = normal({5, 7}, 1, dtype);
-    ParamSlot slot = slot_of(start);
+    Weight slot = slot_of(start);
     optimizer->update(slot, at::zeros({5, 7}), {0, 0.01, 1});
-    EXPECT_TRUE(at::equal(slot.param, start));
-    for (const auto& [name, tensor] : slot.state)
+    EXPECT_TRUE(at::equal(slot.here, start));
+    for (const auto& [name, tensor] : slot.beside)
       EXPECT_TRUE(tensor.eq(0).all().item<bool>()) << name;
     optimizer->update(slot, normal({5, 7}, 2), {1, 0.01, 1});
-    EXPECT_TRUE(slot.param.isfinite().all().item<bool>());
-    EXPECT_FALSE(at::equal(slot.param, start));
+    EXPECT_TRUE(slot.here.isfinite().all().item<bool>());
+    EXPECT_FALSE(at::equal(slot.here, start));
   }
 }
 
 TEST(Adafactor, AnUpdateHasTheGivenShareOfTheWeightsNorm) {
-  const auto optimizer = make_optimizer(config_of("adafactor"), 1);
+  auto optimizer = test::rule(config_of("adafactor"), 1);
   const at::Tensor start = normal({50, 70}, 1);
-  ParamSlot slot = slot_of(start);
+  Weight slot = slot_of(start);
   optimizer->update(slot, normal({50, 70}, 2), {0, 0.01, 1});
-  const double moved = (slot.param - start).norm().item<double>();
+  const double moved = (slot.here - start).norm().item<double>();
   EXPECT_NEAR(moved / start.norm().item<double>(), 0.01, 1e-6);
 }
 

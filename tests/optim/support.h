@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "lowmem/ops/dtype.h"
 #include "lowmem/optim/optimizer.h"
 #include "support/training.h"
 
@@ -11,8 +12,28 @@ namespace lowmem::optim::test {
 
 using lowmem::test::normal, lowmem::test::relative_difference, lowmem::test::tensor_of;
 
-inline ParamSlot slot_of(const at::Tensor& start, uint32_t index = 3) {
-  return {"weight", index, start.clone(), {}, 0};
+using weights::Weight;
+
+inline Weight slot_of(const at::Tensor& start, uint32_t index = 3) {
+  return {.spec = {.name = "weight", .shape = start.sizes().vec()},
+          .index = index,
+          .format = ops::dtype_of(start),
+          .trained = true,
+          .here = start.clone()};
+}
+
+// An optimizer that prepares what it is given.
+struct Prepared {
+  std::unique_ptr<Optimizer> optimizer;
+
+  UpdateResult update(Weight& weight, const at::Tensor& gradient, const StepInfo& step) {
+    optimizer->prepare(weight);
+    return optimizer->update(weight, gradient, step);
+  }
+  Prepared* operator->() { return this; }
+};
+inline Prepared rule(const OptimizerConfig& config, uint64_t seed) {
+  return {make_optimizer(config, seed)};
 }
 
 // torch.optim's results in float64, and the settings that made them.
@@ -36,19 +57,19 @@ inline constexpr RoundingMode kRoundings[] = {
 inline std::vector<OptimizerConfig> with_each_state(OptimizerConfig config) {
   std::vector<OptimizerConfig> all{config};
   if (config.name == OptimizerKind::kAdam || config.name == OptimizerKind::kAdamW) {
-    config.state_dtype = DType::kBF16;
+    config.state_dtype = StateType::kBF16;
     all.push_back(config);
   }
   return all;
 }
 
 // The parameter and all that is remembered of it, bit by bit.
-inline void expect_same(const ParamSlot& a, const ParamSlot& b) {
-  EXPECT_TRUE(at::equal(a.param, b.param)) << "the parameter";
+inline void expect_same(const Weight& a, const Weight& b) {
+  EXPECT_TRUE(at::equal(a.here, b.here)) << "the parameter";
   EXPECT_EQ(a.updates, b.updates);
-  ASSERT_EQ(a.state.size(), b.state.size());
-  for (const auto& [name, tensor] : a.state)
-    EXPECT_TRUE(at::equal(tensor, b.state.at(name))) << name;
+  ASSERT_EQ(a.beside.size(), b.beside.size());
+  for (const auto& [name, tensor] : a.beside)
+    EXPECT_TRUE(at::equal(tensor, b.beside.at(name))) << name;
 }
 
 }  // namespace lowmem::optim::test

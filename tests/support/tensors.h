@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "lowmem/core/files.h"
-#include "lowmem/model/hf_weights.h"
+#include "lowmem/engine/walk.h"
+#include "lowmem/weights/hf_folder.h"
 #include "support/shared.h"
 
 namespace lowmem::test {
@@ -27,11 +28,29 @@ inline at::Tensor normal(at::IntArrayRef shape, uint64_t seed,
       .to(dtype);
 }
 
+// A home that keeps a model's weights where they are.
+inline std::unique_ptr<weights::Home> home_of(const model::Llama& llama) {
+  return weights::make_home(WeightsMode::kResident, llama.table(), llama.device());
+}
+
+// A way over a model that is wholly there.
+struct Walked {
+  explicit Walked(const model::Llama& llama) : home(home_of(llama)), walk(llama, *home) {}
+  operator const engine::Walk&() const { return walk; }
+
+  std::unique_ptr<weights::Home> home;
+  engine::Walk walk;
+};
+
+inline at::Tensor logits_of(const model::Llama& llama, const model::Packed& packed) {
+  return Walked(llama).walk.logits(packed);
+}
+
 // A model folder, loaded.
 inline std::unique_ptr<model::Llama> load_model(const std::filesystem::path& folder,
                                                 model::ModelOptions options = {}) {
   auto llama = std::make_unique<model::Llama>(model::read_llama_config(folder), options);
-  model::load_weights(*llama, folder);
+  weights::load(*home_of(*llama), folder);
   return llama;
 }
 

@@ -7,7 +7,9 @@
 
 #include "lowmem/config/overrides.h"
 #include "lowmem/engine/step.h"
+#include "lowmem/weights/selection.h"
 #include "support/tensors.h"
+#include "support/wandering_home.h"
 
 namespace lowmem::test {
 
@@ -73,43 +75,65 @@ struct Policies {
   ActivationsMode activations = ActivationsMode::kKeep;
   GradientsMode gradients = GradientsMode::kAccumulate;
   GraphsMode graphs = GraphsMode::kFalse;
+  bool wanders = false;  // in a WanderingHome
 };
 
 // A model in training.
 struct Trainer {
   std::unique_ptr<model::Llama> llama;
-  engine::Parameters parameters;
+  std::unique_ptr<weights::Home> home;
+  engine::Walk walk;
   std::unique_ptr<optim::Optimizer> optimizer;
+  engine::Gradients gradients;
   std::unique_ptr<engine::Activations> activations;
-  std::unique_ptr<engine::Weights> weights = engine::make_weights(WeightsMode::kResident);
-  std::unique_ptr<engine::Gradients> gradients;
   engine::Step step;
   double lr;
 
   Trainer(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
           const OptimizerConfig& config, const Policies& policies,
           const loss::LossOptions& loss = {})
-      : llama(std::move(model)),
-        parameters(*llama, train),
-        optimizer(optim::make_optimizer(config, 42)),
-        activations(engine::make_activations(policies.activations, policies.graphs)),
-        gradients(
-            engine::make_gradients(policies.gradients, *optimizer, config.clip_norm)),
-        step(*llama, parameters, *activations, *weights, *gradients, loss),
+      : llama(selected(std::move(model), train)),
+        home(policies.wanders ? std::make_unique<WanderingHome>(llama->table())
+                              : home_of(*llama)),
+        walk(*llama, *home),
+        optimizer(prepared(optim::make_optimizer(config, 42), *home)),
+        gradients(policies.gradients, *optimizer, *home, config.clip_norm),
+        activations(engine::make_activations(
+            policies.activations,
+            {llama->blocks().size(), policies.graphs, gradients.replays()})),
+        step(walk, *activations, gradients, loss),
         lr(config.lr) {}
 
   engine::StepResult update(const std::vector<engine::MicroBatch>& batch,
                             int64_t number) {
     return step.run(batch, {number, lr, 1, false});
   }
+
+ private:
+  static std::unique_ptr<model::Llama> selected(std::unique_ptr<model::Llama> model,
+                                                const std::vector<std::string>& train) {
+    weights::select(model->table(), train);
+    return model;
+  }
+  static std::unique_ptr<optim::Optimizer> prepared(
+      std::unique_ptr<optim::Optimizer> optimizer, weights::Home& home) {
+    for (size_t group = 0; group < home.table().groups(); ++group) {
+      const auto lease = home.borrow(group, weights::Access::kWrite);
+      for (weights::Weight* weight : home.table().group(group))
+        if (weight->trained) optimizer->prepare(*weight);
+    }
+    return optimizer;
+  }
 };
 
-inline constexpr Policies kEveryPolicies[] = {
-    {ActivationsMode::kKeep, GradientsMode::kAccumulate},
-    {ActivationsMode::kKeep, GradientsMode::kUpdate},
-    {ActivationsMode::kRecompute, GradientsMode::kAccumulate},
-    {ActivationsMode::kRecompute, GradientsMode::kUpdate},
-};
+// Every word of memory.activations with every word of memory.gradients.
+inline std::vector<Policies> every_policy() {
+  std::vector<Policies> all;
+  for (const auto& kept : choices(ActivationsMode{}))
+    for (const auto& gradients : choices(GradientsMode{}))
+      all.push_back({kept.value, gradients.value});
+  return all;
+}
 
 // A copy of every weight by its name.
 using State = std::map<std::string, at::Tensor>;
@@ -118,6 +142,16 @@ inline State copy_of(const model::Llama& llama) {
   State state;
   for (const auto& item : llama.named_parameters())
     state[item.key()] = item.value().detach().clone();
+  return state;
+}
+
+inline State copy_of(const Trainer& trainer) {
+  State state;
+  for (size_t group = 0; group < trainer.home->table().groups(); ++group) {
+    const auto lease = trainer.home->borrow(group, weights::Access::kRead);
+    for (const weights::Weight* weight : trainer.home->table().group(group))
+      state[weight->name()] = weight->here.detach().clone();
+  }
   return state;
 }
 

@@ -7,9 +7,9 @@
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/data/demo.h"
-#include "lowmem/engine/memory_meter.h"
 #include "lowmem/io/atomic_file.h"
-#include "lowmem/model/hf_weights.h"
+#include "lowmem/memory/meter.h"
+#include "lowmem/model/random_model.h"
 
 namespace lowmem::train {
 
@@ -17,7 +17,7 @@ namespace lowmem::train {
 class DemoFolder : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    engine::memory_meter::install();
+    memory::install();
     folder() = std::filesystem::temp_directory_path() /
                ("lowmem-demo-" + std::to_string(getpid()));
     std::filesystem::create_directories(folder() / "model");

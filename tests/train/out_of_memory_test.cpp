@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "lowmem/config/overrides.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 
 namespace lowmem::train {
 namespace {
@@ -55,7 +55,7 @@ TEST(Exhausted, ClippingGoesOnWithTwoPasses) {
 TEST(Exhausted, SaysWhatWasAskedAndWhatIsResident) {
   RunConfig config = complete();
   config.memory.activations = ActivationsMode::kKeep;
-  const engine::OutOfMemory failure(Error("a", "b", "c"), int64_t{2} << 30,
+  const memory::OutOfMemory failure(Error("a", "b", "c"), int64_t{2} << 30,
                                     int64_t{5} << 30);
   const std::string text =
       out_of_memory(config, {int64_t{3} << 30, int64_t{1} << 20}, failure).what();
@@ -67,12 +67,12 @@ TEST(Exhausted, SaysWhatWasAskedAndWhatIsResident) {
 
 TEST(Exhausted, KnowsBothAllocatorsFailuresAndNoOthers) {
   const Error plain("a", "b", "c");
-  EXPECT_EQ(asked_of(plain), "");
-  EXPECT_EQ(asked_of(engine::OutOfMemory(plain, int64_t{5} << 20, 0)), "5.0 MiB");
+  EXPECT_EQ(memory::asked_of(plain), "");
+  EXPECT_EQ(memory::asked_of(memory::OutOfMemory(plain, int64_t{5} << 20, 0)), "5.0 MiB");
   const c10::OutOfMemoryError gpu(c10::SourceLocation{"f", "g.cpp", 1},
                                   "CUDA out of memory. Tried to allocate 20.00 MiB. GPU "
                                   "0 has a total capacity of 1 GiB");
-  EXPECT_EQ(asked_of(gpu), "20.00 MiB");
+  EXPECT_EQ(memory::asked_of(gpu), "20.00 MiB");
 }
 
 }  // namespace

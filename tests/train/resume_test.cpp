@@ -5,7 +5,7 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 
 namespace lowmem::train {
 namespace {
@@ -356,13 +356,13 @@ TEST_F(Checkpointed, IsWrittenWithoutACopyOfAnything) {
   RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
   Session session(config, read_inputs(config));
   session.begin_step(0, /*report_rounding=*/false).wait();
-  engine::memory_meter::reset_peaks();
-  const int64_t before = engine::memory_meter::current_bytes();
+  memory::device_ledger().reset_peaks();
+  const int64_t before = memory::device_ledger().current();
   ASSERT_GT(before, 3 * session.weight_bytes() - 1);  // with both averages
   RunState state;
   state.step = 1;
-  Checkpoints(folder() / "copies", 0).save(state, session.model(), session.parameters());
-  EXPECT_LE(engine::memory_meter::peak_bytes(), before);
+  Checkpoints(folder() / "copies", 0).save(state, session.home());
+  EXPECT_LE(memory::device_ledger().peak(), before);
   EXPECT_EQ(Checkpoints(folder() / "copies", 0).newest()->state.step, 1);
 }
 

@@ -74,6 +74,14 @@ constexpr std::span<const Choice<OptimizerKind>> choices(OptimizerKind) {
   return kOptimizerKinds;
 }
 
+// optimizer.state_dtype
+enum class StateType { kF32, kBF16 };
+inline constexpr Choice<StateType> kStateTypes[] = {{"fp32", StateType::kF32},
+                                                    {"bf16", StateType::kBF16}};
+constexpr std::span<const Choice<StateType>> choices(StateType) { return kStateTypes; }
+// Of an average, an element.
+constexpr double bytes_of(StateType type) { return type == StateType::kF32 ? 4 : 2; }
+
 // optimizer.rounding
 enum class RoundingMode { kStochastic, kNearest, kKahan };
 inline constexpr Choice<RoundingMode> kRoundingModes[] = {

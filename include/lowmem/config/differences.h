@@ -10,6 +10,7 @@ namespace lowmem {
 struct Difference {
   std::string key;            // "optimizer.lr"
   std::string before, after;  // as YAML
+  Alters alters;
 };
 
 // The keys in which two configurations differ, in the order of visit().

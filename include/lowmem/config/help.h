@@ -12,7 +12,8 @@ struct KeyInfo {
   std::string type;                // "number", "true | false", "adam | adamw | ...", ...
   std::vector<std::string> words;  // that may be written; empty for texts and numbers
   std::string default_value;       // as to_yaml() writes it
-  std::string doc;                 // one line
+  Alters alters;
+  std::string doc;  // one line
 };
 
 // Every key, in the order of the sections.

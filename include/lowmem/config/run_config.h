@@ -8,12 +8,25 @@
 #include "lowmem/config/choices.h"
 
 // Everything a run can be told. One visit() a section drives the YAML loader, the command
-// line's overrides, --help and the saved config.yaml, so that a new key is a member with
-// its default and its line in visit(); nothing else needs to know.
+// line's overrides, --help, the saved config.yaml, what a resumed run may change and what
+// a report compares, so that a new key is a member with its default and its line in
+// visit(). What it must not be, alone or beside others, is validate()'s.
 //
 // A key may be a std::string, StringList, int64_t, double, AutoDouble, bool, Interval or
 // an enumeration with choices(). Its doc is one line: what it means and its unit.
 namespace lowmem {
+
+// What a key may alter, against the same run with another value.
+enum class Alters {
+  kNothing,   // a name, or how often something is kept
+  kLog,       // how a run is summed up
+  kChance,    // the draw, not the method: the seed
+  kPlace,     // nothing by itself: where files are, whose content is looked at
+  kCost,      // memory and time, and no bit of the result
+  kLength,    // when the run ends
+  kRounding,  // the result's last bits
+  kResult,
+};
 
 // In YAML one text or a list of them; a single text is a list of one.
 using StringList = std::vector<std::string>;
@@ -42,11 +55,15 @@ struct RunFolderConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("name", name, "name of the run: its files go to the folder DIR/NAME");
-    field("dir", dir, "folder that holds the folders of all runs");
-    field("seed", seed, "seed of every random choice: equal seeds give equal runs");
-    field("overwrite", overwrite, "replace a finished run of the same name");
-    field("tensorboard", tensorboard, "write event files for TensorBoard too");
+    field("name", name, Alters::kNothing,
+          "name of the run: its files go to the folder DIR/NAME");
+    field("dir", dir, Alters::kNothing, "folder that holds the folders of all runs");
+    field("seed", seed, Alters::kChance,
+          "seed of every random choice: equal seeds give equal runs");
+    field("overwrite", overwrite, Alters::kNothing,
+          "replace a finished run of the same name");
+    field("tensorboard", tensorboard, Alters::kNothing,
+          "write event files for TensorBoard too");
   }
   bool operator==(const RunFolderConfig&) const = default;
 };
@@ -59,11 +76,12 @@ struct ModelConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("path", path, "Hugging Face folder of the Llama (required)");
-    field("dtype", dtype, "type the weights are stored in");
-    field("compute_dtype", compute_dtype,
+    field("path", path, Alters::kPlace, "Hugging Face folder of the Llama (required)");
+    field("dtype", dtype, Alters::kResult, "type the weights are stored in");
+    field("compute_dtype", compute_dtype, Alters::kResult,
           "type of the arithmetic; bf16 over fp32 is mixed precision");
-    field("train", train, "weights to train: layers, all, or patterns such as *.mlp.*");
+    field("train", train, Alters::kResult,
+          "weights to train: layers, all, or patterns such as *.mlp.*");
   }
   bool operator==(const ModelConfig&) const = default;
 };
@@ -80,17 +98,20 @@ struct DataConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("train", train, "JSONL files of training rows (required for training)");
-    field("format", format, "what a row holds; auto: as its keys say, for each file");
-    field("chat_template", chat_template,
+    field("train", train, Alters::kPlace,
+          "JSONL files of training rows (required for training)");
+    field("format", format, Alters::kResult,
+          "what a row holds; auto: as its keys say, for each file");
+    field("chat_template", chat_template, Alters::kResult,
           "how a chat's turns are written; auto: as the model folder says");
-    field("max_length", max_length, "tokens of the longest sequence");
-    field("long", long_rows,
+    field("max_length", max_length, Alters::kResult, "tokens of the longest sequence");
+    field("long", long_rows, Alters::kResult,
           "what becomes of longer rows; auto: split texts, truncate others");
-    field("shuffle", shuffle, "draw a new order of the rows each epoch, from run.seed");
-    field("limit", limit,
+    field("shuffle", shuffle, Alters::kResult,
+          "draw a new order of the rows each epoch, from run.seed");
+    field("limit", limit, Alters::kResult,
           "training rows to use, counted over all files in turn (0: all)");
-    field("on_bad_row", on_bad_row,
+    field("on_bad_row", on_bad_row, Alters::kResult,
           "on a row that cannot be read, in data.train or in eval.data");
   }
   bool operator==(const DataConfig&) const = default;
@@ -104,22 +125,26 @@ struct TrainConfig {
   int64_t log_every = 100;
   int64_t save_every = 0;
   int64_t keep_checkpoints = 2;
+  bool whole_checkpoints = false;
   NonfiniteMode on_nonfinite = NonfiniteMode::kStop;
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("epochs", epochs, "passes over the training rows");
-    field("batch_size", batch_size, "rows per update");
-    field("micro_batch_size", micro_batch_size,
+    field("epochs", epochs, Alters::kLength, "passes over the training rows");
+    field("batch_size", batch_size, Alters::kResult, "rows per update");
+    field("micro_batch_size", micro_batch_size, Alters::kRounding,
           "rows a forward pass takes; changes rounding only (0: all)");
-    field("max_steps", max_steps,
+    field("max_steps", max_steps, Alters::kLength,
           "updates to stop after, before the epochs end (0: none)");
-    field("log_every", log_every, "updates between two lines of metrics.jsonl");
-    field("save_every", save_every,
+    field("log_every", log_every, Alters::kLog,
+          "updates between two lines of metrics.jsonl");
+    field("save_every", save_every, Alters::kNothing,
           "updates between two checkpoints, for --resume (0: none)");
-    field("keep_checkpoints", keep_checkpoints,
+    field("keep_checkpoints", keep_checkpoints, Alters::kNothing,
           "checkpoints that stay, the newest ones (0: all)");
-    field("on_nonfinite", on_nonfinite,
+    field("whole_checkpoints", whole_checkpoints, Alters::kNothing,
+          "keep weights that are not trained in each, too, not in model.path alone");
+    field("on_nonfinite", on_nonfinite, Alters::kResult,
           "on a loss or gradient not finite; skip leaves its weights");
   }
   bool operator==(const TrainConfig&) const = default;
@@ -133,7 +158,7 @@ struct OptimizerConfig {
   AutoDouble eps = std::nullopt;
   AutoDouble weight_decay = std::nullopt;
   double momentum = 0;
-  DType state_dtype = DType::kF32;
+  StateType state_dtype = StateType::kF32;
   RoundingMode rounding = RoundingMode::kStochastic;
   ScheduleKind schedule = ScheduleKind::kConstant;
   int64_t warmup_steps = 0;
@@ -142,22 +167,29 @@ struct OptimizerConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("name", name, "update rule");
-    field("lr", lr, "peak learning rate");
-    field("beta1", beta1, "the mean gradient's decay per update (adam, adamw)");
-    field("beta2", beta2,
+    field("name", name, Alters::kResult, "update rule");
+    field("lr", lr, Alters::kResult, "peak learning rate");
+    field("beta1", beta1, Alters::kResult,
+          "the mean gradient's decay per update (adam, adamw)");
+    field("beta2", beta2, Alters::kResult,
           "the mean square's decay per update (auto: 0.999, adafactor 0.99)");
-    field("eps", eps, "added to the denominator (auto: 1.0e-8, adafactor 1.0e-30)");
-    field("weight_decay", weight_decay,
+    field("eps", eps, Alters::kResult,
+          "added to the denominator (auto: 1.0e-8, adafactor 1.0e-30)");
+    field("weight_decay", weight_decay, Alters::kResult,
           "pull of the weights towards 0 (auto: 0, adamw 0.01)");
-    field("momentum", momentum, "share of the last update that is kept (sgd)");
-    field("state_dtype", state_dtype,
+    field("momentum", momentum, Alters::kResult,
+          "share of the last update that is kept (sgd)");
+    field("state_dtype", state_dtype, Alters::kResult,
           "type of adam's and adamw's averages; bf16 rounds stochastically");
-    field("rounding", rounding, "how an updated bf16 weight is rounded; fp32 needs none");
-    field("schedule", schedule, "course of the learning rate after the warm-up");
-    field("warmup_steps", warmup_steps, "updates over which lr rises linearly from 0");
-    field("clip_norm", clip_norm, "largest norm of the whole gradient (0: no clipping)");
-    field("clip_mode", clip_mode,
+    field("rounding", rounding, Alters::kResult,
+          "how an updated bf16 weight is rounded; fp32 needs none");
+    field("schedule", schedule, Alters::kResult,
+          "course of the learning rate after the warm-up");
+    field("warmup_steps", warmup_steps, Alters::kResult,
+          "updates over which lr rises linearly from 0");
+    field("clip_norm", clip_norm, Alters::kResult,
+          "largest norm of the whole gradient (0: no clipping)");
+    field("clip_mode", clip_mode, Alters::kCost,
           "two_pass: a pass for the norm, then one that updates at once");
   }
   bool operator==(const OptimizerConfig&) const = default;
@@ -175,18 +207,22 @@ struct MemoryConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("activations", activations,
+    field("activations", activations, Alters::kCost,
           "a block's activations, between forward and backward");
-    field("weights", weights, "where a block's weights live; resident: on the device");
-    field("gradients", gradients,
+    field("weights", weights, Alters::kCost,
+          "where a block's weights live; resident: on the device");
+    field("gradients", gradients, Alters::kCost,
           "sum them over the batch, or update at once and free each");
-    field("linear_cross_entropy", linear_cross_entropy,
+    field("linear_cross_entropy", linear_cross_entropy, Alters::kRounding,
           "loss without the whole [tokens, vocabulary] logits");
-    field("attention", attention, "kernel of the attention; flash and cudnn are a GPU's");
-    field("device", device, "where to compute; auto: a GPU where there is one");
-    field("cuda_graphs", cuda_graphs,
+    field("attention", attention, Alters::kRounding,
+          "kernel of the attention; flash and cudnn are a GPU's");
+    field("device", device, Alters::kRounding,
+          "where to compute; auto: a GPU where there is one");
+    field("cuda_graphs", cuda_graphs, Alters::kCost,
           "replay a block's launches on a GPU; auto: for small batches");
-    field("force", force, "begin even where the plan exceeds the free memory");
+    field("force", force, Alters::kNothing,
+          "begin even where the plan exceeds the free memory");
   }
   bool operator==(const MemoryConfig&) const = default;
 };
@@ -202,15 +238,20 @@ struct EvalConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("data", data,
+    field("data", data, Alters::kPlace,
           "JSONL files: HellaSwag's accuracy, others' perplexity; []: none");
-    field("format", format, "what a row holds; auto: as its keys say, for each file");
-    field("every", every, "when to evaluate during training, beside before and after");
-    field("batch_size", batch_size, "rows evaluated at once, of four endings each");
-    field("share_query", share_query,
+    field("format", format, Alters::kResult,
+          "what a row holds; auto: as its keys say, for each file");
+    field("every", every, Alters::kResult,
+          "when to evaluate during training, beside before and after");
+    field("batch_size", batch_size, Alters::kRounding,
+          "rows evaluated at once, of four endings each");
+    field("share_query", share_query, Alters::kRounding,
           "run a row's query once for its four endings; on the CPU");
-    field("bos", bos, "begin each row with BOS; tokenizer: as the model's own does");
-    field("limit", limit, "rows to evaluate, the first ones of each file (0: all)");
+    field("bos", bos, Alters::kResult,
+          "begin each row with BOS; tokenizer: as the model's own does");
+    field("limit", limit, Alters::kResult,
+          "rows to evaluate, the first ones of each file (0: all)");
   }
   bool operator==(const EvalConfig&) const = default;
 };

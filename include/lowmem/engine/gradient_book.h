@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "lowmem/engine/parameters.h"
 #include "lowmem/optim/optimizer.h"
 
 namespace lowmem::engine {
@@ -34,22 +33,22 @@ class GradientBook {
   virtual ~GradientBook() = default;
 
   virtual void begin(const optim::StepInfo& step) = 0;
-  // Nothing is written in this step where `loss`, [] double, is not finite. The CPU's
-  // caller has looked already.
+  // Nothing is written in this step where `loss`, [] double, is not finite. Of the
+  // CPU's book the caller has looked already.
   virtual void guard(const at::Tensor& loss) = 0;
   // Adds a gradient to the norm, without updating.
-  virtual void measure(const optim::ParamSlot& slot, const at::Tensor& gradient) = 0;
+  virtual void measure(const weights::Weight& weight, const at::Tensor& gradient) = 0;
   // Scales what follows so that the measured norm is at most `clip_norm`, as
   // torch.nn.utils.clip_grad_norm_ does. False where the norm is known not to be finite.
   virtual bool clip(double clip_norm) = 0;
-  // Updates a parameter, and measures its gradient unless clip() has been called.
-  virtual void update(optim::ParamSlot& slot, const at::Tensor& gradient) = 0;
+  // Updates a weight, and measures its gradient unless clip() has been called.
+  virtual void update(weights::Weight& weight, const at::Tensor& gradient) = 0;
   // Of everything since begin().
   virtual std::unique_ptr<PendingReport> report() = 0;
 };
 
 std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer);
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
-                                          const Parameters& parameters);
+                                          const weights::Table& table);
 
 }  // namespace lowmem::engine

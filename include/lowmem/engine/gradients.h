@@ -4,84 +4,76 @@
 
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/engine/gradient_book.h"
+#include "lowmem/engine/gradient_stage.h"
 #include "lowmem/optim/optimizer.h"
+#include "lowmem/weights/home.h"
 
 namespace lowmem::engine {
 
-// The policy for gradients: what happens to one the moment it exists. A parameter's share
-// of each micro-batch is added up first, in fp32 where there are several, in the order of
-// the micro-batches; so every policy sees the same numbers.
+// One way of a batch forward and backward, and what becomes of its gradients.
+struct GradientPass {
+  GradientStage* stage = nullptr;  // where the batch's gradients go
+  // Whether all micro-batches go through a block before the next one, so that its
+  // gradients are complete when it is left; else each goes through the whole model alone.
+  bool whole_batch = false;
+  // What the gradients' way asks of a group's weights meanwhile.
+  weights::Access access = weights::Access::kRead;
+};
+
+// The stages of memory.gradients, and the passes that a step takes.
+struct GradientChain {
+  std::vector<std::unique_ptr<GradientStage>> stages;
+  std::vector<GradientPass> passes;
+};
+
+// What happens to a gradient the moment it exists. A weight's share of each micro-batch
+// is added up first, in fp32 where there are several, in the order of the micro-batches;
+// so every policy sees the same numbers.
 class Gradients {
  public:
-  Gradients(optim::Optimizer& optimizer, double clip_norm)
-      : optimizer_(optimizer), clip_norm_(clip_norm), book_(host_book(optimizer)) {}
-  virtual ~Gradients() = default;
+  Gradients(GradientsMode mode, optim::Optimizer& optimizer, weights::Home& home,
+            double clip_norm);
+  ~Gradients();
 
-  // Whether a parameter's gradient should be complete before the next block's begins: the
-  // driver then takes all micro-batches through a block before it goes on to the next.
-  virtual bool whole_batch_per_block() const = 0;
-  // Whether the step needs a backward pass of its own for the norm, before the one that
-  // updates.
-  virtual bool measures_first() const { return false; }
-
-  // Before the first step: the parameters whose gradients will come, which may be on a
-  // device.
-  void open(const Parameters& parameters);
-
-  // Whether a gradient's way is the same in every step, but for numbers that the device
-  // keeps.
-  bool replayable() const {
-    return whole_batch_per_block() && !measures_first() && micro_batches_ == 1;
-  }
+  // In their order. A step ends early where finish() says so.
+  const std::vector<GradientPass>& passes() const { return chain_.passes; }
+  // Whether a gradient's way is the same in every step of one micro-batch, but for
+  // numbers that a device keeps.
+  bool replays() const { return passes().size() == 1 && passes()[0].whole_batch; }
 
   void begin(const optim::StepInfo& step, int64_t micro_batches);
   // The step's losses so far, [] double: where they are not finite, nothing is updated.
   void guard(const at::Tensor& loss) { book_->guard(loss); }
-  // One micro-batch's gradient, of the parameter's shape and type. Takes it over.
-  void receive(optim::ParamSlot& slot, at::Tensor gradient);
-  // The whole batch's gradient, of the parameter's shape, in its type or fp32. Takes it
+
+  void enter(const GradientPass& pass);
+  // One micro-batch's gradient, of the weight's shape and type. Takes it over.
+  void take(weights::Weight& weight, at::Tensor gradient);
+  // The whole batch's gradient, of the weight's shape, in its type or fp32. Takes it
   // over.
-  void receive_whole(optim::ParamSlot& slot, at::Tensor gradient);
-  // Ends a pass that measured: the next one updates. False if the norm is known not to be
-  // finite; the step is then over, with nothing updated.
-  bool end_measuring();
-  // Ends the step: every trained parameter has been updated once when this returns, or
-  // when the device gets there, unless its gradient is not finite.
-  std::unique_ptr<PendingReport> end();
-  // Ends the step with nothing updated beyond what already is.
+  void take_whole(weights::Weight& weight, at::Tensor gradient);
+  // All gradients of a group have come.
+  void done(size_t group);
+  // Ends the pass. False where the step is over with it: the norm is known not to be
+  // finite, and nothing more is updated.
+  bool finish();
+  // Breaks the step off, with nothing updated beyond what already is.
   void discard();
 
- protected:
-  // Called once a parameter and pass, in the order in which gradients are complete.
-  virtual void complete(optim::ParamSlot& slot, at::Tensor gradient) = 0;
-  virtual void finish() = 0;
-  virtual void drop() = 0;
-
-  GradientBook& book() { return *book_; }
-  bool clips() const { return clip_norm_ > 0; }
-  bool clip() { return book_->clip(clip_norm_); }
-
-  bool measuring_ = false;
+  // Of the step, which a device may still be at work on: every trained weight has been
+  // updated once when it is there, unless its gradient is not finite.
+  std::unique_ptr<PendingReport> report() { return book_->report(); }
 
  private:
-  struct Share {
-    at::Tensor sum;
-    int64_t received = 0;
-  };
+  class Share;
 
-  optim::Optimizer& optimizer_;
-  double clip_norm_;
   std::unique_ptr<GradientBook> book_;
-  int64_t micro_batches_ = 1;
-  std::unordered_map<optim::ParamSlot*, Share> shares_;
+  GradientChain chain_;
+  std::unique_ptr<Share> share_;
+  GradientStage* stage_ = nullptr;  // of the pass at hand
 };
-
-std::unique_ptr<Gradients> make_gradients(GradientsMode mode, optim::Optimizer& optimizer,
-                                          double clip_norm);
 
 }  // namespace lowmem::engine

@@ -10,8 +10,7 @@
 
 #include "lowmem/engine/activations.h"
 #include "lowmem/engine/gradients.h"
-#include "lowmem/engine/parameters.h"
-#include "lowmem/engine/weights.h"
+#include "lowmem/engine/walk.h"
 #include "lowmem/loss/linear_cross_entropy.h"
 #include "lowmem/model/llama.h"
 #include "lowmem/ops/device.h"
@@ -63,8 +62,9 @@ class PendingStep {
 // changes a bit of the result.
 class Step {
  public:
-  Step(model::Llama& model, Parameters& parameters, Activations& activations,
-       Weights& weights, Gradients& gradients, loss::LossOptions loss);
+  // What of the walk's weights is trained is settled (weights::select()).
+  Step(const Walk& walk, Activations& activations, Gradients& gradients,
+       loss::LossOptions loss);
   ~Step();  // takes the hooks off
 
   // On the CPU the step is over when this returns.
@@ -74,30 +74,29 @@ class Step {
   }
 
  private:
-  struct Walk;  // some micro-batches on their way through the blocks
+  struct Journey;  // some micro-batches on their way through the blocks
   // What the head's gradient is made of: a micro-batch's labelled rows after the norm.
   struct HeadRows {
     at::Tensor hidden, labels, log_sum_exp;
   };
 
-  at::Tensor pass(std::span<const MicroBatch> batch);
-  void forward(Walk& walk);
-  void head(Walk& walk);
-  void backward(Walk& walk);
-  BlockCall call(const Walk& walk, size_t block, size_t micro_batch) const;
+  at::Tensor pass(std::span<const MicroBatch> batch, const GradientPass& pass);
+  void forward(Journey& journey);
+  void head(Journey& journey);
+  void backward(Journey& journey);
+  BlockCall call(const Journey& journey, size_t block, size_t micro_batch) const;
   at::Tensor take_head_gradient();
-  void finish_head();
   void finish_embedding(std::span<const MicroBatch> batch);
 
-  model::Llama& model_;
+  const Walk& walk_;
+  const model::Llama& model_;
   Activations& activations_;
-  Weights& weights_;
   Gradients& gradients_;
   loss::LossOptions loss_;
   std::vector<at::Tensor> hooked_;
 
-  optim::ParamSlot* embedding_slot_;  // null where not trained; the head's too where tied
-  optim::ParamSlot* head_slot_;
+  weights::Weight* embedding_;  // null where not trained; the head's too where tied
+  weights::Weight* head_;
   size_t lowest_trained_;  // blocks below it need no backward pass
   bool norm_trained_;
   float scale_ = 1;                  // 1 / labelled tokens of the batch

@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "lowmem/data/hellaswag.h"
+#include "lowmem/engine/walk.h"
 #include "lowmem/loss/linear_cross_entropy.h"
-#include "lowmem/model/llama.h"
 #include "lowmem/tokenizer/tokenizer.h"
 
 namespace lowmem::eval {
+
+struct Batch;
 
 // One row: the log-likelihood of each ending after the query, and whether the likeliest,
 // as it is and divided by the ending's characters, is the right one.
@@ -50,9 +52,12 @@ class HellaSwag {
 
   // At most `batch_size` rows at once, and `most_tokens` tokens unless one row has more.
   // `between` is called before each of these batches, and may throw to end the run.
-  HellaSwagResult run(const model::Llama& model, const loss::LossOptions& options,
+  HellaSwagResult run(const engine::Walk& walk, const loss::LossOptions& options,
                       int64_t most_tokens,
                       const std::function<void()>& between = {}) const;
+  // The batches of a run that need most memory, for a rehearsal.
+  void rehearse(const engine::Walk& walk, const loss::LossOptions& options,
+                int64_t most_tokens) const;
 
   int64_t rows() const { return static_cast<int64_t>(rows_.size()); }
   // Tokens that a run feeds to the model.
@@ -86,7 +91,8 @@ class HellaSwag {
   };
   struct Layout;
 
-  std::vector<double> score(const model::Llama& model, std::span<const Row> rows,
+  std::vector<Batch> batches(int64_t most_tokens) const;
+  std::vector<double> score(const engine::Walk& walk, std::span<const Row> rows,
                             const loss::LossOptions& options) const;
 
   std::vector<Row> rows_;

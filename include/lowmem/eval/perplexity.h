@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "lowmem/data/example.h"
+#include "lowmem/engine/walk.h"
 #include "lowmem/loss/linear_cross_entropy.h"
-#include "lowmem/model/llama.h"
 
 namespace lowmem::eval {
+
+struct Batch;
 
 struct Likelihood {
   double loss = 0;     // mean negative log-likelihood of a labelled token
@@ -29,15 +31,19 @@ class Perplexity {
 
   // At most `batch_size` sequences at once, and `most_tokens` tokens unless one has more.
   // `between` is called before each of these batches, and may throw to end the run.
-  Likelihood run(const model::Llama& model, const loss::LossOptions& options,
+  Likelihood run(const engine::Walk& walk, const loss::LossOptions& options,
                  int64_t most_tokens, const std::function<void()>& between = {}) const;
+  // The batches of a run that need most memory, for a rehearsal.
+  void rehearse(const engine::Walk& walk, const loss::LossOptions& options,
+                int64_t most_tokens) const;
 
   int64_t sequences() const { return static_cast<int64_t>(examples_.size()); }
   // Tokens that a run feeds to the model.
   int64_t tokens() const;
 
  private:
-  double negative_log_likelihood(const model::Llama& model,
+  std::vector<Batch> batches(int64_t most_tokens) const;
+  double negative_log_likelihood(const engine::Walk& walk,
                                  std::span<const Example> examples,
                                  const loss::LossOptions& options) const;
 

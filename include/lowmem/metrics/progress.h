@@ -36,6 +36,15 @@ class Progress {
   }
   int64_t done() const { return done_; }
 
+  // Stages that begin during its life say nothing.
+  class Silence {
+   public:
+    Silence();
+    ~Silence();
+    Silence(const Silence&) = delete;
+    Silence& operator=(const Silence&) = delete;
+  };
+
  private:
   using Clock = std::chrono::steady_clock;
 
@@ -47,9 +56,9 @@ class Progress {
   Unit unit_;
   int64_t done_ = 0;
   int64_t adds_between_ = 1, adds_to_go_ = 1;  // between two looks at the clock
-  bool told_ = false;                          // the one line on the log
+  bool told_;                                  // the one line on the log
   Clock::time_point start_ = Clock::now(), looked_ = start_;
-  live_line::Scope line_;
+  std::optional<live_line::Scope> line_;  // none: silent
 };
 
 }  // namespace lowmem::metrics

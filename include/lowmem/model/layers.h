@@ -4,15 +4,17 @@
 // Tensors are [N, ...]: the tokens of all sequences end to end.
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/TensorOptions.h>
+#include <c10/core/Device.h>
 #include <torch/nn/module.h>
 
 #include <memory>
+#include <string>
 
 #include "lowmem/model/llama_config.h"
 #include "lowmem/model/packed.h"
 #include "lowmem/ops/linear.h"
 #include "lowmem/ops/swiglu_linear.h"
+#include "lowmem/weights/table.h"
 
 namespace lowmem::model {
 
@@ -25,38 +27,39 @@ struct ModelOptions {
 
   // The type of the residual stream: the wider of the two.
   at::ScalarType stream() const { return weights == at::kFloat ? at::kFloat : compute; }
-  at::TensorOptions tensor() const { return at::TensorOptions(weights).device(device); }
 };
 
+// Each module finds its weights in the table, under the name that it is given: what
+// Hugging Face's module of that place is called, "model.layers.3.mlp".
 class Linear : public torch::nn::Module {
  public:
-  Linear(int64_t in, int64_t out, bool with_bias, ModelOptions options);
+  Linear(weights::Table& table, const std::string& name, ModelOptions options);
   // [N, in] -> [N, out], in the compute type.
   at::Tensor forward(const ops::LinearInput& x) const;
-
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out] or undefined
+  const ops::LinearWeight& weight() const { return weight_; }
 
  private:
+  ops::LinearWeight weight_;
   at::ScalarType compute_;
 };
 
 class RmsNorm : public torch::nn::Module {
  public:
-  RmsNorm(int64_t size, double eps, ModelOptions options);
+  RmsNorm(weights::Table& table, const std::string& name, double eps,
+          ModelOptions options);
   // [N, size] -> [N, size], in the compute type, as what a linear layer takes.
   ops::LinearInput forward(const at::Tensor& x) const;
 
-  at::Tensor weight;  // [size]
-
  private:
+  at::Tensor weight_;  // [size]
   double eps_;
   at::ScalarType compute_;
 };
 
 class Attention : public torch::nn::Module {
  public:
-  Attention(const LlamaConfig& config, ModelOptions options);
+  Attention(weights::Table& table, const std::string& name, const LlamaConfig& config,
+            ModelOptions options);
   // [N, D] -> [N, D]; with `rows`, [M, D]: only these tokens ask, all are asked.
   at::Tensor forward(const ops::LinearInput& x, const Packed& packed,
                      const Rows* rows) const;
@@ -69,7 +72,7 @@ class Attention : public torch::nn::Module {
 
 class Mlp : public torch::nn::Module {
  public:
-  Mlp(const LlamaConfig& config, ModelOptions options);
+  Mlp(weights::Table& table, const std::string& name, ModelOptions options);
   // [N, D] -> [N, D], of which ops::Output::kGraph leaves the numbers out.
   at::Tensor forward(const ops::LinearInput& x, ops::Output output) const;
 
@@ -81,7 +84,8 @@ class Mlp : public torch::nn::Module {
 // after which only these tokens matter.
 class Block : public torch::nn::Module {
  public:
-  Block(const LlamaConfig& config, ModelOptions options);
+  Block(weights::Table& table, const std::string& name, const LlamaConfig& config,
+        ModelOptions options);
   at::Tensor forward(const at::Tensor& hidden, const Packed& packed,
                      const Rows* rows = nullptr,
                      ops::Output output = ops::Output::kValue) const;

@@ -12,18 +12,23 @@
 
 namespace lowmem::model {
 
-// A Llama whose named_parameters() carry Hugging Face's names. Its weights are
-// uninitialised until load_weights() or randomize_weights(), and need no gradient until
-// somebody asks for one.
+// A Llama whose named_parameters() carry Hugging Face's names: plain forward code over
+// the weights of a table, which need no gradient until somebody asks for one (weights/
+// selection.h) and whose numbers are there while their group is borrowed.
 //
-// The parts are public: the step driver walks them block by block.
+// The parts are public: engine/walk goes over them block by block.
 class Llama : public torch::nn::Module {
  public:
+  // Over a table of weight_specs(config) with its tensors.
+  Llama(const LlamaConfig& config, ModelOptions options,
+        std::shared_ptr<weights::Table> table);
+  // Over one of its own, on the model's device, uninitialised.
   Llama(const LlamaConfig& config, ModelOptions options);
 
   const LlamaConfig& config() const { return config_; }
   const ModelOptions& options() const { return options_; }
   c10::Device device() const { return options_.device; }
+  weights::Table& table() const { return *table_; }
   const RotaryAngles& angles() const { return angles_; }
   const std::vector<std::shared_ptr<Block>>& blocks() const { return blocks_; }
 
@@ -38,22 +43,15 @@ class Llama : public torch::nn::Module {
   // Final norm of any rows: [M, D] -> [M, D], in the compute type.
   at::Tensor norm(const at::Tensor& hidden) const { return norm_->forward(hidden).value; }
 
-  const at::Tensor& norm_weight() const { return norm_->weight; }
-
   // The output matrix [V, D]: lm_head, or the embedding table where they are tied.
   const at::Tensor& head() const;
   const at::Tensor& embedding() const { return embedding_; }
-
-  // Hidden states after the last block, [N, D], or those of `rows`, [M, D]; without a
-  // graph. Blocks' activations are freed as it goes.
-  at::Tensor hidden_states(const Packed& packed, const Rows* rows = nullptr) const;
-
-  // All logits, [N, V] in fp32, without a graph. For tests and small models.
-  at::Tensor logits(const Packed& packed) const;
+  bool tied() const { return !lm_head_.defined(); }
 
  private:
   LlamaConfig config_;
   ModelOptions options_;
+  std::shared_ptr<weights::Table> table_;
   RotaryAngles angles_;
   at::Tensor embedding_;  // [V, D]
   at::Tensor lm_head_;    // [V, D], or undefined where tied

@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "lowmem/weights/carried_files.h"
+#include "lowmem/weights/spec.h"
+
 namespace lowmem::model {
 
 // How rotary frequencies are stretched for long contexts.
@@ -39,29 +42,14 @@ struct LlamaConfig {
   int64_t rope_original_max_position_embeddings = 8192;
 };
 
-// A config.json has 1 KB, and 30 KB where it lists a thousand labels. The time to copy
-// one grows with the square of its keys.
-inline constexpr int64_t kLargestConfig = 64 * 1024;  // bytes
-
 // Reads config.json (`path` may be the file or its folder), in the form of any release of
 // transformers: `rope_theta` and `rope_scaling`, or `rope_parameters`. Throws Error
 // naming the key for anything missing, contradictory, or not implemented here: a key that
 // could change the model is refused, never ignored.
 LlamaConfig read_llama_config(const std::filesystem::path& path);
 
-// What a weight is, for random initialisation.
-enum class WeightKind { kMatrix, kBias, kNorm };
-
-struct WeightSpec {
-  std::string name;  // Hugging Face's: "model.layers.0.self_attn.q_proj.weight"
-  std::vector<int64_t> shape;
-  WeightKind kind;
-
-  int64_t elements() const;
-};
-
 // Every weight of the model in file order. A tied head is not listed. O(layers).
-std::vector<WeightSpec> weight_specs(const LlamaConfig& config);
+std::vector<weights::Spec> weight_specs(const LlamaConfig& config);
 
 // Elements over all of weight_specs().
 int64_t parameter_count(const LlamaConfig& config);

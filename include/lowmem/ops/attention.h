@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lowmem/config/choices.h"
+#include "lowmem/ops/linear_weight.h"
 
 namespace lowmem::ops {
 
@@ -69,12 +70,11 @@ bool attention_replays(AttentionMode mode, const AttentionShape& shape);
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const Spans& spans, AttentionMode mode = AttentionMode::kAuto);
 
-// linear(attention(q, k, v), weight, bias) -> [queries, out], in q's type. Our kernel's
+// linear(attention(q, k, v), weight) -> [queries, out], in q's type. Our kernel's
 // outputs are made again for the backward pass instead of kept; others keep theirs. What
 // the model uses.
 at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const Spans& spans, const at::Tensor& weight,
-                            const at::Tensor& bias,
+                            const Spans& spans, const LinearWeight& weight,
                             AttentionMode mode = AttentionMode::kAuto);
 
 }  // namespace lowmem::ops

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "lowmem/ops/linear_weight.h"
+
 namespace lowmem::ops {
 
 // What a linear layer multiplies. Its backward pass needs the values once more: where
@@ -17,14 +19,11 @@ struct LinearInput {
   double norm_eps = 0;
 };
 
-// x @ weight.T + bias, computed in `compute_dtype`: operands of another type are cast
-// first, which makes fp32 weights with bf16 arithmetic what autocast calls mixed
-// precision.
+// x @ W.T + bias, computed in `compute_dtype`: operands of another type are cast first,
+// which makes fp32 weights with bf16 arithmetic what autocast calls mixed precision.
 //
-//   x [N, in]   weight [out, in]   bias [out] or undefined   ->   [N, out] compute_dtype
-//
-// A cast weight lives for one product only; equal types cost nothing.
-at::Tensor linear(const LinearInput& x, const at::Tensor& weight, const at::Tensor& bias,
+//   x [N, in]  ->  [N, out] compute_dtype
+at::Tensor linear(const LinearInput& x, const LinearWeight& weight,
                   at::ScalarType compute_dtype);
 
 }  // namespace lowmem::ops

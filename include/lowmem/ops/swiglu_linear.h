@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "lowmem/ops/linear_weight.h"
+
 namespace lowmem::ops {
 
 // What a caller wants of an operation that it runs again before the backward pass.
@@ -10,10 +12,9 @@ enum class Output {
   kGraph,  // the graph alone: the result's numbers are left undefined
 };
 
-// (silu(gate) * up) @ weight.T + bias, the end of a Llama's MLP.
+// (silu(gate) * up) @ W.T + bias, the end of a Llama's MLP.
 //
-//   gate, up [N, I] in the compute type   weight [D, I]   bias [D] or undefined
-//   ->  [N, D] in the compute type
+//   gate, up [N, I] in the compute type   W [D, I]   ->  [N, D] in the compute type
 //
 // silu(gate) * up is never kept: the backward pass makes it again, a slice of columns at
 // a time, and puts the gradients of gate and up in their place. So gate and up must be
@@ -22,7 +23,7 @@ enum class Output {
 //
 // Extra memory of the backward pass: the weight's gradient and 1/8 of gate.
 // Shazeer 2020, "GLU Variants Improve Transformer".
-at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const at::Tensor& weight,
-                         const at::Tensor& bias, Output output);
+at::Tensor swiglu_linear(at::Tensor gate, at::Tensor up, const LinearWeight& weight,
+                         Output output);
 
 }  // namespace lowmem::ops

@@ -5,24 +5,14 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <map>
 #include <memory>
-#include <string>
 
-#include "lowmem/config/run_config.h"
+#include "lowmem/config/rules.h"
 #include "lowmem/kernels/elements.h"
 #include "lowmem/kernels/stream.h"
+#include "lowmem/weights/table.h"
 
 namespace lowmem::optim {
-
-// A trained parameter and what its optimizer remembers of it.
-struct ParamSlot {
-  std::string name;    // Hugging Face's
-  uint32_t index = 0;  // its place among all weights of the model, trained or not
-  at::Tensor param;
-  std::map<std::string, at::Tensor> state;  // by the optimizer's own names
-  int64_t updates = 0;                      // how many it has had
-};
 
 // What an update depends on beside its slot and gradient.
 struct StepInfo {
@@ -58,45 +48,48 @@ struct DeviceUpdate {
   at::Tensor step_numbers;  // the bytes of a kernels::StepNumbers
 };
 
-// One parameter's update rule. `memory.gradients = accumulate` calls it in a loop at the
-// end of a step, `update` inside backward. Neither can offer the other parameters, so an
-// optimizer touches its slot and nothing else.
+// One weight's update rule. `memory.gradients = accumulate` calls it in a loop at the end
+// of a step, `update` inside backward. Neither can offer the other weights, so an
+// optimizer touches one weight and what is beside it, and nothing else.
 class Optimizer {
  public:
   // `seed` is that of the rounding noise.
-  Optimizer(const OptimizerConfig& config, uint64_t seed);
+  Optimizer(const RuleNumbers& numbers, uint64_t seed) : numbers_(numbers), seed_(seed) {}
   virtual ~Optimizer() = default;
-  // `grad` has the parameter's shape and its type, or fp32. Runs without a graph. Looks
-  // at the whole gradient before it writes to the parameter or its state.
-  UpdateResult update(ParamSlot& slot, const at::Tensor& grad, const StepInfo& step);
-  // The same on a device, put on its stream. Does not count ParamSlot::updates, which
-  // stand for the steps of the run there.
-  void update_on_device(ParamSlot& slot, const at::Tensor& grad,
+  // Makes what is kept beside the weight, unless it is there already: zeros. Before the
+  // first update.
+  void prepare(weights::Weight& weight) const;
+  // `grad` has the weight's shape and its type, or fp32. Runs without a graph. Looks at
+  // the whole gradient before it writes to the weight or what is beside it.
+  UpdateResult update(weights::Weight& weight, const at::Tensor& grad,
+                      const StepInfo& step);
+  // The same on a device, put on its stream. Does not count Weight::updates, which stand
+  // for the steps of the run there.
+  void update_on_device(weights::Weight& weight, const at::Tensor& grad,
                         const DeviceUpdate& update);
   // What update_on_device() reads of a step.
   virtual kernels::StepNumbers step_numbers(const StepInfo& step) const;
-  // Bytes that update() will keep for this parameter beside it.
-  virtual int64_t state_bytes(const at::Tensor& param) const = 0;
 
  protected:
+  // The rule's own part of prepare(): calls keep().
+  virtual void make_state(weights::Weight& weight) const = 0;
+
   // Applies step.grad_scale to the gradient, but returns the norm without it. Returns
   // early, with nothing written, if the gradient is not finite.
-  virtual UpdateResult apply(ParamSlot& slot, const at::Tensor& grad,
+  virtual UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
                              const StepInfo& step) = 0;
 
   // A rule without a device kernel leaves it at this, which throws Error.
-  virtual void apply_on_device(ParamSlot& slot, const at::Tensor& grad,
+  virtual void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                                const DeviceUpdate& update);
 
-  // The slot's tensor of that name, zeros the first time.
-  static at::Tensor& state(ParamSlot& slot, const std::string& name,
-                           at::IntArrayRef shape, at::ScalarType type = at::kFloat);
-  // The parameter as kernels write it, with what its rounding needs.
-  kernels::ParamView weights_of(ParamSlot& slot, const StepInfo& step) const;
-  // Bytes that the rounding keeps for this parameter.
-  int64_t rounding_bytes(const at::Tensor& param) const;
+  // Zeros beside the weight under that name, unless there are some.
+  static void keep(weights::Weight& weight, const std::string& name,
+                   at::IntArrayRef shape, at::ScalarType type = at::kFloat);
+  // The weight as kernels write it, with what its rounding needs.
+  kernels::ParamView weights_of(weights::Weight& weight, const StepInfo& step) const;
 
-  OptimizerConfig config_;  // nothing is `auto`
+  RuleNumbers numbers_;
   uint64_t seed_;
 };
 

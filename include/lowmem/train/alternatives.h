@@ -9,7 +9,8 @@
 
 namespace lowmem::train {
 
-// What other settings do to the result, against the same run without them.
+// What other settings do to the result, against the same run without them: by what their
+// keys alter.
 enum class Effect {
   kNone,      // not a bit
   kRounding,  // its last bits
@@ -41,8 +42,8 @@ MaybeAlternative slice_loss(const RunConfig& config);
 MaybeAlternative leave_graphs(const RunConfig& config);
 MaybeAlternative use_bf16(const RunConfig& config);
 MaybeAlternative round_stochastically(const RunConfig& config);  // from Kahan's sums
-MaybeAlternative halve_adam_state(const RunConfig& config);
-MaybeAlternative use_adafactor(const RunConfig& config);  // in place of Adam
+MaybeAlternative halve_state(const RunConfig& config);           // the averages' type
+MaybeAlternative use_adafactor(const RunConfig& config);         // in place of averages
 MaybeAlternative leave_momentum(const RunConfig& config);
 // `rows` at a time; 0: the whole batch.
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows);

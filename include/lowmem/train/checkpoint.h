@@ -4,13 +4,13 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/data/batches.h"
-#include "lowmem/engine/parameters.h"
-#include "lowmem/model/llama.h"
+#include "lowmem/weights/home.h"
 
 namespace lowmem::train {
 
@@ -21,8 +21,11 @@ struct RunState {
   int64_t step = 0;  // updates done
   Batches::Cursor cursor;
   RunConfig config;
-  std::string rows;         // fingerprint of the training rows
-  std::string shape;        // fingerprint of the model's config.json
+  std::string rows;   // fingerprint of the training rows
+  std::string shape;  // fingerprint of the model's config.json
+  // Of the weights that the checkpoint does not hold, since they are not trained: they
+  // come from model.path. Empty: it holds all.
+  std::string frozen;
   std::string device;       // that the run computes on: "cpu", "cuda"
   uintmax_t metrics = 0;    // bytes of metrics.jsonl
   nlohmann::json progress;  // the trainer's sums and results so far
@@ -37,7 +40,8 @@ struct Checkpoint {
 
 // The checkpoints of a run, in `<run>/checkpoints/step-<number>/`:
 //
-//   weights.safetensors    every weight of the model, in its dtype
+//   weights.safetensors    every trained weight, in its format; with
+//                          train.whole_checkpoints every weight
 //   optimizer.safetensors  <weight>/<name> for each tensor that the optimizer keeps
 //   manifest.json          RunState, and size and checksum of the files and of itself
 //
@@ -49,8 +53,7 @@ class Checkpoints {
 
   // Writes one, tensor by tensor, then removes those that are too old. Extra memory: 16
   // MiB of host memory where the tensors are on a device, else next to none.
-  void save(const RunState& state, const model::Llama& model,
-            const engine::Parameters& parameters) const;
+  void save(const RunState& state, weights::Home& home) const;
 
   // The newest that is whole; each damaged one before it is named in a warning. nullopt
   // where there is none at all. Throws Error where all are damaged. Reads every byte of
@@ -71,15 +74,19 @@ class Checkpoints {
   int64_t keep_;
 };
 
-// Fills weights and optimizer state. Throws Error where the checkpoint is of another
-// model.
-void restore(const Checkpoint& checkpoint, model::Llama& model,
-             engine::Parameters& parameters);
+// The names of the weights that a checkpoint holds.
+std::set<std::string> weights_in(const Checkpoint& checkpoint);
+
+// Fills those weights. Throws Error where a trained one is missing.
+void restore_weights(const Checkpoint& checkpoint, weights::Home& home);
+
+// Fills what is beside them, which Optimizer::prepare() has made, and their counts.
+// Throws Error where the checkpoint lacks a tensor, or has one that this run does not.
+void restore_states(const Checkpoint& checkpoint, weights::Home& home);
 
 // Throws Error naming the first key in which a run that goes on must not differ from what
-// it was, with both values. Free are names and places of files, what only says how often
-// something is saved, the memory policies, which change no bit of the result, and, under
-// a constant schedule, how long to train.
+// it was, with both values. Free are keys that alter nothing, the places of files, what
+// costs only memory and time and, under a constant schedule, how long to train.
 void check_same_run(const RunConfig& before, const RunConfig& now);
 
 }  // namespace lowmem::train

@@ -28,9 +28,12 @@ struct Evaluation {
   std::optional<eval::Perplexity> perplexity;
 
   // Both, HellaSwag first; see there for the arguments.
-  EvaluationResult run(const model::Llama& model, const loss::LossOptions& options,
+  EvaluationResult run(const engine::Walk& walk, const loss::LossOptions& options,
                        int64_t most_tokens,
                        const std::function<void()>& between = {}) const;
+  // The batches of a run that need most memory, for a rehearsal.
+  void rehearse(const engine::Walk& walk, const loss::LossOptions& options,
+                int64_t most_tokens) const;
   // Tokens that a run feeds to the model.
   int64_t tokens() const;
 };

@@ -21,12 +21,9 @@ struct Resident {
 std::string next_cheaper(const RunConfig& config);
 
 // The answer to memory having run out: what was asked for, what is resident, and the next
-// cheaper setting. `failure`: one of which asked_of() knows.
+// cheaper setting. `failure`: one of which
+// memory::asked_of() knows.
 Error out_of_memory(const RunConfig& config, const Resident& resident,
                     const std::exception& failure);
-
-// What an exception of the CPU's or the GPU's allocator asked for, such as "2.00 GiB";
-// empty: it is about something else.
-std::string asked_of(const std::exception& failure);
 
 }  // namespace lowmem::train

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "lowmem/engine/rehearsal.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/train/session.h"
 
 namespace lowmem::train {
@@ -17,9 +17,8 @@ struct Work {
   int64_t examples = 0, tokens = 0, labelled = 0;
   double attended = 0;  // pairs of a token and one that it sees, itself among them
   int64_t evaluations = 0, evaluated_tokens = 0;  // tokens of each
-  // Batches, as indices of examples: the first, and of the others those that may need
-  // most memory, which are some of most tokens, that of most labelled ones, and the one
-  // with the largest micro-batch.
+  // Batches, as indices of examples: those that may need most memory, which are some of
+  // most tokens, that of most labelled ones, and the one with the largest micro-batch.
   std::vector<std::vector<int64_t>> rehearsed;
   int64_t largest_tokens = 0;  // of a batch
 };
@@ -36,10 +35,9 @@ struct Speed {
 
 // What a run will need.
 struct Plan {
-  engine::Rehearsed memory;  // of tensors, where they are computed with
-  int64_t program = 0;       // bytes of the process beside tensors, on the host
-  int64_t staging = 0;       // bytes on the host while a GPU's weights are loaded
-  int64_t free = 0;          // bytes that tensors can have on the device, at the most
+  lowmem::memory::Rehearsed memory;  // of tensors, where they are computed with
+  int64_t program = 0;               // bytes of the process beside tensors, on the host
+  int64_t free = 0;  // bytes that tensors can have on the device, at the most
   Work work;
   double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
   Speed speed;         // that it is estimated from
@@ -50,6 +48,14 @@ struct Plan {
   std::string to_text() const;
 };
 
+// What a run holds before its first step: its weights, and what is beside them.
+struct AtRest {
+  int64_t bytes = 0;
+  int64_t trained_elements = 0;
+};
+// Rehearses that much of it: some milliseconds.
+AtRest at_rest(const RunConfig& config, const Inputs& inputs);
+
 // Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
 
@@ -57,9 +63,9 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
 double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
                         const Work& work, const Speed& speed);
 
-// Rehearses the run (engine::Rehearsal) on its largest batches: room for the weights, an
+// Rehearses the run (memory::Rehearsal) on its largest batches: room for the weights, an
 // evaluation, steps. Reads no weights and uses little memory. Off by less than 2% on the
-// CPU. Throws engine::OutOfMemory where the process may not have enough addresses, and
+// CPU. Throws memory::OutOfMemory where the process may not have enough addresses, and
 // Error where the configuration and the model disagree. Some seconds for a billion
 // weights. For a GPU the CPU stands in, with the GPU's slices and padding, cuBLAS's
 // workspace and flash attention's buffers. Not in it are what recorded graphs hold

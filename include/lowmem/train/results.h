@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "lowmem/engine/memory_meter.h"
+#include "lowmem/memory/meter.h"
 #include "lowmem/train/evaluation.h"
 
 namespace lowmem::train {
@@ -16,7 +16,7 @@ namespace lowmem::train {
 // The memory meter's highest counts, in bytes.
 struct Peaks {
   int64_t total = 0;
-  std::array<int64_t, engine::kPhases> by_phase{};
+  std::array<int64_t, memory::kPhases> by_phase{};
   int64_t resident = 0;     // of the process
   int64_t device_used = 0;  // of the GPU
 

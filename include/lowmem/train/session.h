@@ -34,13 +34,24 @@ int64_t total_steps(const TrainConfig& train, int64_t steps_per_epoch);
 // tensor is made. Throws Error where the configuration asks for what is not there.
 c10::Device open_device(const MemoryConfig& memory);
 
-// The model that the configuration names, of the given shape, with its weights unless
-// others will be put in their place. Throws Error naming what is wrong, also where the
-// tokenizer, of `vocabulary` ids, has more than the model.
-std::unique_ptr<model::Llama> load_model(const RunConfig& config,
-                                         const model::LlamaConfig& shape,
-                                         int64_t vocabulary, c10::Device device,
-                                         bool with_weights = true);
+// A model, its weights, and where they live.
+struct HousedModel {
+  std::shared_ptr<weights::Table> table;
+  std::unique_ptr<weights::Home> home;
+  std::unique_ptr<model::Llama> model;
+
+  engine::Walk walk() const { return {*model, *home}; }
+};
+
+// The model that the configuration names, of the given shape, with what it trains
+// selected; room for its weights, no numbers. Throws Error naming what is wrong, also
+// where the tokenizer, of `vocabulary` ids, has more than the model.
+HousedModel house_model(const RunConfig& config, const model::LlamaConfig& shape,
+                        int64_t vocabulary, c10::Device device);
+
+// Fills the weights, or those that are `wanted`, from model.path.
+void load_weights(const RunConfig& config, weights::Home& home,
+                  const std::function<bool(const weights::Weight&)>& wanted = {});
 
 // Of evaluations: in slices of the vocabulary whatever memory.linear_cross_entropy says,
 // since whole logits of four endings could outweigh training.
@@ -58,15 +69,17 @@ class Session {
           const Checkpoint* from = nullptr);
 
   const RunConfig& config() const { return config_; }
-  model::Llama& model() { return *model_; }
-  const engine::Parameters& parameters() const { return parameters_; }
+  const weights::Table& table() const { return *house_.table; }
+  weights::Home& home() { return *house_.home; }
   const std::optional<Evaluation>& evaluation() const { return texts_->evaluation; }
   // `between` is called before each batch, and may throw to end the evaluation.
   EvaluationResult evaluate(const std::function<void()>& between = {}) const;
+  // Its batches that need most memory, for a rehearsal.
+  void rehearse_evaluation() const;
 
   // Bytes that stay for the whole run: the weights, and what the optimizer keeps.
-  int64_t weight_bytes() const;
-  int64_t optimizer_bytes() const;
+  int64_t weight_bytes() const { return house_.table->bytes(); }
+  int64_t optimizer_bytes() const { return house_.table->beside_bytes(); }
 
   // Training and evaluation rows that data.on_bad_row = skip left out.
   int64_t skipped_rows() const { return texts_->skipped_rows; }
@@ -81,8 +94,11 @@ class Session {
   engine::PendingStep begin(std::span<const int64_t> rows, int64_t step,
                             bool report_rounding);
   c10::Device device() const { return device_; }
-  // For a checkpoint: all but the trainer's own, which are step, progress and metrics.
+  // For a checkpoint: all but the trainer's own, which are step, progress and metrics,
+  // and what it does not hold.
   RunState state() const;
+  // Of the weights that are not trained: weights::frozen_fingerprint(), made once.
+  const std::string& frozen_fingerprint();
   double lr(int64_t step) const { return schedule_.at(step); }
 
  private:
@@ -92,14 +108,16 @@ class Session {
   std::shared_ptr<const Texts> texts_;
   Batches batches_;
   optim::Schedule schedule_;
-  std::unique_ptr<model::Llama> model_;
-  engine::Parameters parameters_;
+  HousedModel house_;
+  engine::Walk walk_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  engine::Gradients gradients_;
   std::unique_ptr<engine::Activations> activations_;
-  std::unique_ptr<engine::Weights> weights_;
-  std::unique_ptr<engine::Gradients> gradients_;
   engine::Step step_;
+  std::string frozen_;  // weights::frozen_fingerprint()
 
+  void prepare();
+  void go_on(const Checkpoint& from);
   std::string shape_fingerprint() const;
   // Tokens that an evaluation may take at once without exceeding what training needs.
   int64_t evaluation_tokens() const;

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "lowmem/core/dtype.h"
+
+namespace lowmem::weights {
+
+// A config.json has 1 KB, and 30 KB where it lists a thousand labels. The time to copy
+// one grows with the square of its keys.
+inline constexpr int64_t kLargestConfig = 64 * 1024;  // bytes
+
+// Makes `folder` and gives it config.json, with its dtype set to that of the weights, and
+// the tokenizer and generation files that lie beside `config_file`.
+void create_model_folder(const std::filesystem::path& config_file,
+                         const std::filesystem::path& folder, DType dtype);
+
+}  // namespace lowmem::weights

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "lowmem/io/weights_writer.h"
+#include "lowmem/weights/home.h"
+
+namespace lowmem::weights {
+
+// Compares the names and shapes of a Hugging Face folder's weights with `specs`, before
+// room is made for any. Throws what load() would.
+void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& folder);
+
+// Fills the home's weights, or those that are `wanted`, from the safetensors of a Hugging
+// Face folder, single or sharded, in F32, F16, BF16 or F64, converting straight into the
+// final tensors, group by group: on the CPU the extra memory is 1 MiB, on a GPU one
+// tensor on the host. Throws Error naming the tensor for one that is missing, of another
+// shape, or not floating-point, and for one the table has no place for.
+void load(Home& home, const std::filesystem::path& folder,
+          const std::function<bool(const Weight&)>& wanted = {});
+
+// Writes a Hugging Face folder: the home's weights in the format they have, sharded above
+// `max_shard_bytes`, with the config and tokenizer files of `source` carried over
+// (config.json's dtype is set to the written one). Streams group by group. `folder` must
+// not lie inside `source`.
+void save(Home& home, const std::filesystem::path& source,
+          const std::filesystem::path& folder, int64_t max_shard_bytes = kMaxShardBytes);
+
+// Writes a Hugging Face folder of random weights in `dtype`, of any size in little
+// memory: matrices normal with that deviation, norms 1, biases 0. The weights are a
+// function of `seed` alone. `config_file` is copied to config.json, and tokenizer files
+// that lie beside it come along.
+void write_random(const std::vector<Spec>& specs, double deviation,
+                  const std::filesystem::path& config_file,
+                  const std::filesystem::path& folder, DType dtype, uint64_t seed,
+                  int64_t max_shard_bytes = kMaxShardBytes);
+
+// Of the numbers of all weights that are not trained: equal for equal ones in one format.
+// Empty where all are trained. Reads them at 10 GB/s.
+std::string frozen_fingerprint(Home& home);
+
+}  // namespace lowmem::weights

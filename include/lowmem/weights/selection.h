@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lowmem/weights/table.h"
+
+namespace lowmem::weights {
+
+// Marks the weights that `train` selects as trained, with a gradient, and all others as
+// not. `train` is "layers" (all of model.layers), "all", or patterns over Hugging Face's
+// names in which * stands for any text. Throws Error as check_selection() does.
+void select(Table& table, const std::vector<std::string>& train);
+
+// Throws Error for the first of `train` that selects none of the weights.
+void check_selection(const std::vector<Spec>& specs,
+                     const std::vector<std::string>& train);
+
+// Whether a weight of that name is among those to train.
+bool selects(const std::vector<std::string>& train, const std::string& name);
+
+// Whether `name` matches `pattern`, in which * stands for any text, also none.
+bool matches(const std::string& pattern, const std::string& name);
+
+}  // namespace lowmem::weights

@@ -1,0 +1,26 @@
+#include "lowmem/engine/walk.h"
+
+#include <ATen/ATen.h>
+
+namespace lowmem::engine {
+
+at::Tensor Walk::hidden_states(const model::Packed& packed,
+                               const model::Rows* rows) const {
+  const at::NoGradGuard no_grad;
+  at::Tensor hidden = embed(packed.ids);
+  up([&](size_t block) {
+    hidden = model_.blocks()[block]->forward(hidden, packed,
+                                             block + 1 == blocks() ? rows : nullptr);
+  });
+  return hidden;
+}
+
+at::Tensor Walk::logits(const model::Packed& packed) const {
+  const at::NoGradGuard no_grad;
+  const at::Tensor hidden = hidden_states(packed);
+  const auto leases = borrow_top(Access::kRead);
+  return at::linear(model_.norm(hidden), model_.head().to(model_.options().compute))
+      .to(at::kFloat);
+}
+
+}  // namespace lowmem::engine

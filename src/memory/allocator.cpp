@@ -1,0 +1,145 @@
+#include "allocator.h"
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "addresses.h"
+#include "cpu_ledger.h"
+#include "lowmem/core/units.h"
+#include "lowmem/memory/limits.h"
+#include "lowmem/memory/meter.h"
+#include "lowmem/memory/rehearsal.h"
+
+namespace lowmem::memory {
+namespace {
+
+// Before each block, in as many bytes as its alignment needs.
+struct Header {
+  int64_t bytes;
+  Item item;
+  Ledger* ledger;
+};
+constexpr size_t kHeader = 64;
+static_assert(sizeof(Header) <= kHeader);
+
+// Blocks from this size on come from the arena; smaller ones malloc reuses well enough.
+constexpr size_t kArenaBlock = 64 * 1024;
+
+// From here on a block is worth asking the system about.
+constexpr int64_t kLargeBlock = 16 * kMiB;
+
+Arena& arena() {
+  // Twice the addresses: some are lost between blocks.
+  static auto* instance = new Arena(2 * static_cast<size_t>(machine_bytes()));
+  return *instance;  // never destroyed: tensors may outlive every other static object
+}
+
+// Null before the first rehearsal.
+Arena* g_addresses = nullptr;
+
+void release(void* data) {
+  if (data == nullptr) return;
+  auto* block = static_cast<std::byte*>(data) - kHeader;
+  Header header;
+  std::memcpy(&header, block, sizeof header);
+  header.ledger->add(-header.bytes, header.item);
+  if (arena().owns(block))
+    arena().free(block);
+  else if (g_addresses != nullptr && g_addresses->owns(block))
+    g_addresses->free(block);
+  else
+    c10::free_cpu(block);
+}
+
+[[noreturn]] void fail(size_t bytes) {
+  const auto asked = static_cast<int64_t>(bytes);
+  const int64_t used = host_ledger().current();
+  throw OutOfMemory(Error("memory",
+                          "is exhausted: a tensor of " + format_bytes(asked) +
+                              " does not fit beside the " + format_bytes(used) +
+                              " in use, of " + format_bytes(total_bytes()),
+                          "Compute on fewer rows at a time, or with a smaller model"),
+                    asked, used);
+}
+
+int64_t g_program = 0;
+
+// Whether a block fits what the process may have, and the machine has. Asks the system
+// only where it matters: near the limit, and for large blocks.
+bool fits_now(int64_t bytes) {
+  const int64_t limit = machine_bytes();
+  const int64_t tensors = host_ledger().current() + g_program;
+  if (bytes > limit - tensors) return false;
+  if (tensors + bytes > limit / 2 && private_bytes() > limit - bytes) return false;
+  return bytes < kLargeBlock || bytes <= available_bytes();
+}
+
+// What the arena keeps may be in the way.
+bool fits(size_t bytes) {
+  if (bytes > static_cast<size_t>(machine_bytes())) return false;
+  const auto asked = static_cast<int64_t>(bytes);
+  if (fits_now(asked)) return true;
+  arena().trim();
+  return fits_now(asked);
+}
+
+void* allocate_or_fail(size_t bytes) {
+  if (rehearsing() && bytes >= kArenaBlock) {
+    if (void* block = addresses().allocate(bytes + kHeader)) return block;
+    fail(bytes);
+  }
+  if (bytes >= kArenaBlock && !fits(bytes)) fail(bytes);
+  if (bytes >= kArenaBlock)
+    if (void* block = arena().allocate(bytes + kHeader)) return block;
+  try {
+    return c10::alloc_cpu(bytes + kHeader);
+  } catch (const c10::Error&) {
+    fail(bytes);
+  }
+}
+
+class CountingAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override {
+    if (bytes == 0) return {nullptr, nullptr, &release, c10::kCPU};
+    auto* block = static_cast<std::byte*>(allocate_or_fail(bytes));
+    const Header header{static_cast<int64_t>(bytes), current_item(),
+                        &ledger_of_cpu_tensors()};
+    std::memcpy(block, &header, sizeof header);
+    header.ledger->add(header.bytes, header.item);
+    void* data = block + kHeader;
+    // oneDNN takes memory with raw_allocate: context and data must be the same.
+    return {data, data, &release, c10::kCPU};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+  void copy_data(void* destination, const void* source, size_t bytes) const override {
+    default_copy_data(destination, source, bytes);
+  }
+};
+
+}  // namespace
+
+Arena& addresses() {
+  if (g_addresses == nullptr)
+    g_addresses = new Arena(static_cast<size_t>(16 * 1024 * kGiB));
+  return *g_addresses;  // never destroyed, as arena()
+}
+
+void install_allocator() {
+  static CountingAllocator allocator;
+  c10::SetCPUAllocator(&allocator, /*priority=*/1);
+}
+
+void trim_blocks() { arena().trim(); }
+
+void measure_program() {
+  g_program =
+      std::max(g_program, private_bytes() - host_ledger().current() + kProgramGrowth);
+}
+int64_t measured_program() { return g_program; }
+
+}  // namespace lowmem::memory

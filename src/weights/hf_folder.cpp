@@ -1,0 +1,162 @@
+#include "lowmem/weights/hf_folder.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <set>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/io/checksum.h"
+#include "lowmem/io/weights_folder.h"
+#include "lowmem/metrics/progress.h"
+#include "lowmem/ops/dtype.h"
+#include "lowmem/ops/pieces.h"
+#include "lowmem/weights/carried_files.h"
+
+namespace lowmem::weights {
+namespace {
+
+using ops::dtype_of;
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (const int64_t size : shape)
+    text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
+std::span<std::byte> bytes_of(at::Tensor& tensor) {
+  return {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
+}
+
+// A tied pair may lie in the file under either name.
+WeightsFolder::Location locate(const WeightsFolder& files, const Spec& spec) {
+  WeightsFolder::Location found = files.find(spec.name);
+  if (!found && !spec.alias.empty()) found = files.find(spec.alias);
+  return found;
+}
+
+void load_tensor(const WeightsFolder::Location& from, at::Tensor& to) {
+  if (to.is_cpu()) {
+    from.file->read_as(dtype_of(to), *from.tensor, bytes_of(to));
+  } else {
+    at::Tensor staged = at::empty(to.sizes(), to.scalar_type());
+    from.file->read_as(dtype_of(to), *from.tensor, bytes_of(staged));
+    to.copy_(staged);
+  }
+}
+
+// Tensors that the table has no place for, except buffers that old files carry and a tied
+// head's second copy.
+void refuse_surplus(const WeightsFolder& files, const std::set<std::string>& known,
+                    const std::filesystem::path& folder) {
+  for (const auto& location : files.tensors()) {
+    const std::string& name = location.tensor->name;
+    if (known.contains(name) || name.ends_with("rotary_emb.inv_freq")) continue;
+    throw Error(
+        folder.string() + " tensor " + name,
+        "is in the file, but the model that config.json describes has no such weight",
+        "Check that config.json and the weights belong together");
+  }
+}
+
+void check(const WeightsFolder& files, const std::vector<Spec>& specs,
+           const std::filesystem::path& folder) {
+  const std::string remedy = "Check that config.json and the weights belong together";
+  std::set<std::string> known;
+  for (const Spec& spec : specs) {
+    const auto from = locate(files, spec);
+    if (!from)
+      throw Error(folder.string() + " tensor " + spec.name, "is not in the weight files",
+                  remedy);
+    if (from.tensor->shape != spec.shape)
+      throw Error(from.file->path().string() + " tensor " + spec.name,
+                  "has the shape " + shape_text(from.tensor->shape) +
+                      ", where config.json asks for " + shape_text(spec.shape),
+                  remedy);
+    known.insert({spec.name, spec.alias});
+  }
+  refuse_surplus(files, known, folder);
+}
+
+std::vector<Spec> specs_of(const Table& table) {
+  std::vector<Spec> specs;
+  for (const Weight& weight : table.all()) specs.push_back(weight.spec);
+  return specs;
+}
+
+}  // namespace
+
+void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& folder) {
+  check(WeightsFolder(folder), specs, folder);
+}
+
+void load(Home& home, const std::filesystem::path& folder,
+          const std::function<bool(const Weight&)>& wanted) {
+  const at::NoGradGuard no_grad;
+  const WeightsFolder files(folder);
+  Table& table = home.table();
+  check(files, specs_of(table), folder);
+  const auto is_wanted = [&](const Weight& weight) { return !wanted || wanted(weight); };
+  int64_t bytes = 0;
+  for (const Weight& weight : table.all())
+    if (is_wanted(weight)) bytes += weight.bytes();
+  metrics::Progress progress("loading " + folder.string(), bytes,
+                             metrics::Progress::Unit::kBytes);
+  for (size_t group = 0; group < table.groups(); ++group) {
+    const Lease lease = home.borrow(group, Access::kWrite);
+    for (Weight* weight : table.group(group)) {
+      if (!is_wanted(*weight)) continue;
+      load_tensor(locate(files, weight->spec), weight->here);
+      progress.add(weight->bytes());
+    }
+  }
+  for (const std::string& name : files.unlisted())
+    log::warn(folder.string() + ": tensor " + name +
+              " is in a shard but not in the index; it is left out");
+}
+
+void save(Home& home, const std::filesystem::path& source,
+          const std::filesystem::path& folder, int64_t max_shard_bytes) {
+  Table& table = home.table();
+  create_model_folder(source / "config.json", folder, table.all().front().format);
+  std::vector<TensorSpec> specs;
+  for (const Weight& weight : table.all())
+    specs.push_back({weight.name(), weight.format, weight.spec.shape});
+  metrics::Progress progress("saving " + folder.string(), table.bytes(),
+                             metrics::Progress::Unit::kBytes);
+
+  WeightsWriter writer(folder, specs, max_shard_bytes);
+  for (size_t group = 0; group < table.groups(); ++group) {
+    const Lease lease = home.borrow(group, Access::kRead);
+    for (const Weight* weight : table.group(group))
+      ops::read_pieces(weight->here, [&](std::span<const std::byte> piece) {
+        writer.write(weight->name(), piece);
+        progress.add(static_cast<int64_t>(piece.size()));
+      });
+  }
+  writer.finish();
+}
+
+std::string frozen_fingerprint(Home& home) {
+  Table& table = home.table();
+  Checksum checksum;
+  bool any = false;
+  for (size_t group = 0; group < table.groups(); ++group) {
+    const auto weights = table.group(group);
+    if (std::all_of(weights.begin(), weights.end(),
+                    [](const Weight* weight) { return weight->trained; }))
+      continue;
+    const Lease lease = home.borrow(group, Access::kRead);
+    for (const Weight* weight : weights) {
+      if (weight->trained) continue;
+      any = true;
+      ops::read_pieces(weight->here,
+                       [&](std::span<const std::byte> piece) { checksum.add(piece); });
+    }
+  }
+  return any ? hexadecimal(checksum.value()) : "";
+}
+
+}  // namespace lowmem::weights

@@ -1,0 +1,63 @@
+#include "lowmem/weights/selection.h"
+
+#include <algorithm>
+
+#include "lowmem/core/error.h"
+
+namespace lowmem::weights {
+
+bool matches(const std::string& pattern, const std::string& name) {
+  // Greedy with one point to come back to: linear but for the text after a star.
+  size_t p = 0, n = 0, star = std::string::npos, retry = 0;
+  while (n < name.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      retry = n;
+    } else if (p < pattern.size() && pattern[p] == name[n]) {
+      ++p, ++n;
+    } else if (star != std::string::npos) {
+      p = star + 1;
+      n = ++retry;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+namespace {
+
+std::string pattern_of(const std::string& word) {
+  return word == "layers" ? "model.layers.*" : word == "all" ? "*" : word;
+}
+
+}  // namespace
+
+bool selects(const std::vector<std::string>& train, const std::string& name) {
+  return std::any_of(train.begin(), train.end(), [&](const std::string& word) {
+    return matches(pattern_of(word), name);
+  });
+}
+
+void check_selection(const std::vector<Spec>& specs,
+                     const std::vector<std::string>& train) {
+  for (const std::string& word : train)
+    if (std::none_of(specs.begin(), specs.end(), [&](const Spec& spec) {
+          return matches(pattern_of(word), spec.name);
+        }))
+      throw Error("model.train = " + word, "matches no weight of this model",
+                  "Write layers, all, or a pattern such as model.layers.*.mlp.*");
+}
+
+void select(Table& table, const std::vector<std::string>& train) {
+  std::vector<Spec> specs;
+  for (const Weight& weight : table.all()) specs.push_back(weight.spec);
+  check_selection(specs, train);
+  for (Weight& weight : table.all()) {
+    weight.trained = selects(train, weight.name());
+    weight.here.set_requires_grad(weight.trained);
+  }
+}
+
+}  // namespace lowmem::weights
