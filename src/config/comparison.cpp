@@ -56,6 +56,8 @@ std::string method_of(const RunConfig& config) {
   if (model.dtype == DType::kBF16)
     method += ", " + std::string(word_of(optimizer.rounding)) + " rounding";
   if (memory.activations == ActivationsMode::kRecompute) method += ", recompute";
+  if (const auto last = memory.activations.count)
+    method += ", recompute but the last " + std::to_string(*last);
   if (memory.gradients == GradientsMode::kUpdate) method += ", update in backward";
   if (memory.linear_cross_entropy) method += ", linear cross-entropy";
   return method;

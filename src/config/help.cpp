@@ -12,6 +12,14 @@ namespace {
 constexpr size_t kDocColumn = 36;
 
 template <class Value>
+std::vector<std::string> words_for(const Value& value);
+
+template <ChoiceEnum Enum>
+std::vector<std::string> words_for(const OrCount<Enum>& value) {
+  return words_for(value.word);
+}
+
+template <class Value>
 std::vector<std::string> words_for(const Value& value) {
   if constexpr (ChoiceEnum<Value>) {
     std::vector<std::string> words;

@@ -183,6 +183,11 @@ void check_clipping(const RunConfig& config) {
         "which holds all gradients");
 }
 
+void check_activations(const MemoryConfig& memory) {
+  if (memory.activations.count)
+    check_count("memory.activations", *memory.activations.count, 0);
+}
+
 void check_graphs(const RunConfig& config) {
   const MemoryConfig& memory = config.memory;
   if (memory.cuda_graphs != GraphsMode::kTrue) return;
@@ -200,7 +205,7 @@ void check_graphs(const RunConfig& config) {
                     assigned("model.compute_dtype", config.model.compute_dtype) +
                     " has none",
                 "Set model.compute_dtype = bf16, or memory.cuda_graphs = auto");
-  if (memory.activations != ActivationsMode::kRecompute)
+  if (memory.activations == ActivationsMode::kKeep)
     throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
                 "replays blocks that are run again, but " +
                     assigned("memory.activations", memory.activations),
@@ -244,6 +249,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   check_optimizer(config.optimizer);
   check_rounding(config);
   check_clipping(config);
+  check_activations(config.memory);
   check_graphs(config);
 }
 

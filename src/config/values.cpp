@@ -162,7 +162,7 @@ void read_value(const YamlNode& node, const std::string& where, Interval& value)
 }
 
 size_t read_word(const YamlNode& node, const std::string& where,
-                 const std::vector<std::string_view>& words) {
+                 const std::vector<std::string_view>& words, const char* also) {
   const std::string word = node.kind == YamlNode::Kind::kScalar ? lower(node.text) : "";
   const auto match = std::find(words.begin(), words.end(), word);
   if (match != words.end()) return static_cast<size_t>(match - words.begin());
@@ -170,7 +170,7 @@ size_t read_word(const YamlNode& node, const std::string& where,
   if (words.size() == 1)
     refuse(node, where, std::string(words[0]),
            "Write " + std::string(words[0]) + ", the only choice");
-  refuse(node, where, join_words(words),
+  refuse(node, where, join_words(words) + also,
          nearest.empty() ? "Write one of these words"
                          : "The nearest is " + std::string(nearest));
 }
@@ -180,6 +180,11 @@ std::string join_words(const std::vector<std::string_view>& words) {
   for (std::string_view word : words)
     (joined += joined.empty() ? "" : " | ") += std::string(word);
   return joined;
+}
+
+bool begins_as_number(const YamlNode& node) {
+  return plain(node) && !node.text.empty() &&
+         std::string_view("+-.0123456789").find(node.text[0]) != std::string_view::npos;
 }
 
 std::string format_value(const std::string& value) {

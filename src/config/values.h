@@ -39,9 +39,9 @@ std::string type_name(const AutoDouble&);
 std::string type_name(bool);
 std::string type_name(const Interval&);
 
-// The index in `words` of the node's word, in any case.
+// The index in `words` of the node's word, in any case. `also`: what else is expected.
 size_t read_word(const YamlNode& node, const std::string& where,
-                 const std::vector<std::string_view>& words);
+                 const std::vector<std::string_view>& words, const char* also = "");
 // "a | b | c"
 std::string join_words(const std::vector<std::string_view>& words);
 
@@ -63,6 +63,29 @@ std::string format_value(Enum value) {
 template <ChoiceEnum Enum>
 std::string type_name(Enum) {
   return join_words(words_of<Enum>());
+}
+
+// Whether a node is written like a number.
+bool begins_as_number(const YamlNode& node);
+
+template <ChoiceEnum Enum>
+void read_value(const YamlNode& node, const std::string& where, OrCount<Enum>& value) {
+  if (begins_as_number(node)) {
+    int64_t count = 0;
+    read_value(node, where, count);
+    value = OrCount<Enum>::of(count);
+  } else {
+    value =
+        choices(Enum{})[read_word(node, where, words_of<Enum>(), " | a number")].value;
+  }
+}
+template <ChoiceEnum Enum>
+std::string format_value(const OrCount<Enum>& value) {
+  return value.count ? std::to_string(*value.count) : format_value(value.word);
+}
+template <ChoiceEnum Enum>
+std::string type_name(const OrCount<Enum>& value) {
+  return type_name(value.word) + " | number";
 }
 
 // A text of the user's for an error message: control characters replaced, cut at 60

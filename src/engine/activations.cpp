@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "activations_policies.h"
+#include "lowmem/core/error.h"
 
 namespace lowmem::engine {
 
@@ -30,9 +31,17 @@ at::Tensor run_backward(at::Tensor output, at::Tensor output_gradient,
   return input.requires_grad() ? input.grad() : at::Tensor();
 }
 
-std::unique_ptr<Activations> make_activations(ActivationsMode mode,
+std::unique_ptr<Activations> make_activations(OrCount<ActivationsMode> mode,
                                               const ActivationsSetup& setup) {
-  switch (mode) {
+  if (mode.count) {
+    const auto blocks = static_cast<size_t>(*mode.count);
+    if (blocks > setup.blocks)
+      throw Error("memory.activations = " + std::to_string(blocks),
+                  "is more than the model's " + std::to_string(setup.blocks) + " blocks",
+                  "Write at most that, or keep");
+    return make_keep_last(blocks, setup);
+  }
+  switch (mode.word) {
     case ActivationsMode::kKeep:
       return make_keep();
     case ActivationsMode::kRecompute:

@@ -4,7 +4,8 @@
 
 namespace lowmem::engine {
 
-// The policies, one a file: keep.cpp, recompute.cpp, graphed_recompute.cpp.
+// The policies, one a file: keep.cpp, recompute.cpp, graphed_recompute.cpp,
+// keep_last.cpp.
 
 // Keeps the whole graph of the block.
 std::unique_ptr<Activations> make_keep();
@@ -26,6 +27,9 @@ class Recompute final : public Activations {
 
 // Recompute with a block's launches replayed as graphs of the device.
 std::unique_ptr<Activations> make_graphed_recompute(const ActivationsSetup& setup);
+
+// Keep for the last `blocks` blocks, and what `setup` asks of recompute for the others.
+std::unique_ptr<Activations> make_keep_last(size_t blocks, const ActivationsSetup& setup);
 
 // What they share.
 

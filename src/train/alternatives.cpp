@@ -64,6 +64,15 @@ MaybeAlternative keep_activations(const RunConfig& config) {
       "spares the second forward pass");
 }
 
+MaybeAlternative keep_last(const RunConfig& config, int64_t blocks) {
+  return changed(
+      config,
+      [&](RunConfig& run) {
+        run.memory.activations = OrCount<ActivationsMode>::of(blocks);
+      },
+      "a second forward pass for the other blocks");
+}
+
 MaybeAlternative update_in_backward(const RunConfig& config) {
   const bool clips = config.optimizer.clip_norm > 0;
   return changed(

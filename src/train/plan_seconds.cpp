@@ -57,6 +57,16 @@ double memory_speed() {
   return speed(2.0 * kBytes, [&] { to.copy_(from); });
 }
 
+}  // namespace
+
+double kept_share(OrCount<ActivationsMode> activations, const model::LlamaConfig& shape) {
+  if (!activations.count) return activations.word == ActivationsMode::kKeep ? 1 : 0;
+  return static_cast<double>(*activations.count) /
+         static_cast<double>(shape.num_hidden_layers);
+}
+
+namespace {
+
 // Parts of a batch keep the machine less busy.
 double slowness(int64_t micro_batch_size, const Work& work) {
   if (micro_batch_size == 0 || work.steps == 0) return 1;
@@ -91,10 +101,10 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
       trained_head = elements;
     }
   }
-  const bool recompute = config.memory.activations == ActivationsMode::kRecompute;
   const bool two_pass =
       config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate;
-  const double times = two_pass ? 2 : 1, forward = recompute ? 2 : 1;
+  const double times = two_pass ? 2 : 1;
+  const double forward = 2 - kept_share(config.memory.activations, shape);
   const auto tokens = static_cast<double>(work.tokens);
 
   // Two operations a weight and token: forward, for the input's gradient, and for the

@@ -49,6 +49,11 @@ void change(Enum& value, int) {
     }
 }
 
+template <ChoiceEnum Enum>
+void change(OrCount<Enum>& value, int salt) {
+  value = OrCount<Enum>::of(2 + salt);
+}
+
 template <class Value>
 constexpr bool can_change(const Value&) {
   if constexpr (ChoiceEnum<Value>)

@@ -72,7 +72,7 @@ inline OptimizerConfig optimizer_config(const nlohmann::json& curve) {
 }
 
 struct Policies {
-  ActivationsMode activations = ActivationsMode::kKeep;
+  OrCount<ActivationsMode> activations = ActivationsMode::kKeep;
   GradientsMode gradients = GradientsMode::kAccumulate;
   GraphsMode graphs = GraphsMode::kFalse;
   bool wanders = false;  // in a WanderingHome
@@ -126,12 +126,15 @@ struct Trainer {
   }
 };
 
-// Every word of memory.activations with every word of memory.gradients.
+// Every word of memory.activations, and a count, with every word of memory.gradients.
 inline std::vector<Policies> every_policy() {
+  std::vector<OrCount<ActivationsMode>> activations = {OrCount<ActivationsMode>::of(1)};
+  for (const auto& choice : choices(ActivationsMode{}))
+    activations.emplace_back(choice.value);
   std::vector<Policies> all;
-  for (const auto& kept : choices(ActivationsMode{}))
+  for (const auto& kept : activations)
     for (const auto& gradients : choices(GradientsMode{}))
-      all.push_back({kept.value, gradients.value});
+      all.push_back({kept, gradients.value});
   return all;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -15,6 +17,21 @@ template <class Enum>
 struct Choice {
   std::string_view word;  // as in the YAML file, lower case
   Enum value;
+};
+
+// A word, or a count in its place: `recompute`, or 4.
+template <class Enum>
+struct OrCount {
+  constexpr OrCount(Enum chosen) : word(chosen) {}  // NOLINT: a word is one
+  static constexpr OrCount of(int64_t number) {
+    OrCount value{Enum{}};
+    value.count = number;
+    return value;
+  }
+  bool operator==(const OrCount&) const = default;
+
+  Enum word;  // where there is no count
+  std::optional<int64_t> count = std::nullopt;
 };
 
 // What word_of() and the loader accept: a type with a choices() overload.

@@ -12,8 +12,9 @@
 // a report compares, so that a new key is a member with its default and its line in
 // visit(). What it must not be, alone or beside others, is validate()'s.
 //
-// A key may be a std::string, StringList, int64_t, double, AutoDouble, bool, Interval or
-// an enumeration with choices(). Its doc is one line: what it means and its unit.
+// A key may be a std::string, StringList, int64_t, double, AutoDouble, bool, Interval, an
+// enumeration with choices(), or such a word OrCount. Its doc is one line: what it means
+// and its unit.
 namespace lowmem {
 
 // What a key may alter, against the same run with another value.
@@ -196,7 +197,7 @@ struct OptimizerConfig {
 };
 
 struct MemoryConfig {
-  ActivationsMode activations = ActivationsMode::kRecompute;
+  OrCount<ActivationsMode> activations = ActivationsMode::kRecompute;
   WeightsMode weights = WeightsMode::kResident;
   GradientsMode gradients = GradientsMode::kUpdate;
   bool linear_cross_entropy = true;
@@ -208,7 +209,7 @@ struct MemoryConfig {
   template <class Visitor>
   void visit(Visitor&& field) {
     field("activations", activations, Alters::kCost,
-          "a block's activations, between forward and backward");
+          "a block's activations, until backward; a number: the last so many keep");
     field("weights", weights, Alters::kCost,
           "where a block's weights live; resident: on the device");
     field("gradients", gradients, Alters::kCost,

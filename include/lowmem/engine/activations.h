@@ -64,7 +64,8 @@ struct ActivationsSetup {
   bool hooks_replay = false;
 };
 
-std::unique_ptr<Activations> make_activations(ActivationsMode mode,
+// Throws Error where more blocks are to keep than there are.
+std::unique_ptr<Activations> make_activations(OrCount<ActivationsMode> mode,
                                               const ActivationsSetup& setup);
 
 }  // namespace lowmem::engine

@@ -36,6 +36,8 @@ struct Alternative {
 using MaybeAlternative = std::optional<Alternative>;
 MaybeAlternative recompute_activations(const RunConfig& config);
 MaybeAlternative keep_activations(const RunConfig& config);
+// Of the last `blocks` blocks.
+MaybeAlternative keep_last(const RunConfig& config, int64_t blocks);
 MaybeAlternative update_in_backward(const RunConfig& config);
 MaybeAlternative accumulate_gradients(const RunConfig& config);
 MaybeAlternative slice_loss(const RunConfig& config);

@@ -48,6 +48,9 @@ struct Plan {
   std::string to_text() const;
 };
 
+// Of a model's blocks, how many keep their activations: from 0 to 1.
+double kept_share(OrCount<ActivationsMode> activations, const model::LlamaConfig& shape);
+
 // What a run holds before its first step: its weights, and what is beside them.
 struct AtRest {
   int64_t bytes = 0;
