@@ -1,7 +1,7 @@
 // Adam and AdamW in one pass, eight elements a thread, blocks of 256. In bf16 with fp32
 // state 22 bytes an element: the gradient read, weight, m and v read and written; with
-// bf16 state 14.
-#include "device_writer.h"
+// bf16 state 14, with state of 8 bits 10.
+#include "device_codes.h"
 #include "lowmem/kernels/adam.h"
 
 namespace lowmem::kernels::LOWMEM_DEVICE {
@@ -16,30 +16,44 @@ __device__ AdamArgs at_step(AdamArgs a, const Pending& pending) {
   if (pending.step == nullptr) return a;
   a.step_size = pending.step->step_size;
   a.root = pending.step->root;
+  a.most_ratio = pending.step->most_ratio;
   a.decoupled_keep = pending.step->decoupled_keep;
   return a;
 }
 
-template <class P, class G, class S>
-__global__ void update(AdamArgs args, const P* weights, const G* gradient, S* mean,
-                       S* square, int64_t count, Pending pending,
-                       RoundingReport* report) {
+// v, and what it lost when it became 0 in 8 bits, where m says that it did.
+template <class T>
+__device__ float regained(float v, float m, float old, int64_t i,
+                          const StateStream<T>& square, const AdamArgs& a) {
+  if constexpr (kIsCode<T>)
+    if (m * m > a.most_ratio * v && !(old > 0)) return v + a.beta2 * square.most_lost(i);
+  return v;
+}
+
+template <class P, class G, class M, class S>
+__global__ void update(AdamArgs args, const P* weights, const G* gradient, int64_t count,
+                       Pending pending, RoundingReport* report) {
   if (!may_write(pending)) return;
   const AdamArgs a = at_step(args, pending);
   WeightWriter<P> writer(a.weights, report);
-  const bool vectors = all_aligned(weights, gradient, mean, square) && writer.vectors();
+  StateStream<M> mean(a.mean);
+  StateStream<S> square(a.mean_square);
+  const bool vectors = all_aligned(weights, gradient) && writer.vectors() &&
+                       mean.vectors() && square.vectors();
   for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
     const Eight p = load(weights + i, lanes), raw = load(gradient + i, lanes);
-    const Eight old_mean = load(mean + i, lanes), old_square = load(square + i, lanes);
+    const Eight old_mean = mean.read(i, lanes), old_square = square.read(i, lanes);
     const Eight g =
         eight_of([&](int k) { return a.scale * raw.at[k] + a.coupled_decay * p.at[k]; });
     const Eight m = eight_of(
         [&](int k) { return old_mean.at[k] + a.mean_rate * (g.at[k] - old_mean.at[k]); });
     const Eight v = eight_of([&](int k) {
-      return a.beta2 * old_square.at[k] + a.square_rate * g.at[k] * g.at[k];
+      const float old = old_square.at[k];
+      return regained(a.beta2 * old + a.square_rate * g.at[k] * g.at[k], m.at[k], old, i,
+                      square, a);
     });
-    write_state(a.mean, mean, i, m, lanes);
-    write_state(a.mean_square, square, i, v, lanes);
+    mean.write(i, m, lanes);
+    square.write(i, v, lanes);
     writer.write(i, p, eight_of([&](int k) {
                    const float denominator = sqrtf(v.at[k]) / a.root + a.eps;
                    return p.at[k] * a.decoupled_keep -
@@ -47,6 +61,8 @@ __global__ void update(AdamArgs args, const P* weights, const G* gradient, S* me
                  }),
                  lanes);
   });
+  mean.finish(count);
+  square.finish(count);
   writer.finish();
 }
 
@@ -56,10 +72,9 @@ void adam(const AdamArgs& args, int64_t count, const Pending& pending,
           RoundingReport* report, Stream stream) {
   with_type(args.gradient, [&]<class G>(const G* gradient) {
     with_mutable_type(args.weights, [&]<class P>(P* weights) {
-      with_mutable_type(args.mean, [&]<class S>(S* mean) {
-        launch(update<P, G, S>, blocks_of_eights(count), kMostThreads, stream, args,
-               weights, gradient, mean, static_cast<S*>(args.mean_square.data), count,
-               pending, report);
+      with_averages(args.mean, args.mean_square, [&]<class M, class S>(M*, S*) {
+        launch(update<P, G, M, S>, blocks_of_eights(count), kMostThreads, stream, args,
+               weights, gradient, count, pending, report);
       });
     });
   });

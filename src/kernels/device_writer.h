@@ -113,16 +113,32 @@ class WeightWriter {
   int64_t updates_ = 0, lost_ = 0;
 };
 
-// Writes an optimizer's state; i as above.
-template <class Lanes>
-__device__ void write_state(const State&, float* data, int64_t i, const Eight& x,
-                            Lanes lanes) {
-  store(data + i, x, lanes);
-}
-template <class Lanes>
-__device__ void write_state(const State& state, Bf16* data, int64_t i, const Eight& x,
-                            Lanes lanes) {
-  store_bits(data + i, rounded_stochastically(x, noise_of(state.noise, i)), lanes);
-}
+// Reads and writes an optimizer's state; i as above. T is float or Bf16; for codes see
+// device_codes.h.
+template <class T>
+class StateStream {
+ public:
+  __device__ explicit StateStream(const State& state)
+      : data_(static_cast<T*>(state.data)), noise_(state.noise) {}
+
+  __device__ bool vectors() const { return all_aligned(data_); }
+
+  template <class Lanes>
+  __device__ Eight read(int64_t i, Lanes lanes) const {
+    return load(data_ + i, lanes);
+  }
+  template <class Lanes>
+  __device__ void write(int64_t i, const Eight& x, Lanes lanes) {
+    if constexpr (std::is_same_v<T, Bf16>)
+      store_bits(data_ + i, rounded_stochastically(x, noise_of(noise_, i)), lanes);
+    else
+      store(data_ + i, x, lanes);
+  }
+  __device__ void finish(int64_t) {}
+
+ private:
+  T* data_;
+  const Noise& noise_;
+};
 
 }  // namespace lowmem::kernels::LOWMEM_DEVICE

@@ -88,7 +88,7 @@ LOWMEM_INLINE RoundingReport with_writer(const ParamView& weights, F&& f) {
   return run(WeightWriter<Bf16, Rounding::kNearest>(weights));
 }
 
-// Reads and writes an optimizer's state.
+// Reads and writes an optimizer's state. T is float or Bf16; for codes see code_stream.h.
 template <class T>
 class StateStream {
  public:
@@ -109,6 +109,7 @@ class StateStream {
     else
       store(data_ + i, value, lanes);
   }
+  LOWMEM_INLINE void end_piece(int64_t, int64_t) {}
 
  private:
   T* data_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "lowmem/kernels/elements.h"
 #include "lowmem/kernels/stream.h"
@@ -15,6 +16,17 @@ namespace lowmem::kernels {
 //
 // with step_size = lr / (1 - beta1^t) and root = sqrt(1 - beta2^t).
 // Kingma & Ba 2015; Loshchilov & Hutter 2019; the order of operations is torch.optim's.
+//
+// Averages of 8 bits (Dettmers et al. 2022) are read from codes, and the weights made of
+// the new ones before these become codes. One thing is added to bitsandbytes' rule. There
+// a v below 1.6e-7 of its block's largest becomes 0 where m need not, and such weights
+// then move by thousands of lr. But exact averages have
+//
+//   m^2 <= most_ratio * v,  most_ratio = (1-beta1)^2 / (1-beta2) * (1-q^t) / (1-q),
+//                           q = beta1^2 / beta2  (Cauchy and Schwarz, over t terms)
+//
+// So where the old v was read as 0 and the new m and v break that, v was lost: the most
+// that it may have been is put back, times beta2. All other elements are bitsandbytes'.
 struct AdamArgs {
   ParamView weights;
   ConstArray gradient;
@@ -26,12 +38,14 @@ struct AdamArgs {
   float square_rate = 0;  // 1 - beta2, likewise
   float eps = 0;
   float step_size = 0, root = 1;
+  float most_ratio = std::numeric_limits<float>::infinity();  // of m^2 and v; of 8 bits
   float coupled_decay = 0;   // adam: weight_decay, added to the gradient
   float decoupled_keep = 1;  // adamw: 1 - lr * weight_decay
 };
 
 // Updates elements [begin, end). Disjoint ranges may run on different threads; the result
-// does not depend on how they are cut.
+// does not depend on how they are cut. With averages of 8 bits they are cut at multiples
+// of kCodeBlock.
 RoundingReport adam(const AdamArgs& args, int64_t begin, int64_t end);
 
 namespace LOWMEM_DEVICE {

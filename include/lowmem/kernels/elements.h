@@ -1,9 +1,10 @@
 #pragma once
 
-// How kernels see numbers: fp32 and bf16 in memory, fp32 in registers.
+// How kernels see numbers: fp32, bf16 and codes in memory, fp32 in registers.
 
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "lowmem/core/dtype.h"
 #include "lowmem/core/random.h"
@@ -87,12 +88,29 @@ struct Array {
   operator ConstArray() const { return {data, dtype}; }
 };
 
+// Codes of 8 bits, of numbers of either sign or of none (dynamic_map.h): fractions of the
+// scale of kCodeBlock consecutive elements, which is the largest magnitude among them. An
+// array's last block may have fewer.
+struct SignedCode {
+  uint8_t code;
+};
+struct UnsignedCode {
+  uint8_t code;
+};
+template <class T>
+constexpr bool kIsCode = std::is_same_v<T, SignedCode> || std::is_same_v<T, UnsignedCode>;
+constexpr int64_t kCodeBlock = 256;
+constexpr int64_t code_blocks(int64_t count) {
+  return (count + kCodeBlock - 1) / kCodeBlock;
+}
+
 // An optimizer's memory of each element; in bf16 it is rounded stochastically, since an
 // average that moves by less than half a unit would otherwise stand still.
 struct State {
   void* data = nullptr;
-  DType dtype = DType::kF32;  // kF32 or kBF16
-  Noise noise;
+  DType dtype = DType::kF32;  // kF32, kBF16, or kU8: codes
+  Noise noise;                // kBF16's
+  float* scales = nullptr;    // kU8's: code_blocks(count)
 };
 
 // What rounding to nearest would have lost of some updates.
@@ -118,6 +136,20 @@ template <class Owner, class F>
 auto with_mutable_type(const Owner& owner, F&& f) {
   return owner.dtype == DType::kF32 ? f(static_cast<float*>(owner.data))
                                     : f(static_cast<Bf16*>(owner.data));
+}
+// Calls f(mean, square) with the types of averages of numbers and of their squares, which
+// are both float, both Bf16, or a SignedCode and an UnsignedCode.
+template <class F>
+auto with_averages(const State& mean, const State& square, F&& f) {
+  switch (mean.dtype) {
+    case DType::kU8:
+      return f(static_cast<SignedCode*>(mean.data),
+               static_cast<UnsignedCode*>(square.data));
+    case DType::kBF16:
+      return f(static_cast<Bf16*>(mean.data), static_cast<Bf16*>(square.data));
+    default:
+      return f(static_cast<float*>(mean.data), static_cast<float*>(square.data));
+  }
 }
 
 }  // namespace lowmem::kernels

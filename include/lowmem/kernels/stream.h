@@ -17,6 +17,7 @@
 // served too, several times slower.
 
 #include <cstdint>
+#include <limits>
 
 // The namespace of device kernels. Tests compile the same files once more, for the CPU,
 // into `emulated`.
@@ -33,8 +34,9 @@ using Stream = void*;
 // graph reads the numbers of the step it is replayed in.
 struct StepNumbers {
   double lr = 0;
-  uint32_t step = 0;                                  // of the noise
-  float step_size = 0, root = 1, decoupled_keep = 1;  // adam's
+  uint32_t step = 0;                                          // of the noise
+  float step_size = 0, root = 1, decoupled_keep = 1;          // adam's
+  float most_ratio = std::numeric_limits<float>::infinity();  // likewise
 };
 
 // Numbers of an update that are on the device, where they may still be computed when it
