@@ -9,19 +9,6 @@ namespace lowmem::kernels::LOWMEM_ISA {
 
 using Byte16 [[gnu::vector_size(16)]] = uint8_t;
 
-LOWMEM_INLINE Word16 to_words(Byte16 x) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<Word16>(
-      _mm512_maskz_cvtepu8_epi32(0xffff, reinterpret_cast<__m128i>(x)));
-#elif defined(__AVX2__)
-  const auto bytes = reinterpret_cast<__m128i>(x);
-  return joined<Word16>(Cut<Longs, 2>{
-      {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))}});
-#else
-  return __builtin_convertvector(x, Word16);
-#endif
-}
-
 // Words below 256.
 LOWMEM_INLINE Byte16 to_bytes(Word16 x) {
 #if defined(__AVX512F__)
@@ -43,13 +30,16 @@ LOWMEM_INLINE Byte16 to_bytes(Word16 x) {
 #endif
 }
 
-// table[i] for each i, 32 bits each.
-template <class T>
-LOWMEM_INLINE Word16 look_up(const T* table, Word16 indices) {
-  static_assert(sizeof(T) == sizeof(uint32_t));
-  Word16 found;
-  for (int k = 0; k < kLanes; ++k) found[k] = std::bit_cast<uint32_t>(table[indices[k]]);
-  return found;
+// found[k] = table[at[k]]. One by one: taking indices out of vectors, also by gathering
+// instructions, takes longer than loading them.
+template <class T, class Index>
+LOWMEM_INLINE void look_up(const T* table, const Index* at, int64_t count, T* found) {
+#pragma GCC unroll 8
+  for (int64_t k = 0; k < count; ++k) {
+    uint64_t index = at[k];
+    asm("" : "+r"(index));  // for the compiler not to make vectors of it
+    std::memcpy(found + k, table + index, sizeof *found);
+  }
 }
 
 LOWMEM_INLINE Float16 magnitude(Float16 x) { return as_floats(as_words(x) & 0x7fffffff); }
@@ -66,38 +56,22 @@ LOWMEM_INLINE Word16 above(Float16 a, Float16 b) {
 template <class Code>
 inline constexpr DynamicMap<Code> kMap;
 
-// nearest_code() of elements.h for sixteen numbers.
-template <class Code>
-LOWMEM_INLINE Byte16 nearest_codes(Float16 x) {
-  using namespace dynamic_map;
-  const Float16 bounded = by_register(magnitude(x), [](Floats part) LOWMEM_INLINE_LAMBDA {
-    return part > kLeast ? part : Floats{} + kLeast;  // NaN is not above
-  });
-  const Word16 bits = as_words(bounded);
-  Word16 level =
-      (look_up(kMap<Code>.entry, (bits >> 16) - kFirstEntry) + (bits & 0xffff)) >> 16;
-  if constexpr (!DynamicMap<Code>::kSigned) return to_bytes(level);
-  const Word16 negative = reinterpret_cast<Word16>(reinterpret_cast<Int16>(x) >> 31);
-  level -= (level >> 7) & negative;  // there is no -1
-  return to_bytes(((level ^ negative) - negative) + DynamicMap<Code>::kZero);
-}
-
 // What is written to a piece is kept as it is until its end, where the largest of each
 // block is known.
 template <class Code>
-requires kIsCode<Code>
+  requires kIsCode<Code>
 class StateStream<Code> {
  public:
   explicit StateStream(const State& state)
       : codes_(static_cast<uint8_t*>(state.data)), scales_(state.scales) {}
 
-  LOWMEM_INLINE void begin_piece(int64_t begin, int64_t) { first_ = begin; }
+  LOWMEM_INLINE void begin_piece(int64_t begin, int64_t end) {
+    first_ = begin;
+    look_up(kMap<Code>.value, codes_ + begin, end - begin, values_);
+  }
   template <class Lanes>
   LOWMEM_INLINE Float16 read(int64_t i, Lanes lanes) const {
-    Byte16 codes{};
-    std::memcpy(&codes, codes_ + i, static_cast<size_t>(lanes.count));
-    const Word16 values = look_up(kMap<Code>.value, to_words(codes));
-    return only(as_floats(values) * scale(i), lanes);
+    return load(values_ + (i - first_), lanes) * scale(i);
   }
   template <class Lanes>
   LOWMEM_INLINE void write(int64_t i, Float16 value, Lanes lanes) {
@@ -121,10 +95,34 @@ class StateStream<Code> {
     for_lanes(begin, end, [&](int64_t i, auto) { most.add(magnitude(written(i))); });
     const float scale = most.total();
     scales_[begin / kCodeBlock] = scale;
+    // As nearest_code() does it.
+    uint32_t at[kCodeBlock], found[kCodeBlock];
+    for_lanes(begin, end, [&](int64_t i, auto) {
+      const Float16 x = written(i) / scale;
+      const Float16 size =
+          by_register(magnitude(x), [](Floats part) LOWMEM_INLINE_LAMBDA {
+            const Floats least = Floats{} + dynamic_map::kLeast;
+            return part > least ? part : least;
+          });
+      const Word16 sign = as_words(x) & 0x80000000;
+      store(values_ + (i - first_), as_floats(as_words(size) | sign), AllLanes{});
+      const Word16 entry = (as_words(size) >> 16) - dynamic_map::kFirstEntry;
+      std::memcpy(at + (i - begin), &entry, sizeof entry);
+    });
+    look_up(kMap<Code>.entry, at, (end - begin + kLanes - 1) / kLanes * kLanes, found);
     for_lanes(begin, end, [&](int64_t i, auto lanes) {
-      const Byte16 codes = nearest_codes<Code>(written(i) / scale);
+      Word16 entry;
+      std::memcpy(&entry, found + (i - begin), sizeof entry);
+      const Byte16 codes = codes_of(written(i), entry);
       std::memcpy(codes_ + i, &codes, static_cast<size_t>(lanes.count));
     });
+  }
+  LOWMEM_INLINE static Byte16 codes_of(Float16 x, Word16 entry) {
+    Word16 level = (entry + (as_words(x) & 0xffff)) >> 16;
+    if constexpr (!DynamicMap<Code>::kSigned) return to_bytes(level);
+    const Word16 negative = 0 - (as_words(x) >> 31);
+    level -= (level >> 7) & negative;  // there is no -1
+    return to_bytes(((level ^ negative) - negative) + DynamicMap<Code>::kZero);
   }
   LOWMEM_INLINE Float16 written(int64_t i) const {
     return load(values_ + (i - first_), AllLanes{});

@@ -68,6 +68,29 @@ TEST_P(EmulatedUpdate, AdamGivesTheBitsOfTheCpu) {
         });
 }
 
+TEST_P(EmulatedUpdate, AdamWithCodesGivesTheBitsOfTheCpu) {
+  const auto [dtype, rounding, gradient_type] = GetParam();
+  for (const int64_t count : test::lengths())
+    for (const int64_t shift : test::kShifts) {
+      SCOPED_TRACE(std::to_string(count) + " from " + std::to_string(shift));
+      const Numbers gradient(count, gradient_type, shift, 3);
+      const auto run = [&, dtype = dtype, rounding = rounding](bool on_device) {
+        Parameter parameter(count, dtype, shift, rounding);
+        test::Averages<Numbers> averages(count, DType::kU8, shift);
+        RoundingReport report{100, 10};
+        const AdamArgs args = averages.args(parameter.weights, gradient.read_only());
+        for (int step = 0; step < 2; ++step)
+          if (on_device)
+            emulated::adam(args, count, {}, &report, nullptr);
+          else
+            report += adam(args, 0, count);
+        return parameter.bytes() + averages.bytes() + test::bytes_of(report);
+      };
+      const std::string want = run(false);
+      EXPECT_TRUE(test::for_all_launches([&] { return run(true); }) == want);
+    }
+}
+
 TEST_P(EmulatedUpdate, ScaleOnTheDeviceMultipliesThatOfTheArguments) {
   const auto [dtype, rounding, gradient_type] = GetParam();
   constexpr int64_t kCount = 100;
@@ -97,9 +120,13 @@ TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) {
     std::vector<Numbers> states;
     for (const uint64_t seed : {4, 5})
       states.emplace_back(kCount, DType::kF32, 0, seed, 0.0f, 1.0f);
+    Parameter second(kCount, dtype, 0, rounding);
+    test::Averages<Numbers> codes(kCount, DType::kU8, 0);
     const auto bytes = [&] {
       return parameter.bytes() + states[0].bytes() + states[1].bytes();
     };
+    const auto bytes_of_codes = [&] { return second.bytes() + codes.bytes(); };
+    const std::string codes_before = bytes_of_codes();
     const std::string before = bytes();
     RoundingReport report;
     const Pending pending{.squared_norm = &norm};
@@ -109,7 +136,10 @@ TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) {
     emulated::adam(test::adam_args(parameter.weights, gradient.read_only(),
                                    states[0].array(), states[1].array()),
                    kCount, pending, &report, nullptr);
+    emulated::adam(codes.args(second.weights, gradient.read_only()), kCount, pending,
+                   &report, nullptr);
     EXPECT_EQ(bytes() == before, !allowed);
+    EXPECT_EQ(bytes_of_codes() == codes_before, !allowed);
     EXPECT_EQ(report.updates == 0, !allowed || dtype == DType::kF32);
   }
 }

@@ -8,12 +8,25 @@ namespace {
 
 using test::Numbers, test::Parameter;
 
-constexpr StepNumbers kSteps[] = {
-    {.lr = 0.1, .step = 6, .step_size = 0.02f, .root = 0.3f, .decoupled_keep = 0.99f},
-    {.lr = 0.03, .step = 70, .step_size = 0.2f, .root = 0.7f, .decoupled_keep = 0.9f}};
+constexpr StepNumbers kSteps[] = {{.lr = 0.1,
+                                   .step = 6,
+                                   .step_size = 0.02f,
+                                   .root = 0.3f,
+                                   .decoupled_keep = 0.99f,
+                                   .most_ratio = 2},
+                                  {.lr = 0.03,
+                                   .step = 70,
+                                   .step_size = 0.2f,
+                                   .root = 0.7f,
+                                   .decoupled_keep = 0.9f,
+                                   .most_ratio = 5}};
 // What a launch is recorded with, and no step must use.
-constexpr StepNumbers kRecorded{
-    .lr = 3, .step = 9, .step_size = 5, .root = 0.1f, .decoupled_keep = 0.5f};
+constexpr StepNumbers kRecorded{.lr = 3,
+                                .step = 9,
+                                .step_size = 5,
+                                .root = 0.1f,
+                                .decoupled_keep = 0.5f,
+                                .most_ratio = 100};
 
 // Who makes an update, and where it has the numbers from.
 enum class By { kCpu, kArguments, kMemory };
@@ -30,16 +43,17 @@ struct Subject {
   static constexpr int64_t kCount = 1001;
 
   Subject(DType dtype, Rounding rounding, DType gradient_type, DType state)
-      : parameter(kCount, dtype, 0, rounding), gradient(kCount, gradient_type, 0, 3) {
-    for (const uint64_t seed : {4, 5}) states.emplace_back(kCount, state, 0, seed, 0, 1);
-  }
+      : parameter(kCount, dtype, 0, rounding),
+        gradient(kCount, gradient_type, 0, 3),
+        momentum(kCount, DType::kF32, 0, 4, 0, 1),
+        averages(kCount, state, 0) {}
   std::string bytes() const {
-    return parameter.bytes() + states[0].bytes() + states[1].bytes();
+    return parameter.bytes() + momentum.bytes() + averages.bytes();
   }
 
   Parameter parameter;
-  Numbers gradient;
-  std::vector<Numbers> states;
+  Numbers gradient, momentum;
+  test::Averages<Numbers> averages;
 };
 
 // Types of weights and gradient, and how weights are rounded.
@@ -76,18 +90,18 @@ class EmulatedStepNumbers
     };
   }
   void expect_same_adam(bool decoupled) const {
-    for (const DType state : test::kTypes)
+    for (const DType state : {DType::kF32, DType::kBF16, DType::kU8})
       expect_same_bits(
           maker(state), [&](Subject& subject, const StepNumbers& now, By by) {
             const StepNumbers& own = arguments(now, by);
-            AdamArgs args =
-                test::adam_args(subject.parameter.weights, subject.gradient.read_only(),
-                                subject.states[0].array(), subject.states[1].array());
+            AdamArgs args = subject.averages.args(subject.parameter.weights,
+                                                  subject.gradient.read_only());
             if (decoupled) args.coupled_decay = 0;
             args.weights.noise.step = args.mean.noise.step = args.mean_square.noise.step =
                 own.step;
             args.step_size = own.step_size;
             args.root = own.root;
+            args.most_ratio = own.most_ratio;
             args.decoupled_keep = own.decoupled_keep;
             if (by == By::kCpu)
               adam(args, 0, Subject::kCount);
@@ -104,7 +118,7 @@ TEST_P(EmulatedStepNumbers, SgdTakesThoseInMemory) {
           const StepNumbers& own = arguments(now, by);
           SgdArgs args =
               test::sgd_args(subject.parameter.weights, subject.gradient.read_only(),
-                             momentum ? subject.states[0].as<float>() : nullptr);
+                             momentum ? subject.momentum.as<float>() : nullptr);
           args.weights.noise.step = own.step;
           args.lr = static_cast<float>(own.lr);
           if (by == By::kCpu)

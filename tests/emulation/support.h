@@ -34,7 +34,8 @@ inline const std::vector<int64_t>& lengths() {
 // Elements by which arrays begin off a multiple of 16 bytes.
 constexpr int64_t kShifts[] = {0, 3};
 
-// Numbers that a kernel reads or writes, on the CPU and on the device alike.
+// Numbers that a kernel reads or writes, on the CPU and on the device alike. Of kU8: 0 to
+// 255.
 class Numbers {
  public:
   Numbers(int64_t count, DType dtype, int64_t shift = 0)
@@ -67,6 +68,7 @@ class Numbers {
       std::memcpy(&x, from, sizeof x);
       return to_float(x);
     }
+    if (dtype_ == DType::kU8) return *from;
     float x;
     std::memcpy(&x, from, sizeof x);
     return x;
@@ -76,6 +78,8 @@ class Numbers {
     const Bf16 half = round_to_nearest(x);
     if (dtype_ == DType::kBF16)
       std::memcpy(to, &half, sizeof half);
+    else if (dtype_ == DType::kU8)
+      *to = static_cast<unsigned char>(x);
     else
       std::memcpy(to, &x, sizeof x);
   }
@@ -85,7 +89,7 @@ class Numbers {
   }
 
  private:
-  size_t width() const { return dtype_ == DType::kF32 ? 4 : 2; }
+  size_t width() const { return static_cast<size_t>(dtype_size(dtype_)); }
 
   DType dtype_;
   int64_t count_;

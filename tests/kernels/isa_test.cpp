@@ -19,6 +19,8 @@ using test::Cut, test::expect_same_bits, test::kWhole, test::lengths, test::Numb
 constexpr DType kTypes[] = {DType::kF32, DType::kBF16};
 const std::vector<Cut> kAnyOrder{{kWhole}, {1},        {7},         {16},
                                  {100},    {13, true}, {333, true}, {512, true}};
+// At the borders of blocks of codes.
+const std::vector<Cut> kAnyBlocks{{kWhole}, {256}, {512, true}, {768}, {1280, true}};
 // For what adds up over rows.
 const std::vector<Cut> kInOrder{{kWhole}, {1}, {2}, {3}};
 const std::vector<Cut> kRowsInAnyOrder{{kWhole}, {1}, {2, true}, {3, true}};
@@ -94,6 +96,23 @@ TEST_P(Update, AdamGivesTheSameBits) {
                     });
                     return report;
                   });
+}
+
+TEST_P(Update, AdamWithCodesGivesTheSameBits) {
+  const auto [dtype, rounding, gradient_type] = GetParam();
+  for (const int64_t count : lengths()) {
+    SCOPED_TRACE(count);
+    const Numbers gradient(count, gradient_type, 3);
+    expect_same_bits(kAnyBlocks, [&](const Cut& cut) {
+      Parameter parameter(count, dtype, rounding);
+      test::Averages<Numbers> averages(count, DType::kU8);
+      const AdamArgs args = averages.args(parameter.weights, gradient.read_only());
+      RoundingReport report;
+      cut(count, [&](int64_t begin, int64_t end) { report += adam(args, begin, end); });
+      EXPECT_TRUE(parameter.values.guards_are_whole());
+      return parameter.bytes() + averages.bytes() + test::bytes_of(report);
+    });
+  }
 }
 
 TEST_P(Update, AdafactorGivesTheSameBits) {

@@ -17,12 +17,12 @@
 
 namespace lowmem::kernels::test {
 
-// Numbers in memory, between guards that no kernel may touch.
+// Numbers in memory, between guards that no kernel may touch. Of kU8: 0 to 255.
 class Numbers {
  public:
   Numbers(int64_t count, DType dtype)
       : dtype_(dtype),
-        width_(dtype == DType::kF32 ? 4 : 2),
+        width_(static_cast<size_t>(dtype_size(dtype))),
         count_(count),
         bytes_((static_cast<size_t>(count) + 2 * kGuard) * width_) {
     std::fill_n(bytes_.begin(), kGuard * width_, kGuardByte);
@@ -46,6 +46,7 @@ class Numbers {
   float at(int64_t i) const {
     const std::byte* from = begin() + static_cast<size_t>(i) * width_;
     if (dtype_ == DType::kF32) return read<float>(from);
+    if (dtype_ == DType::kU8) return read<uint8_t>(from);
     return to_float(Bf16{read<uint16_t>(from)});
   }
   void set(int64_t i, float x) {
@@ -53,6 +54,8 @@ class Numbers {
     const Bf16 half = round_to_nearest(x);
     if (dtype_ == DType::kF32)
       std::memcpy(to, &x, sizeof x);
+    else if (dtype_ == DType::kU8)
+      *to = static_cast<std::byte>(x);
     else
       std::memcpy(to, &half, sizeof half);
   }
