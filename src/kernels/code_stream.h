@@ -59,7 +59,7 @@ inline constexpr DynamicMap<Code> kMap;
 // What is written to a piece is kept as it is until its end, where the largest of each
 // block is known.
 template <class Code>
-  requires kIsCode<Code>
+requires kIsCode<Code>
 class StateStream<Code> {
  public:
   explicit StateStream(const State& state)
