@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/dtype.h"
@@ -14,6 +16,12 @@ namespace {
 
 constexpr const char* kMean = "exp_avg";
 constexpr const char* kMeanSquare = "exp_avg_sq";
+// Of an average in 8 bits: a scale for each block of codes.
+const std::string kScales = ".scales";
+
+// Weights of fewer elements keep averages in fp32 where others have 8 bits, as in
+// bitsandbytes (min_8bit_size).
+constexpr int64_t kLeastQuantized = 4096;
 
 // Adam and AdamW: they differ in where weight decay enters.
 class Adam final : public Optimizer {
@@ -28,6 +36,7 @@ class Adam final : public Optimizer {
     kernels::StepNumbers numbers = Optimizer::step_numbers(step);
     numbers.step_size = static_cast<float>(step.lr / (1 - std::pow(numbers_.beta1, t)));
     numbers.root = static_cast<float>(std::sqrt(1 - std::pow(numbers_.beta2, t)));
+    numbers.most_ratio = static_cast<float>(most_ratio(t));
     if (decoupled_)
       numbers.decoupled_keep = static_cast<float>(1 - step.lr * numbers_.weight_decay);
     return numbers;
@@ -35,9 +44,16 @@ class Adam final : public Optimizer {
 
  private:
   void make_state(weights::Weight& weight) const override {
-    for (const char* name : {kMean, kMeanSquare})
-      keep(weight, name, weight.spec.shape,
-           numbers_.state == StateType::kF32 ? at::kFloat : at::kBFloat16);
+    const int64_t elements = weight.spec.elements();
+    const bool codes = numbers_.state == StateType::kInt8 && elements >= kLeastQuantized;
+    const at::ScalarType type = codes                                ? at::kByte
+                                : numbers_.state == StateType::kBF16 ? at::kBFloat16
+                                                                     : at::kFloat;
+    for (const char* name : {kMean, kMeanSquare}) {
+      keep(weight, name, weight.spec.shape, type);
+      // Scales of 0 make every code a 0.
+      if (codes) keep(weight, name + kScales, {kernels::code_blocks(elements)});
+    }
   }
 
   UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
@@ -50,9 +66,15 @@ class Adam final : public Optimizer {
     args.step_size = now.step_size;
     args.root = now.root;
     args.decoupled_keep = now.decoupled_keep;
+    args.most_ratio = now.most_ratio;
+    // Threads share whole blocks of codes.
+    const int64_t count = weight.here.numel();
     result.rounding = ops::parallel_update(
-        weight.here.numel(), ops::kGrain,
-        [&](int64_t begin, int64_t end) { return kernels::adam(args, begin, end); });
+        kernels::code_blocks(count), ops::kGrain / kernels::kCodeBlock,
+        [&](int64_t begin, int64_t end) {
+          return kernels::adam(args, begin * kernels::kCodeBlock,
+                               std::min(count, end * kernels::kCodeBlock));
+        });
     return result;
   }
 
@@ -61,6 +83,14 @@ class Adam final : public Optimizer {
     if (!update.measured) measure_on_device(grad, update.squared_norm);
     kernels::cuda::adam(args_of(weight, grad, {}), grad.numel(), pending_of(update),
                         report_of(update), ops::stream_of(grad));
+  }
+
+  // The most that m^2 may be of v after t updates (kernels/adam.h).
+  double most_ratio(double t) const {
+    const double rest = 1 - numbers_.beta1;
+    const double q = numbers_.beta1 * numbers_.beta1 / numbers_.beta2;
+    return rest * rest / (1 - numbers_.beta2) *
+           (q == 1 ? t : (1 - std::pow(q, t)) / (1 - q));
   }
 
   // All but the factors.
@@ -85,9 +115,11 @@ class Adam final : public Optimizer {
   kernels::State average(weights::Weight& weight, const char* name, uint32_t stream,
                          const StepInfo& step) const {
     at::Tensor& tensor = weight.beside.at(name);
+    const auto scales = weight.beside.find(name + kScales);
     return {tensor.mutable_data_ptr(),
             ops::dtype_of(tensor),
-            {seed_, static_cast<uint32_t>(step.step), weight.index | stream}};
+            {seed_, static_cast<uint32_t>(step.step), weight.index | stream},
+            scales != weight.beside.end() ? ops::floats_of(scales->second) : nullptr};
   }
 
   bool decoupled_;

@@ -125,12 +125,25 @@ MaybeAlternative round_stochastically(const RunConfig& config) {
       "noise in place of what rounding loses");
 }
 
-MaybeAlternative halve_state(const RunConfig& config) {
-  const Rule& rule = rule_of(config.optimizer.name);
-  if (rule.averages == 0) return std::nullopt;
+namespace {
+
+// The averages that a rule keeps, in a narrower type.
+MaybeAlternative state_in(const RunConfig& config, StateType type, const char* cost) {
+  const OptimizerConfig& optimizer = config.optimizer;
+  const bool narrower = bytes_of(type) < bytes_of(optimizer.state_dtype);
+  if (rule_of(optimizer.name).averages == 0 || !narrower) return std::nullopt;
   return changed(
-      config, [](RunConfig& run) { run.optimizer.state_dtype = StateType::kBF16; },
-      "averages in bf16, rounded stochastically");
+      config, [&](RunConfig& run) { run.optimizer.state_dtype = type; }, cost);
+}
+
+}  // namespace
+
+MaybeAlternative state_in_bf16(const RunConfig& config) {
+  return state_in(config, StateType::kBF16, "averages in bf16, rounded stochastically");
+}
+
+MaybeAlternative state_in_int8(const RunConfig& config) {
+  return state_in(config, StateType::kInt8, "averages in 8 bits, by blocks of 256");
 }
 
 MaybeAlternative use_adafactor(const RunConfig& config) {

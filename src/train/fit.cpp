@@ -116,7 +116,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, slice_loss);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
-  branch(candidates, halve_state, use_adafactor, leave_momentum);
+  branch(candidates, state_in_bf16, state_in_int8, use_adafactor, leave_momentum);
   std::erase_if(candidates, [&](const Candidate& candidate) {
     return !goes_on(from, candidate.config);
   });

@@ -35,6 +35,7 @@ struct Case {
   OptimizerKind optimizer;
   at::ScalarType dtype;
   double clip_norm = 0;
+  StateType state = StateType::kF32;
 };
 struct Train {
   const char* name;
@@ -56,6 +57,7 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
   for (const Policies& policies : all) {
     OptimizerConfig config = config_of(optimizer.optimizer, 0.002);
     config.clip_norm = optimizer.clip_norm;
+    config.state_dtype = optimizer.state;
     Trainer trainer(tiny(optimizer.dtype), {train.pattern}, config, policies);
     std::vector<double> losses;
     const int64_t steps = std::string(train.name) == "OneMlp" ? 5 : 25;
@@ -82,6 +84,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(
         testing::Values(Case{"Adam", OptimizerKind::kAdam, at::kFloat},
                         Case{"Adafactor", OptimizerKind::kAdafactor, at::kFloat},
+                        Case{"AdamWBf16InEightBits", OptimizerKind::kAdamW, at::kBFloat16,
+                             0, StateType::kInt8},
                         Case{"AdafactorBf16", OptimizerKind::kAdafactor, at::kBFloat16},
                         Case{"AdamClipped", OptimizerKind::kAdam, at::kFloat, 0.5},
                         Case{"SgdBf16Clipped", OptimizerKind::kSgd, at::kBFloat16, 0.5}),

@@ -57,8 +57,10 @@ inline constexpr RoundingMode kRoundings[] = {
 inline std::vector<OptimizerConfig> with_each_state(OptimizerConfig config) {
   std::vector<OptimizerConfig> all{config};
   if (config.name == OptimizerKind::kAdam || config.name == OptimizerKind::kAdamW) {
-    config.state_dtype = StateType::kBF16;
-    all.push_back(config);
+    for (const StateType state : {StateType::kBF16, StateType::kInt8}) {
+      config.state_dtype = state;
+      all.push_back(config);
+    }
   }
   return all;
 }

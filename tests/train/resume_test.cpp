@@ -3,9 +3,13 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
+#include "lowmem/io/safetensors.h"
 #include "lowmem/memory/meter.h"
+#include "lowmem/model/random_model.h"
 
 namespace lowmem::train {
 namespace {
@@ -40,6 +44,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Setting{"Adam", {}}, Setting{"AdamBf16", bf16({})},
         Setting{"AdamBf16State", bf16({"optimizer.state_dtype=bf16"})},
+        Setting{"AdamInt8State", bf16({"optimizer.state_dtype=int8"})},
         Setting{"AdamKahan", bf16({"optimizer.rounding=kahan"})},
         Setting{"AdamMixed", {"model.compute_dtype=bf16"}},
         Setting{"AdamW", {"optimizer.name=adamw"}},
@@ -96,6 +101,9 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{"KeepUpdate", {"memory.activations=keep", "memory.gradients=update"}},
         Setting{"RecomputeAccumulate",
                 {"memory.activations=recompute", "memory.gradients=accumulate"}},
+        Setting{"KeepTheLastBlock", {"memory.activations=1"}},
+        Setting{"WholeCheckpoints",
+                {"model.train=layers", "train.whole_checkpoints=true"}},
         Setting{"MicroBatches", {"train.micro_batch_size=5"}},
         Setting{"Clipping", {"optimizer.clip_norm=0.5", "memory.gradients=accumulate"}},
         Setting{"ClippingTwoPass",
@@ -120,6 +128,20 @@ class Checkpointed : public DemoFolder {
     config.train.save_every = 1;
     config.train.keep_checkpoints = 0;
     train(config);
+    return config;
+  }
+  // The settings of trained(), with nothing but the layers to train.
+  RunConfig only_layers(const std::string& name, bool whole) {
+    RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
+    config.model.train = {"layers"};
+    config.run.dir = folder() / "runs";
+    config.run.name = name;
+    config.run.overwrite = true;
+    config.eval.data.clear();
+    config.train.max_steps = 6;
+    config.train.save_every = 1;
+    config.train.keep_checkpoints = 0;
+    config.train.whole_checkpoints = whole;
     return config;
   }
   static fs::path run_of(const RunConfig& config) {
@@ -350,6 +372,55 @@ TEST_F(Checkpointed, HalfWrittenOnesAreRemoved) {
   write_file_atomically(half / "weights.safetensors", "half");
   ASSERT_EQ(resume(config).status, "finished");
   EXPECT_FALSE(fs::exists(half));
+}
+
+std::set<std::string> weights_held(const fs::path& run) {
+  std::set<std::string> names;
+  const SafetensorsFile file(run / "checkpoints/step-00000006/weights.safetensors");
+  for (const TensorInfo& info : file.tensors()) names.insert(info.name);
+  return names;
+}
+
+TEST_F(Checkpointed, HoldsTheTrainedWeightsAloneUnlessAllAreAskedFor) {
+  RunConfig config = trained("all of them");
+  const std::set<std::string> all = weights_held(run_of(config));
+  EXPECT_TRUE(all.contains("model.embed_tokens.weight"));
+  for (const bool whole : {false, true}) {
+    config = only_layers(whole ? "whole" : "layers", whole);
+    train(config);
+    const std::set<std::string> held = weights_held(run_of(config));
+    for (const std::string& name : all)
+      EXPECT_EQ(held.contains(name), whole || name.starts_with("model.layers.")) << name;
+  }
+}
+
+TEST_F(Checkpointed, RefusesAFolderWhoseFrozenWeightsAreOthers) {
+  RunConfig config = only_layers("frozen", false);
+  train(config);
+  forget_end(config);
+  fs::copy(config.model.path, folder() / "other", fs::copy_options::recursive);
+  config.model.path = folder() / "other";
+  EXPECT_EQ(resume(config).status, "finished");  // equal ones from another place
+
+  forget_end(config);
+  model::write_random_model(folder() / "other/config.json", folder() / "other",
+                            DType::kF32, 43);
+  const std::string refused = refusal(config);
+  EXPECT_THAT(refused, HasSubstr(config.model.path));
+  EXPECT_THAT(refused, HasSubstr("holds other weights than when the run began"));
+  config.train.whole_checkpoints =
+      true;  // of the next ones: these lack them all the same
+  EXPECT_THAT(refusal(config), HasSubstr("holds other weights"));
+}
+
+TEST_F(Checkpointed, GoesOnWithoutTheModelsWeightsWhereItHoldsThemAll) {
+  RunConfig config = only_layers("without", true);
+  train(config);
+  forget_end(config);
+  fs::copy(config.model.path, folder() / "empty", fs::copy_options::recursive);
+  fs::remove(folder() / "empty/model.safetensors");
+  config.model.path = folder() / "empty";
+  EXPECT_EQ(resume(config).status, "finished");
 }
 
 TEST_F(Checkpointed, IsWrittenWithoutACopyOfAnything) {

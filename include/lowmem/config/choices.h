@@ -92,12 +92,14 @@ constexpr std::span<const Choice<OptimizerKind>> choices(OptimizerKind) {
 }
 
 // optimizer.state_dtype
-enum class StateType { kF32, kBF16 };
-inline constexpr Choice<StateType> kStateTypes[] = {{"fp32", StateType::kF32},
-                                                    {"bf16", StateType::kBF16}};
+enum class StateType { kF32, kBF16, kInt8 };
+inline constexpr Choice<StateType> kStateTypes[] = {
+    {"fp32", StateType::kF32}, {"bf16", StateType::kBF16}, {"int8", StateType::kInt8}};
 constexpr std::span<const Choice<StateType>> choices(StateType) { return kStateTypes; }
-// Of an average, an element.
-constexpr double bytes_of(StateType type) { return type == StateType::kF32 ? 4 : 2; }
+// Of an average, an element; of int8 with its share of a block's scale.
+constexpr double bytes_of(StateType type) {
+  return type == StateType::kF32 ? 4 : type == StateType::kBF16 ? 2 : 1 + 4.0 / 256;
+}
 
 // optimizer.rounding
 enum class RoundingMode { kStochastic, kNearest, kKahan };

@@ -144,7 +144,7 @@ struct TrainConfig {
     field("keep_checkpoints", keep_checkpoints, Alters::kNothing,
           "checkpoints that stay, the newest ones (0: all)");
     field("whole_checkpoints", whole_checkpoints, Alters::kNothing,
-          "keep weights that are not trained in each, too, not in model.path alone");
+          "save weights that are not trained as well, in each checkpoint");
     field("on_nonfinite", on_nonfinite, Alters::kResult,
           "on a loss or gradient not finite; skip leaves its weights");
   }
@@ -181,7 +181,7 @@ struct OptimizerConfig {
     field("momentum", momentum, Alters::kResult,
           "share of the last update that is kept (sgd)");
     field("state_dtype", state_dtype, Alters::kResult,
-          "type of adam's and adamw's averages; bf16 rounds stochastically");
+          "type of adam's and adamw's averages; int8: in blocks of 256");
     field("rounding", rounding, Alters::kResult,
           "how an updated bf16 weight is rounded; fp32 needs none");
     field("schedule", schedule, Alters::kResult,
@@ -209,7 +209,7 @@ struct MemoryConfig {
   template <class Visitor>
   void visit(Visitor&& field) {
     field("activations", activations, Alters::kCost,
-          "a block's activations, until backward; a number: the last so many keep");
+          "a block's activations until backward; N: only the last N keep");
     field("weights", weights, Alters::kCost,
           "where a block's weights live; resident: on the device");
     field("gradients", gradients, Alters::kCost,

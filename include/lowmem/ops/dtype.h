@@ -6,12 +6,14 @@
 
 namespace lowmem::ops {
 
-// The two types that weights and optimizers' tensors have, in LibTorch's words and in the
-// files'.
+// The types that weights and optimizers' tensors have, in LibTorch's words and in the
+// files': fp32, bf16, and bytes, which are codes.
 inline at::ScalarType scalar_type(DType dtype) {
+  if (dtype == DType::kU8) return at::kByte;
   return dtype == DType::kF32 ? at::kFloat : at::kBFloat16;
 }
 inline DType dtype_of(at::ScalarType type) {
+  if (type == at::kByte) return DType::kU8;
   return type == at::kFloat ? DType::kF32 : DType::kBF16;
 }
 inline DType dtype_of(const at::Tensor& tensor) { return dtype_of(tensor.scalar_type()); }

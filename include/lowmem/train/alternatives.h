@@ -44,8 +44,9 @@ MaybeAlternative slice_loss(const RunConfig& config);
 MaybeAlternative leave_graphs(const RunConfig& config);
 MaybeAlternative use_bf16(const RunConfig& config);
 MaybeAlternative round_stochastically(const RunConfig& config);  // from Kahan's sums
-MaybeAlternative halve_state(const RunConfig& config);           // the averages' type
-MaybeAlternative use_adafactor(const RunConfig& config);         // in place of averages
+MaybeAlternative state_in_bf16(const RunConfig& config);         // the averages
+MaybeAlternative state_in_int8(const RunConfig& config);
+MaybeAlternative use_adafactor(const RunConfig& config);  // in place of averages
 MaybeAlternative leave_momentum(const RunConfig& config);
 // `rows` at a time; 0: the whole batch.
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows);
