@@ -1,14 +1,11 @@
 #include "lowmem/train/trainer.h"
 
 #include <chrono>
-#include <cmath>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
-#include "lowmem/core/live_line.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 #include "lowmem/io/atomic_file.h"
@@ -19,13 +16,12 @@
 #include "lowmem/train/fit.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
-#include "window.h"
+#include "nonfinite.h"
+#include "progress.h"
+#include "reporter.h"
 
 namespace lowmem::train {
 namespace {
-
-// So many steps without a finite loss and gradients: the weights are beyond recovery.
-constexpr int64_t kMostNonfiniteInARow = 20;
 
 class Clock {
  public:
@@ -47,8 +43,6 @@ uintmax_t synced_bytes(const std::filesystem::path& file) {
   return bytes;
 }
 
-using EventFiles = std::map<std::string, uintmax_t>;
-
 struct Stopped {};  // thrown when the run is asked to end
 
 class Trainer {
@@ -60,22 +54,20 @@ class Trainer {
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
         session_(config, inputs_that_fit(config, from_ ? &*from_ : nullptr),
                  from_ ? &*from_ : nullptr),
-        total_steps_(session_.total_steps()) {
+        course_{session_.total_steps(), session_.steps_per_epoch(),
+                evaluation_every(config)} {
     const bool goes_on = from_.has_value();
-    uintmax_t metrics = 0;
-    if (goes_on) {
-      metrics = from_->state.metrics;
-      load_progress();
-    }
+    const uintmax_t metrics = goes_on ? from_->state.metrics : 0;
+    if (goes_on) load_progress();
     folder_.prepare(config, goes_on);
-    results_.skipped_rows = session_.skipped_rows();
+    progress_.results.skipped_rows = session_.skipped_rows();
     log::info(
         "training " + format_count(session_.table().trained_elements()) +
-        " parameters for " + format_count(total_steps_, "step") +
-        (goes_on ? ", " + format_count(total_steps_ - step_) + " of them to go" : ""));
+        " parameters for " + format_count(course_.total, "step") +
+        (goes_on ? ", " + format_count(course_.total - step()) + " of them to go" : ""));
     if (control_.begins) control_.begins();
-    if (goes_on) metrics::restore_event_files(folder_.path(), events_);
-    open_sinks(metrics);
+    if (goes_on) metrics::restore_event_files(folder_.path(), progress_.events);
+    reporter_.emplace(folder_, config, course_, metrics, step());
   }
 
   Results run() {
@@ -91,25 +83,26 @@ class Trainer {
       throw out_of_memory(session_.config(),
                           {session_.weight_bytes(), session_.optimizer_bytes()}, failure);
     }
-    return results_;
+    return progress_.results;
   }
 
  private:
   void train() {
-    if (session_.evaluation() && step_ == 0) results_.before = evaluate();
+    Results& results = progress_.results;
+    if (session_.evaluation() && step() == 0) results.before = evaluate();
     evaluate_if_due();  // where the run was interrupted before that
     check_stop();
-    while (step_ < total_steps_) {
+    while (step() < course_.total) {
       take_step();
       if (under_way_) continue;
-      if (log_due(step_)) report();
+      if (log_due(step())) report();
       evaluate_if_due();
-      if (save_due(step_)) checkpoint();
+      if (save_due(step())) checkpoint();
       check_stop();
     }
-    if (session_.evaluation() && total_steps_ > 0) {
-      results_.after = evaluate();
-      if (evaluation_due(step_)) record_epoch(*results_.after);
+    if (session_.evaluation() && course_.total > 0) {
+      results.after = evaluate();
+      if (evaluation_due(step())) record_epoch(*results.after);
     }
     save();
   }
@@ -117,7 +110,7 @@ class Trainer {
   // A GPU works on one step while the next is put on its stream, and only then is the
   // first one's result looked at. Where a step's end is needed it is waited for.
   void take_step() {
-    const int64_t next = step_ + (under_way_ ? 2 : 1);
+    const int64_t next = step() + (under_way_ ? 2 : 1);
     if (!under_way_) lap_ = Clock();
     engine::PendingStep begun =
         session_.begin_step(next - 1, /*report_rounding=*/log_due(next));
@@ -129,38 +122,25 @@ class Trainer {
       under_way_ = std::move(begun);
   }
 
-  void open_sinks(uintmax_t metrics) {
-    sinks_.push_back(metrics::jsonl_sink(folder_.metrics(), metrics));
-    if (session_.config().run.tensorboard)
-      sinks_.push_back(metrics::tensorboard_sink(
-          folder_.path(), step_ > 0 ? std::optional(step_ + 1) : std::nullopt));
-    sinks_.push_back(metrics::log_sink(total_steps_));
-    sinks_.push_back(metrics::live_sink(total_steps_, evaluation_every()));
-  }
-
-  double epoch() const {
-    return static_cast<double>(step_) / static_cast<double>(session_.steps_per_epoch());
-  }
-
-  void finish(engine::PendingStep step) {
-    const engine::StepResult result = step.wait();
-    answer_nonfinite(result);
+  void finish(engine::PendingStep pending) {
+    const engine::StepResult result = pending.wait();
+    try {
+      answer_nonfinite(result, session_.config(), progress_);
+    } catch (const Error&) {
+      if (progress_.window.steps() > 0) report();
+      throw;
+    }
     const double seconds = lap_.seconds();
-    if (result.finite_loss()) window_.add(result, seconds);
+    if (result.finite_loss()) progress_.window.add(result, seconds);
     lap_ = Clock();
-    ++step_;
-    if (live_line::on()) show(result, seconds);
+    ++progress_.step;
+    reporter_->moment(step(), result, seconds);
   }
 
-  void show(const engine::StepResult& result, double seconds) {
-    const double loss = result.loss_sum / static_cast<double>(result.labelled);
-    for (const auto& sink : sinks_)
-      sink->moment({step_, epoch(), loss, result.tokens, seconds,
-                    memory::device_ledger().current(), memory::device_ledger().peak()});
-  }
+  int64_t step() const { return progress_.step; }
 
   bool log_due(int64_t step) const {
-    return step % session_.config().train.log_every == 0 || step == total_steps_;
+    return step % session_.config().train.log_every == 0 || step == course_.total;
   }
 
   bool save_due(int64_t step) const {
@@ -168,97 +148,46 @@ class Trainer {
     return every > 0 && step % every == 0;
   }
 
-  bool stop_asked() const { return control_.stop && control_.stop(step_); }
+  bool evaluation_due(int64_t step) const {
+    const int64_t every = course_.evaluation_every;
+    return every > 0 && step % every == 0;
+  }
+
+  bool stop_asked() const { return control_.stop && control_.stop(step()); }
 
   void check_stop() const {
     if (stop_asked()) throw Stopped();
   }
 
   // Steps between two evaluations; 0: none during training.
-  int64_t evaluation_every() const {
-    const Interval& every = session_.config().eval.every;
+  int64_t evaluation_every(const RunConfig& config) const {
     if (!session_.evaluation()) return 0;
+    const Interval& every = config.eval.every;
     return every.unit == Interval::Unit::kEpoch ? session_.steps_per_epoch()
                                                 : every.steps;
   }
 
-  bool evaluation_due(int64_t step) const {
-    const int64_t every = evaluation_every();
-    return every > 0 && step % every == 0;
-  }
-
-  // Nothing that is not finite has been written to a parameter.
-  void answer_nonfinite(const engine::StepResult& result) {
-    const auto& parameters = result.gradients.nonfinite;
-    if (result.finite_loss() && parameters.empty()) {
-      nonfinite_in_a_row_ = 0;
-      return;
-    }
-    const RunConfig& config = session_.config();
-    std::string what = "the loss is not finite";
-    if (result.finite_loss()) {
-      what = "the gradient of " + parameters.front() + " is not finite";
-      if (parameters.size() > 1)
-        what += ", nor those of " + std::to_string(parameters.size() - 1) + " more";
-    }
-    const std::string step = "step " + std::to_string(step_ + 1);
-    const bool stop = config.train.on_nonfinite == NonfiniteMode::kStop;
-    if (++nonfinite_in_a_row_ == kMostNonfiniteInARow || stop) {
-      if (window_.steps() > 0) report();
-      const std::string before = stop ? ""
-                                      : ", nor was any of the " +
-                                            std::to_string(kMostNonfiniteInARow - 1) +
-                                            " steps before";
-      throw Error(step, what + before,
-                  std::string("Use a smaller optimizer.lr, a warm-up or "
-                              "optimizer.clip_norm") +
-                      (stop ? ", or set train.on_nonfinite = skip" : "") +
-                      "; no model was written");
-    }
-    ++results_.nonfinite_steps;
-    const bool whole = !result.finite_loss() || config.optimizer.clip_norm > 0;
-    log::warn(step + ": " + what + "; " + (whole ? "the step" : "its update") +
-              " is skipped");
-  }
-
   void evaluate_if_due() {
-    const bool done = !results_.epochs.empty() && results_.epochs.back().step == step_;
-    if (step_ > 0 && step_ < total_steps_ && evaluation_due(step_) && !done)
+    const auto& epochs = progress_.results.epochs;
+    const bool done = !epochs.empty() && epochs.back().step == step();
+    if (step() > 0 && step() < course_.total && evaluation_due(step()) && !done)
       record_epoch(evaluate());
   }
 
   Scores evaluate() {
     const Clock clock;
     const EvaluationResult result = session_.evaluate([this] { check_stop(); });
-    if (result.hellaswag) write_evaluation(folder_.evaluation(step_), *result.hellaswag);
+    if (result.hellaswag) write_evaluation(folder_.evaluation(step()), *result.hellaswag);
     const Scores scores = result.scores();
-    metrics::EvaluationRecord record{step_, epoch(), {}, {}, clock.seconds()};
-    if (const auto& a = scores.accuracy)
-      record.accuracy = {a->acc, a->acc_norm, a->count};
-    if (const auto& l = scores.likelihood)
-      record.perplexity = {l->perplexity(), l->loss, l->tokens};
-    for (const auto& sink : sinks_) sink->evaluation(record);
+    reporter_->evaluation(step(), scores, clock.seconds());
     return scores;
   }
 
   void record_epoch(const Scores& scores) {
-    results_.epochs.push_back({epoch(), step_, scores});
+    progress_.results.epochs.push_back({reporter_->epoch(step()), step(), scores});
   }
 
-  void report() {
-    metrics::StepRecord record = window_.take();
-    record.step = step_;
-    record.epoch = epoch();
-    record.lr = session_.lr(step_ - 1);
-    record.peak_bytes = memory::device_ledger().take_peak();
-    record.rss_bytes = memory::resident_bytes();
-    for (const auto& sink : sinks_) sink->step(record);
-    results_.final_loss = record.loss;
-    results_.examples += record.examples;
-    results_.tokens += record.tokens;
-    results_.training_seconds +=
-        record.step_seconds * static_cast<double>(window_.last_steps());
-  }
+  void report() { reporter_->line(progress_, session_.lr(step() - 1)); }
 
   double seconds() const { return seconds_before_ + clock_.seconds(); }
 
@@ -277,48 +206,33 @@ class Trainer {
   }
 
   void load_progress() {
-    step_ = from_->state.step;
-    if (step_ > total_steps_)
-      throw Error("a run of " + format_count(total_steps_, "step"),
-                  "would end before its checkpoint after step " + std::to_string(step_),
+    if (from_->state.step > course_.total)
+      throw Error("a run of " + format_count(course_.total, "step"),
+                  "would end before its checkpoint after step " +
+                      std::to_string(from_->state.step),
                   "Set train.epochs and train.max_steps to more");
-    const nlohmann::json& saved = from_->state.progress;
-    try {
-      nonfinite_in_a_row_ = saved.at("nonfinite_in_a_row");
-      window_ = Window::load(saved.at("window"));
-      results_ = Results::load(saved.at("results"));
-      events_ = saved.value("events", events_);
-    } catch (const nlohmann::json::exception&) {
-      throw Error(from_->folder.string(), "is of another version of the program",
-                  "Go on with that version");
-    }
-    seconds_before_ = results_.seconds;
-    log::info("goes on after step " + std::to_string(step_) + ", from " +
+    progress_ = Progress::load(*from_);
+    seconds_before_ = progress_.results.seconds;
+    log::info("goes on after step " + std::to_string(step()) + ", from " +
               from_->folder.string());
-    saved_step_ = step_;
+    saved_step_ = step();
     from_.reset();
-  }
-
-  EventFiles synced_events() const {
-    EventFiles events = metrics::event_files(folder_.path());
-    for (auto& [name, bytes] : events) bytes = synced_bytes(folder_.path() / name);
-    return events;
   }
 
   void checkpoint() {
     const memory::Scope phase(memory::Phase::kSave);
-    results_.seconds = seconds();
+    progress_.results.seconds = seconds();
+    progress_.events = metrics::event_files(folder_.path());
+    for (auto& [name, bytes] : progress_.events)
+      bytes = synced_bytes(folder_.path() / name);
     RunState state = session_.state();
-    state.step = step_;
+    state.step = step();
     state.metrics = synced_bytes(folder_.metrics());
-    state.progress = {{"nonfinite_in_a_row", nonfinite_in_a_row_},
-                      {"window", window_.save()},
-                      {"events", synced_events()},
-                      {"results", results_.save()}};
+    state.progress = progress_.save();
     if (!session_.config().train.whole_checkpoints)
       state.frozen = session_.frozen_fingerprint();
     checkpoints_.save(state, session_.home());
-    saved_step_ = step_;
+    saved_step_ = step();
   }
 
   void save() {
@@ -328,7 +242,7 @@ class Trainer {
     }
     write_results("finished");
     log::info("wrote " + folder_.path().string() + " after " +
-              format_seconds(results_.seconds));
+              format_seconds(progress_.results.seconds));
   }
 
   void say_how_to_go_on() const {
@@ -339,15 +253,16 @@ class Trainer {
   }
 
   void stop() {
-    if (step_ > 0 && saved_step_ != step_) checkpoint();
+    if (step() > 0 && saved_step_ != step()) checkpoint();
     write_results("stopped");
   }
 
   void write_results(const char* status) {
-    results_.status = status;
-    results_.steps = step_;
-    results_.seconds = seconds();
-    write_file_atomically(folder_.results(), results_.to_json().dump(2) + "\n");
+    Results& results = progress_.results;
+    results.status = status;
+    results.steps = step();
+    results.seconds = seconds();
+    write_file_atomically(folder_.results(), results.to_json().dump(2) + "\n");
   }
 
   const RunControl& control_;
@@ -356,17 +271,13 @@ class Trainer {
   Checkpoints checkpoints_;
   std::optional<Checkpoint> from_;
   Session session_;
-  int64_t total_steps_;
-  int64_t step_ = 0;  // finished
+  Reporter::Course course_;
+  Progress progress_;
+  std::optional<Reporter> reporter_;
   int64_t saved_step_ = 0;
   double seconds_before_ = 0;  // of earlier processes
   std::optional<engine::PendingStep> under_way_;
   Clock lap_;  // since the last one was
-  int64_t nonfinite_in_a_row_ = 0;
-  Window window_;
-  Results results_;
-  EventFiles events_;  // of TensorBoard, at the checkpoint that the run goes on from
-  std::vector<std::unique_ptr<metrics::Sink>> sinks_;
 };
 
 // Whether a finished run is not to go on for longer.
