@@ -85,6 +85,27 @@ std::string escaped(const std::string& text) {
   return result;
 }
 
+const char* what_may_change(Alters alters) {
+  switch (alters) {
+    case Alters::kNothing:
+    case Alters::kPlace:
+      return "nothing";
+    case Alters::kLog:
+      return "the log";
+    case Alters::kChance:
+      return "the draw";
+    case Alters::kCost:
+      return "memory, time";
+    case Alters::kLength:
+      return "the length";
+    case Alters::kRounding:
+      return "last bits";
+    case Alters::kResult:
+      break;
+  }
+  return "the result";
+}
+
 }  // namespace
 
 std::vector<KeyInfo> config_keys() {
@@ -138,10 +159,11 @@ std::string config_markdown() {
                        const std::vector<KeyInfo>& keys) {
     (page += page.empty() ? "" : "\n") +=
         "### " + section + "\n\n" + escaped(sentence(section_doc)) +
-        "\n\n| key | default | values | meaning |\n|---|---|---|---|\n";
+        "\n\n| key | default | values | meaning | may change |\n|---|---|---|---|---|\n";
     for (const KeyInfo& key : keys)
       page += "| " + code(key.name) + " | " + code(key.default_value) + " | " +
-              values_cell(key) + " | " + escaped(key.doc) + " |\n";
+              values_cell(key) + " | " + escaped(key.doc) + " | " +
+              what_may_change(key.alters) + " |\n";
   });
   return page;
 }
