@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 scripts/setup.sh
 cmake --preset release -DLOWMEM_TESTS=ON -DLOWMEM_BENCH=ON
 cmake --build --preset release
-ctest --preset release --no-tests=error "$@"
+ctest --preset release --no-tests=error -j "$(nproc)" "$@"
