@@ -6,9 +6,9 @@
 #endif
 
 #include "lowmem/core/error.h"
-#include "lowmem/memory/gpu.h"
 #include "lowmem/kernels/launch_graph.h"
 #include "lowmem/kernels/place.h"
+#include "lowmem/memory/gpu.h"
 #include "lowmem/ops/cuda.h"
 
 namespace lowmem::ops {
