@@ -60,12 +60,15 @@ TEST_F(LiveLine, IsCutToTheWidthBetweenCharacters) {
     live_line::show(text);
     return shown().back();
   };
-  EXPECT_EQ(cut(std::string(200, 'x')), std::string(kColumns - 1, 'x'));
-  EXPECT_EQ(cut(std::string(kColumns - 2, 'x') + "\u00e9\u00e9"),
-            std::string(kColumns - 2, 'x') + "\u00e9");
+  const auto behind = [](size_t columns, std::string_view tail) {
+    std::string text(columns, 'x');
+    text.append(tail);
+    return text;
+  };
+  EXPECT_EQ(cut(behind(200, "")), behind(kColumns - 1, ""));
+  EXPECT_EQ(cut(behind(kColumns - 2, "\u00e9\u00e9")), behind(kColumns - 2, "\u00e9"));
   // Wide ones take two columns.
-  EXPECT_EQ(cut(std::string(kColumns - 3, 'x') + "\u4e2d\u4e2d"),
-            std::string(kColumns - 3, 'x') + "\u4e2d");
+  EXPECT_EQ(cut(behind(kColumns - 3, "\u4e2d\u4e2d")), behind(kColumns - 3, "\u4e2d"));
 }
 
 TEST_F(LiveLine, ShowsNoControlCharacters) {
