@@ -4,6 +4,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
@@ -54,8 +55,20 @@ void add_evaluate(CLI::App& app) {
     const train::HousedModel house =
         train::house_model(config, shape, vocabulary, device);
     train::load_weights(config, *house.home);
-    const auto result = evaluation->run(house.walk(), train::sliced_loss(device),
-                                        eval::HellaSwag::kTokensAtOnce);
+    const auto result = [&] {
+      try {
+        return evaluation->run(house.walk(), train::sliced_loss(device),
+                               eval::HellaSwag::kTokensAtOnce);
+      } catch (const std::exception& failure) {
+        const std::string asked = memory::asked_of(failure);
+        if (asked.empty()) throw;
+        throw Error(device.is_cpu() ? "memory" : "the GPU's memory",
+                    "is exhausted: " + asked + " do not fit beside the " +
+                        format_bytes(house.table->bytes()) + " of the weights",
+                    "Use a smaller eval.batch_size, or model.dtype = bf16 with "
+                    "model.compute_dtype = bf16");
+      }
+    }();
     const train::Scores scores = result.scores();
     if (const auto& a = scores.accuracy)
       std::printf("acc %.4f\nacc_norm %.4f\nrows %lld\n", a->acc, a->acc_norm,

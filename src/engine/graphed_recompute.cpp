@@ -55,7 +55,7 @@ struct Frame {
 };
 
 // One block's pass over batches of one shape. The first runs as it is, so that what only
-// a first run makes, such as an optimizer's state, is not recorded.
+// a first run makes, such as a library's workspace, is not recorded.
 struct Pass {
   bool has_run = false;
   std::unique_ptr<ops::DeviceGraph> graph;

@@ -118,7 +118,7 @@ at::Tensor Step::pass(std::span<const MicroBatch> batch, const GradientPass& pas
     gradients_.guard(loss_sum);
     backward(journey);
   }
-  if (!known_not_finite(loss_sum)) finish_embedding(batch);
+  if (!known_not_finite(loss_sum)) finish_embedding(batch, pass);
   head_rows_.clear();
   embedded_gradients_.clear();
   return loss_sum;
@@ -218,10 +218,10 @@ at::Tensor Step::take_head_gradient() {
 
 // The table's gradient comes last, after all micro-batches, and with it a tied head's:
 // one tensor for both.
-void Step::finish_embedding(std::span<const MicroBatch> batch) {
+void Step::finish_embedding(std::span<const MicroBatch> batch, const GradientPass& pass) {
   if (embedding_ == nullptr) return;
   const memory::Scope scope(Phase::kBackward, Item::kGradients);
-  const weights::Lease lease = walk_.home().borrow(0, weights::Access::kWrite);
+  const weights::Lease lease = walk_.home().borrow(0, pass.access);
   std::vector<ops::EmbeddedTokens> parts;
   for (size_t i = 0; i < batch.size(); ++i)
     parts.push_back({batch[i].packed.host_ids, std::move(embedded_gradients_[i])});

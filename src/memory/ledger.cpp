@@ -76,6 +76,7 @@ int64_t Ledger::take_peak() {
 }
 
 void Ledger::reset_peaks() {
+  if (!gpu_.is_cpu()) reset_gpu_peak(gpu_);
   by_phase_.fill(0);
   phase_peak_ = interval_peak_ = peak_ = current();
 }

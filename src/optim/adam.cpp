@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "lowmem/ops/device.h"
@@ -36,7 +37,10 @@ class Adam final : public Optimizer {
     kernels::StepNumbers numbers = Optimizer::step_numbers(step);
     numbers.step_size = static_cast<float>(step.lr / (1 - std::pow(numbers_.beta1, t)));
     numbers.root = static_cast<float>(std::sqrt(1 - std::pow(numbers_.beta2, t)));
-    numbers.most_ratio = static_cast<float>(most_ratio(t));
+    // With room for rounding, which decides where the two are equal (beta1 = 0).
+    numbers.most_ratio = static_cast<float>(
+        std::min((1 + 1e-5) * most_ratio(t),
+                 static_cast<double>(std::numeric_limits<float>::max())));
     if (decoupled_)
       numbers.decoupled_keep = static_cast<float>(1 - step.lr * numbers_.weight_decay);
     return numbers;

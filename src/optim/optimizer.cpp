@@ -56,7 +56,7 @@ void Optimizer::update_on_device(weights::Weight& weight, const at::Tensor& grad
 
 void Optimizer::apply_on_device(weights::Weight&, const at::Tensor&,
                                 const DeviceUpdate&) {
-  throw Error("the update rule", "has no kernel for GPUs",
+  throw Error("optimizer.name", "has no kernel for GPUs",
               "Choose another, or set memory.device = cpu");
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "checkpoint_manifest.h"
@@ -57,7 +58,8 @@ int64_t bytes_of(const std::vector<Held>& tensors) {
 
 ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
                            weights::Home& home, metrics::Progress& progress) {
-  // Wider types first keeps every tensor aligned.
+  // Wider types first keeps every tensor aligned; of one width they are in the table's
+  // order, so that a group is borrowed once.
   std::stable_sort(tensors.begin(), tensors.end(), [](const Held& a, const Held& b) {
     return a.tensor.element_size() > b.tensor.element_size();
   });
@@ -65,8 +67,13 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
   for (const Held& held : tensors)
     specs.push_back({held.name, dtype_of(held.tensor), held.tensor.sizes().vec()});
   SafetensorsWriter writer(path, specs);
+  std::optional<weights::Lease> lease;
   for (const Held& held : tensors) {
-    const auto lease = home.borrow(held.weight->spec.group, weights::Access::kRead);
+    const size_t group = held.weight->spec.group;
+    if (!lease || lease->group() != group) {
+      lease.reset();
+      lease.emplace(home.borrow(group, weights::Access::kRead));
+    }
     ops::read_pieces(held.tensor, [&](std::span<const std::byte> piece) {
       writer.write(held.name, piece);
       progress.add(static_cast<int64_t>(piece.size()));
@@ -95,11 +102,17 @@ void read_tensor(const SafetensorsFile& file, const std::string& name,
 }
 
 // All that is beside the trained weights, and nothing else.
-void read_states(const fs::path& path, weights::Home& home) {
+// Checkpoints of format 1 have none of a weight that was never updated: it is zeros.
+void read_states(const Checkpoint& checkpoint, weights::Home& home) {
+  const fs::path path = checkpoint.folder / kOptimizer;
   std::map<std::string, std::pair<weights::Weight*, at::Tensor*>> wanted;
   for (weights::Weight& weight : home.table().all())
     for (auto& [name, tensor] : weight.beside)
       wanted[weight.name() + "/" + name] = {&weight, &tensor};
+  if (checkpoint.format == 1)
+    std::erase_if(wanted, [&](const auto& item) {
+      return checkpoint.updates.value(item.second.first->name(), int64_t{0}) == 0;
+    });
   if (wanted.empty()) return;  // an optimizer without state
   const SafetensorsFile file(path);
   for (const TensorInfo& info : file.tensors())
@@ -235,7 +248,7 @@ void restore_weights(const Checkpoint& checkpoint, weights::Home& home) {
 
 void restore_states(const Checkpoint& checkpoint, weights::Home& home) {
   const memory::Scope phase(memory::Phase::kUpdate);
-  read_states(checkpoint.folder / kOptimizer, home);
+  read_states(checkpoint, home);
   for (weights::Weight& weight : home.table().all())
     weight.updates = checkpoint.updates.value(weight.name(), int64_t{0});
 }

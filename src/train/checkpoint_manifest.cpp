@@ -97,6 +97,7 @@ Checkpoint read_manifest(const fs::path& folder) {
                  entry);
     Checkpoint checkpoint;
     checkpoint.folder = folder;
+    checkpoint.format = format;
     checkpoint.updates = manifest.at("updates");
     const json& state = manifest.at("state");
     checkpoint.state.step = state.at("step");

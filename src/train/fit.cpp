@@ -7,7 +7,7 @@
 #include <limits>
 #include <map>
 
-#include "lowmem/config/rules.h"
+#include "lowmem/config/differences.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
@@ -26,11 +26,15 @@ struct Candidate {
   int distance = 0;
   Speed speed;         // in its type
   double seconds = 0;  // of arithmetic
+  AtRest rest;
 
   void change(Alternative&& other) {
     config = std::move(other.config);
     if (other.change.effect == Effect::kRounding) distance = std::max(distance, 1);
     if (other.change.effect == Effect::kOther) distance += 2;
+    // Another rule is farther than the same one in another type.
+    for (const std::string& assignment : other.change.overrides)
+      if (assignment.starts_with("optimizer.name=")) distance += 2;
     changes.push_back(std::move(other.change));
   }
 };
@@ -42,31 +46,48 @@ double kept_blocks(OrCount<ActivationsMode> activations) {
 
 // Whether `a` needs as much memory as `b` at least, as far as their settings tell.
 // Settings that are not looked at here are equal in all candidates.
-bool needs_as_much(const RunConfig& a, const RunConfig& b) {
-  const auto hunger = [](const RunConfig& config) {
-    return std::array<double, 5>{kept_blocks(config.memory.activations),
+bool needs_as_much(const Candidate& a, const Candidate& b) {
+  const auto hunger = [](const Candidate& candidate) {
+    const RunConfig& config = candidate.config;
+    return std::array<double, 4>{kept_blocks(config.memory.activations),
                                  config.memory.linear_cross_entropy ? 0.0 : 1.0,
                                  static_cast<double>(dtype_size(config.model.dtype)),
-                                 state_bytes(config.optimizer),
-                                 static_cast<double>(rounding_bytes(
-                                     config.optimizer.rounding, config.model.dtype))};
+                                 static_cast<double>(candidate.rest.bytes)};
   };
   const auto of_a = hunger(a), of_b = hunger(b);
   for (size_t i = 0; i < of_a.size(); ++i)
     if (of_a[i] < of_b[i]) return false;
   // With several parts an update in backward holds the inputs of them all.
-  const bool whole = a.train.micro_batch_size == 0;
-  return a.train.micro_batch_size == b.train.micro_batch_size &&
-         (a.memory.gradients == b.memory.gradients ||
-          (whole && a.memory.gradients == GradientsMode::kAccumulate));
+  const bool whole = a.config.train.micro_batch_size == 0;
+  return a.config.train.micro_batch_size == b.config.train.micro_batch_size &&
+         (a.config.memory.gradients == b.config.memory.gradients ||
+          (whole && a.config.memory.gradients == GradientsMode::kAccumulate));
 }
 
 // Bytes that a run cannot do without: what it holds before its first step, and all
 // gradients where they are kept.
-int64_t least_bytes(const RunConfig& config, const Inputs& inputs) {
-  const AtRest rest = at_rest(config, inputs);
-  const bool kept = config.memory.gradients == GradientsMode::kAccumulate;
-  return rest.bytes + (kept ? rest.trained_elements * dtype_size(config.model.dtype) : 0);
+int64_t least_bytes(const Candidate& candidate, int64_t steps) {
+  const bool kept =
+      steps > 0 && candidate.config.memory.gradients == GradientsMode::kAccumulate;
+  return candidate.rest.bytes + (kept ? candidate.rest.trained_elements *
+                                            dtype_size(candidate.config.model.dtype)
+                                      : 0);
+}
+
+// at_rest() of each, once for all that differ in nothing that it depends on.
+void look_at_rest(std::vector<Candidate>& candidates, const Inputs& inputs) {
+  std::map<std::string, AtRest> known;
+  for (Candidate& candidate : candidates) {
+    RunConfig config = candidate.config;
+    std::string key;
+    for (const Difference& difference : differences(RunConfig(), config))
+      if (difference.key.starts_with("optimizer.") ||
+          difference.key.starts_with("model."))
+        key += difference.key + "=" + difference.after + "\n";
+    const auto found = known.find(key);
+    candidate.rest = found != known.end() ? found->second : at_rest(config, inputs);
+    known[key] = candidate.rest;
+  }
 }
 
 // Each candidate as it is, and once more with each of the alternatives that it has.
@@ -110,7 +131,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
                                      const Plan& now, const Checkpoint* from) {
   const int64_t rows = std::min(config.train.batch_size,
                                 static_cast<int64_t>(inputs.texts->examples.size()));
-  std::vector<Candidate> candidates = {{config, {}, 0, {}, 0}};
+  std::vector<Candidate> candidates = {{config, {}, 0, {}, 0, {}}};
   branch(candidates, recompute_activations, keep_activations);
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
@@ -130,6 +151,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     candidate.seconds =
         estimate_seconds(candidate.config, inputs.shape, now.work, candidate.speed);
   }
+  look_at_rest(candidates, inputs);
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) {
                      if (a.distance != b.distance) return a.distance < b.distance;
@@ -152,8 +174,9 @@ Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
 // Gives a candidate that fits as many of its last blocks to keep their activations as
 // still fit: the fewer run twice, the faster. `plan_of` plans a candidate.
 template <class PlanOf>
-void keep_more(Candidate& candidate, Plan& plan, int64_t blocks, int64_t bytes,
-               const PlanOf& plan_of) {
+void keep_more(Candidate& candidate, Plan& plan, const model::LlamaConfig& shape,
+               int64_t bytes, const PlanOf& plan_of) {
+  const int64_t blocks = shape.num_hidden_layers;
   const auto kept = kept_blocks(candidate.config.memory.activations);
   int64_t fits = static_cast<int64_t>(std::min(kept, static_cast<double>(blocks)));
   for (int64_t beyond = blocks; beyond - fits > 1;) {
@@ -165,6 +188,7 @@ void keep_more(Candidate& candidate, Plan& plan, int64_t blocks, int64_t bytes,
       return change.overrides.front().starts_with("memory.activations=");
     });
     other.change(std::move(*more));
+    other.seconds = estimate_seconds(other.config, shape, plan.work, other.speed);
     Plan other_plan = plan_of(other);
     if (other_plan.memory.peak > bytes) {
       beyond = middle;
@@ -192,10 +216,10 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
                             const Plan& now, const Checkpoint* from, int64_t* least) {
   const metrics::Progress progress("looking for settings that fit");
   const std::vector<Candidate> candidates = candidates_of(config, inputs, now, from);
-  std::vector<const RunConfig*> too_large;
+  std::vector<const Candidate*> too_large;
   const auto is_too_large = [&](const Candidate& candidate) {
-    return std::any_of(too_large.begin(), too_large.end(), [&](const RunConfig* other) {
-      return needs_as_much(candidate.config, *other);
+    return std::any_of(too_large.begin(), too_large.end(), [&](const Candidate* other) {
+      return needs_as_much(candidate, *other);
     });
   };
   const auto plan_of = [&](const Candidate& candidate) {
@@ -207,20 +231,20 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
   int64_t smallest = std::numeric_limits<int64_t>::max();
   std::vector<std::pair<int64_t, const Candidate*>> beyond;  // and what each cannot spare
   for (const Candidate& candidate : candidates) {
-    const int64_t bound = least_bytes(candidate.config, inputs);
+    const int64_t bound = least_bytes(candidate, now.work.steps);
     if (bound > bytes) beyond.emplace_back(bound, &candidate);
     if (bound > bytes || is_too_large(candidate)) continue;
     Plan plan = plan_of(candidate);
     if (plan.memory.peak <= bytes) {
       Candidate found = candidate;
-      keep_more(found, plan, inputs.shape.num_hidden_layers, bytes, plan_of);
+      keep_more(found, plan, inputs.shape, bytes, plan_of);
       if (found.changes.empty()) return as_it_is;
       const double times = times_as_long(plan, found, now, candidates);
       if (times >= 1 && now.memory.peak <= bytes) return as_it_is;
       return Proposal{found.changes, std::move(plan), times};
     }
     smallest = std::min(smallest, plan.memory.peak);
-    too_large.push_back(&candidate.config);
+    too_large.push_back(&candidate);
   }
   if (least == nullptr) return std::nullopt;
   // Of those that cannot spare equally much, the one that spares most else comes first.
@@ -231,7 +255,7 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
     if (bound >= smallest) break;
     if (is_too_large(*candidate)) continue;
     smallest = std::min(smallest, plan_of(*candidate).memory.peak);
-    too_large.push_back(&candidate->config);
+    too_large.push_back(candidate);
   }
   *least = smallest;
   return std::nullopt;

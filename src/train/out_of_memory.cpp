@@ -34,7 +34,8 @@ Error out_of_memory(const RunConfig& config, const Resident& resident,
       known != nullptr ? known->used() : memory::device_ledger().current();
   const int64_t rest =
       std::max<int64_t>(0, used - resident.weights - resident.optimizer_state);
-  const bool gpu = !memory::device().is_cpu();
+  // A tensor of the CPU is the host's, whatever computes.
+  const bool gpu = known == nullptr && !memory::device().is_cpu();
   const std::string cheaper = next_cheaper(config);
   return Error(gpu ? "the GPU's memory" : "memory",
                "is exhausted: " + memory::asked_of(failure) + " do not fit beside the " +

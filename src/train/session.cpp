@@ -17,6 +17,7 @@
 #include "lowmem/ops/cuda.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/train/collate.h"
+#include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/selection.h"
 
@@ -175,8 +176,18 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
 
 void Session::prepare() {
   const memory::Scope phase(memory::Phase::kUpdate);
-  for (weights::Weight& weight : house_.table->all())
-    if (weight.trained) optimizer_->prepare(weight);
+  const weights::Table& table = *house_.table;
+  try {
+    for (size_t group = 0; group < table.groups(); ++group) {
+      if (!table.trains(group)) continue;
+      const auto lease = home().borrow(group, weights::Access::kWrite);
+      for (weights::Weight* weight : table.group(group))
+        if (weight->trained) optimizer_->prepare(*weight);
+    }
+  } catch (const std::exception& failure) {
+    if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
+    throw out_of_memory(config_, {weight_bytes(), optimizer_bytes()}, failure);
+  }
 }
 
 void Session::go_on(const Checkpoint& from) {

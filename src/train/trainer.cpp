@@ -212,6 +212,7 @@ class Trainer {
                       std::to_string(from_->state.step),
                   "Set train.epochs and train.max_steps to more");
     progress_ = Progress::load(*from_);
+    from_whole_ = from_->state.frozen.empty();
     seconds_before_ = progress_.results.seconds;
     log::info("goes on after step " + std::to_string(step()) + ", from " +
               from_->folder.string());
@@ -229,7 +230,7 @@ class Trainer {
     state.step = step();
     state.metrics = synced_bytes(folder_.metrics());
     state.progress = progress_.save();
-    if (!session_.config().train.whole_checkpoints)
+    if (!session_.config().train.whole_checkpoints && !from_whole_)
       state.frozen = session_.frozen_fingerprint();
     checkpoints_.save(state, session_.home());
     saved_step_ = step();
@@ -275,6 +276,9 @@ class Trainer {
   Progress progress_;
   std::optional<Reporter> reporter_;
   int64_t saved_step_ = 0;
+  // It went on from a checkpoint that holds every weight, and model.path may hold none of
+  // them any more: so do those that it writes.
+  bool from_whole_ = false;
   double seconds_before_ = 0;  // of earlier processes
   std::optional<engine::PendingStep> under_way_;
   Clock lap_;  // since the last one was

@@ -86,7 +86,7 @@ class Step {
   void backward(Journey& journey);
   BlockCall call(const Journey& journey, size_t block, size_t micro_batch) const;
   at::Tensor take_head_gradient();
-  void finish_embedding(std::span<const MicroBatch> batch);
+  void finish_embedding(std::span<const MicroBatch> batch, const GradientPass& pass);
 
   const Walk& walk_;
   const model::Llama& model_;

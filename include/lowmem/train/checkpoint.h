@@ -36,6 +36,7 @@ struct Checkpoint {
   std::filesystem::path folder;
   RunState state;
   nlohmann::json updates;  // of each trained weight, by its name
+  int64_t format = 0;      // of the manifest
 };
 
 // The checkpoints of a run, in `<run>/checkpoints/step-<number>/`:

@@ -26,7 +26,7 @@ struct Weight {
   // (weights/home.h).
   at::Tensor here = {};
   std::map<std::string, at::Tensor> beside = {};  // the optimizer's, by its own names
-  int64_t updates = 0;                            // how many it has had
+  int64_t updates = 0;                            // that were made; not on a GPU
 
   const std::string& name() const { return spec.name; }
   int64_t bytes() const { return spec.elements() * dtype_size(format); }
