@@ -2,9 +2,9 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
-#include <c10/core/impl/alloc_cpu.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "addresses.h"
@@ -52,7 +52,7 @@ void release(void* data) {
   else if (g_addresses != nullptr && g_addresses->owns(block))
     g_addresses->free(block);
   else
-    c10::free_cpu(block);
+    std::free(block);
 }
 
 [[noreturn]] void fail(size_t bytes) {
@@ -95,11 +95,10 @@ void* allocate_or_fail(size_t bytes) {
   if (bytes >= kArenaBlock && !fits(bytes)) fail(bytes);
   if (bytes >= kArenaBlock)
     if (void* block = arena().allocate(bytes + kHeader)) return block;
-  try {
-    return c10::alloc_cpu(bytes + kHeader);
-  } catch (const c10::Error&) {
-    fail(bytes);
-  }
+  // Not LibTorch's own, which may end the process where there is nothing left.
+  void* block = nullptr;
+  if (posix_memalign(&block, kHeader, bytes + kHeader) != 0) fail(bytes);
+  return block;
 }
 
 class CountingAllocator final : public c10::Allocator {

@@ -88,9 +88,9 @@ void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
 void Optimizer::keep(weights::Weight& weight, const std::string& name,
                      at::IntArrayRef shape, at::ScalarType type) {
   const memory::Scope item(memory::Item::kOptimizerState);
-  at::Tensor& tensor = weight.beside[name];
-  if (!tensor.defined())
-    tensor = ops::zeros(shape, at::TensorOptions(type).device(weight.here.device()));
+  if (weight.beside.contains(name)) return;
+  weight.beside.emplace(
+      name, ops::zeros(shape, at::TensorOptions(type).device(weight.here.device())));
 }
 
 kernels::ParamView Optimizer::weights_of(weights::Weight& weight,
