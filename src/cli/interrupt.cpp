@@ -12,7 +12,8 @@ namespace {
 
 volatile std::sig_atomic_t g_signal = 0;
 
-// Batch systems send SIGTERM and SIGHUP together, and more than once.
+// Batch systems send SIGTERM and SIGHUP together, and more than once; Slurm is told to
+// warn with SIGUSR1 (--signal).
 void note(int signal) {
   if (g_signal != 0 && signal == SIGINT) _exit(128 + signal);
   if (g_signal != 0) return;
@@ -26,7 +27,7 @@ void note(int signal) {
 }  // namespace
 
 void catch_interrupts() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     struct sigaction action {};
     if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN)
       continue;

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -111,10 +112,21 @@ void check_standard_output() {
               "Free space where it goes, or let it go elsewhere");
 }
 
+// A closed standard stream is opened on nothing: its number would go to the next file
+// that is opened, and that file would get the log.
+void open_standard_streams() {
+  for (int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) == -1 && errno == EBADF)
+      // The lowest number that is free is this one: those before it are open by now.
+      static_cast<void>(
+          ::open("/dev/null", stream == STDIN_FILENO ? O_RDONLY : O_WRONLY));
+}
+
 }  // namespace
 }  // namespace lowmem::cli
 
 int main(int argc, char** argv) {
+  lowmem::cli::open_standard_streams();
   lowmem::log::set_up(false);
   std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads must not end a run
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an Error, not a signal

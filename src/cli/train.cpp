@@ -3,6 +3,8 @@
 #include "interrupt.h"
 #include "lowmem/config/rules.h"
 #include "lowmem/config/validate.h"
+#include "lowmem/config/yaml.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/train/trainer.h"
 #include "options.h"
@@ -19,6 +21,15 @@ void say_how_to_go_on(const RunConfig& config, const train::Results& results) {
             " --resume");
 }
 
+// A run's own config.yaml, given to go on with it, means the folder that it lies in, from
+// wherever it is called.
+void stay_in_folder(const std::filesystem::path& file, RunConfig& config) {
+  if (file.filename() != "config.yaml") return;
+  const auto folder = std::filesystem::absolute(file).lexically_normal().parent_path();
+  if (folder.filename() != config.run.name || !is_there(folder / "metrics.jsonl")) return;
+  if (load_config(file).run.dir == config.run.dir) config.run.dir = folder.parent_path();
+}
+
 }  // namespace
 
 void add_train(CLI::App& app) {
@@ -29,6 +40,7 @@ void add_train(CLI::App& app) {
   app.final_callback([&app, options, resume] {
     if (!app.get_subcommands().empty()) return;
     RunConfig config = config_of(*options);
+    if (*resume) stay_in_folder(options->file, config);
     validate(config, Purpose::kTrain);
     resolve_defaults(config.optimizer);
     const train::RunControl control{.resume = *resume,

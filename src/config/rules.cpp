@@ -34,7 +34,8 @@ constexpr Rule kRules[] = {
      .eps = 1e-30,
      .keys = kAdafactorKeys,
      .passes = 6,  // three over the gradient, two over the weight, one of which writes
-     .whole_matrix = true},
+     .whole_matrix = true,
+     .relative = true},
     {.kind = OptimizerKind::kSgd, .label = "SGD", .keys = kSgdKeys, .passes = 4},
 };
 

@@ -1,6 +1,7 @@
 #include "lowmem/config/validate.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 
@@ -63,12 +64,37 @@ void check_run(const RunFolderConfig& run) {
       run.name.find('/') != std::string::npos || run.name.size() > 200)
     throw Error(assigned("run.name", run.name), "is not a plain folder name",
                 "Write a name without /, of 1 to 200 bytes; run.dir says where it goes");
+  check_spelling("run.dir", run.dir);
   if (run.dir.empty())
     throw Error(assigned("run.dir", run.dir), "is empty",
                 "Name the folder of the runs; . is the current one");
 }
 
+// What a shell would have replaced: here it would be the name of a new folder.
+void check_spelling(const std::string& key, const std::string& path) {
+  const bool tilde = path == "~" || path.starts_with("~/");
+  size_t dollar = path.find('$');
+  while (dollar != std::string::npos && dollar + 1 < path.size() &&
+         !(std::isalpha(static_cast<unsigned char>(path[dollar + 1])) != 0 ||
+           path[dollar + 1] == '_' || path[dollar + 1] == '{'))
+    dollar = path.find('$', dollar + 1);
+  const bool variable = dollar != std::string::npos && dollar + 1 < path.size();
+  if (!tilde && !variable) return;
+  throw Error(assigned(key, path),
+              tilde ? "begins with ~, which only a shell replaces"
+                    : "holds a variable, which only a shell replaces",
+              std::string("Write the folder's whole name instead of ") +
+                  (tilde ? "~" : "the variable") +
+                  ", or give it on the command line, as in " + key + "=" +
+                  (tilde ? "~/..." : "$NAME/..."));
+}
+
+void check_spelling(const std::string& key, const StringList& paths) {
+  for (const std::string& path : paths) check_spelling(key, path);
+}
+
 void check_path(const ModelConfig& model) {
+  check_spelling("model.path", model.path);
   if (model.path.empty())
     throw Error(
         "model.path", "is not given",
@@ -106,6 +132,7 @@ void check_sequences(const DataConfig& data, std::initializer_list<DataFormat> r
 
 void check_data(const DataConfig& data) {
   check_texts("data.train", data.train, "Name the JSONL files to train on");
+  check_spelling("data.train", data.train);
   check_count("data.limit", data.limit, 0);
 }
 
@@ -215,6 +242,7 @@ void check_graphs(const RunConfig& config) {
 void check_eval(const EvalConfig& eval) {
   if (!eval.data.empty())
     check_texts("eval.data", eval.data, "Name the JSONL files to evaluate on");
+  check_spelling("eval.data", eval.data);
   if (eval.every.unit == Interval::Unit::kSteps)
     check_count("eval.every", eval.every.steps, 1);
   check_count("eval.batch_size", eval.batch_size, 1);

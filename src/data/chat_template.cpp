@@ -152,8 +152,9 @@ void ChatWriter::write_llama2(const std::vector<ChatTurn>& turns,
       writing.token(bos_, false);
       writing.given = "[INST] " + content + " [/INST]";
     } else {
-      writing.learned = " " + content + " ";
-      writing.token(eos_, true);
+      const bool learned = turns[i].learned();
+      (learned ? writing.learned : writing.given) += " " + content + " ";
+      writing.token(eos_, learned);
     }
   }
 }
@@ -162,7 +163,7 @@ void ChatWriter::write_llama3(const std::vector<ChatTurn>& turns,
                               Writing& writing) const {
   writing.token(bos_, false);
   for (const ChatTurn& turn : turns) {
-    const bool learned = turn.role == Role::kAssistant;
+    const bool learned = turn.learned();
     writing.token(header_begin_, false);
     writing.given = name_of(turn.role);
     writing.token(header_end_, false);
@@ -175,7 +176,7 @@ void ChatWriter::write_llama3(const std::vector<ChatTurn>& turns,
 void ChatWriter::write_tinyllama(const std::vector<ChatTurn>& turns,
                                  Writing& writing) const {
   for (const ChatTurn& turn : turns) {
-    const bool learned = turn.role == Role::kAssistant;
+    const bool learned = turn.learned();
     const std::string mark = "<|" + name_of(turn.role) + "|>";
     // Plain text to TinyLlama's tokenizer, a token to some others.
     if (const auto id = tokenizer_.id_of(mark))

@@ -9,6 +9,7 @@
 #include "data/formats.h"
 #include "data/row_file.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
 #include "lowmem/data/chat.h"
 
 namespace lowmem {
@@ -82,6 +83,26 @@ void refuse_other_format(const nlohmann::json& row, const std::string& where,
                 "Put it into a file of its own format, or remove the line");
 }
 
+// Keys beside a format's own that say what the row means: without them another row would
+// be learned. A row of preferences would lose the worse answer, one with pictures these.
+void refuse_lost_meaning(const nlohmann::json& row, const std::string& where,
+                         DataFormat format) {
+  const auto refuse = [&](const char* key, const char* remedy) {
+    if (has(row, key) && !row[key].empty())
+      throw Error(where + " " + key, "is not read here, and the row would mean another",
+                  remedy);
+  };
+  for (const char* key : {"images", "image", "videos", "audios", "audio"})
+    refuse(key, "This program reads text alone: remove the line");
+  for (const char* key : {"chosen", "rejected"})
+    refuse(key,
+           "Preferences are not learned here: write the better answer as the row's own");
+  if (format == DataFormat::kChat) return;
+  refuse("history", "Write the row as a chat, with the earlier turns in messages");
+  if (format == DataFormat::kPromptCompletion)
+    refuse("system", "Write the row as a chat, with a system turn in messages");
+}
+
 LongMode long_mode(LongMode mode, DataFormat format) {
   if (mode != LongMode::kAuto) return mode;
   return format == DataFormat::kText ? LongMode::kSplit : LongMode::kTruncate;
@@ -117,8 +138,15 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
     chat.emplace(options.chat_template, tokenizer);
   else
     require_eos(tokenizer);
+  bool told_of_tools = false;
   const auto example_of = [&](const nlohmann::json& row, int64_t number,
                               const std::string& where) {
+    refuse_lost_meaning(row, where, format);
+    if (format == DataFormat::kChat && has(row, "tools") && !row["tools"].empty() &&
+        !std::exchange(told_of_tools, true))
+      log::warn(where +
+                " tools: the chat templates here write none; the chats are "
+                "learned without them");
     switch (format) {
       case DataFormat::kHellaSwag:
         return hellaswag_example(row, number, where, tokenizer);

@@ -1,6 +1,7 @@
 #include "lowmem/data/hellaswag.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -26,9 +27,11 @@ std::string string_of(const json& object, const char* key, const std::string& wh
 int label_of(const json& object, const std::string& where) {
   const json label = object.value("label", json());
   if (label.is_null() || label == json("")) return -1;
-  if (label.is_number_integer()) {
-    const auto value = label.get<int64_t>();
-    if (value >= 0 && value < 4) return static_cast<int>(value);
+  if (label.is_number()) {
+    // Tables write 2 as 2.0.
+    const auto value = label.get<double>();
+    if (value >= 0 && value < 4 && value == std::floor(value))
+      return static_cast<int>(value);
   } else if (label.is_string()) {
     const auto text = label.get<std::string>();
     if (text.size() == 1 && text[0] >= '0' && text[0] <= '3') return text[0] - '0';

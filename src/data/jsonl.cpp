@@ -94,8 +94,15 @@ nlohmann::json JsonlReader::object() const {
   try {
     object = nlohmann::json::parse(text_);
   } catch (const nlohmann::json::parse_error& error) {
+    // Python's json writes numbers that are none.
+    const size_t from = error.byte > 12 ? error.byte - 12 : 0;
+    const std::string_view near = std::string_view(text_).substr(from, 24);
+    const bool no_number = near.find("NaN") != std::string_view::npos ||
+                           near.find("Infinity") != std::string_view::npos;
     throw Error(where(), "is not valid JSON at byte " + std::to_string(error.byte),
-                remedy);
+                no_number ? "Write null in the place of NaN or Infinity, which JSON does "
+                            "not have"
+                          : remedy);
   } catch (const nlohmann::json::exception&) {
     throw Error(where(), "holds a number beyond 1e308", remedy);
   }

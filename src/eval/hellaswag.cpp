@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
 
 #include "batches.h"
 #include "lowmem/core/error.h"
@@ -13,23 +16,32 @@
 namespace lowmem::eval {
 namespace {
 
-// The first of the largest.
-size_t argmax(const std::array<double, 4>& values) {
+// The first of the largest. An ending without a token of its own, of which nothing was
+// predicted, does not win.
+size_t argmax(std::array<double, 4> values, const std::array<bool, 4>& predicted) {
+  for (size_t i = 0; i < 4; ++i)
+    if (!predicted[i]) values[i] = -std::numeric_limits<double>::infinity();
   return static_cast<size_t>(std::max_element(values.begin(), values.end()) -
                              values.begin());
 }
 
 RowScore judge(int64_t index, int label, const double* log_likelihoods,
-               const std::array<int64_t, 4>& characters) {
+               const std::array<int64_t, 4>& characters,
+               const std::array<bool, 4>& predicted) {
   RowScore score{index, label, {}, false, false};
+  for (size_t i = 0; i < 4; ++i)
+    if (!std::isfinite(log_likelihoods[i]))
+      throw Error("HellaSwag row " + std::to_string(index),
+                  "has a log-likelihood that is not finite",
+                  "Check the weights: the model computes no numbers");
   std::array<double, 4> per_character{};
   for (size_t i = 0; i < 4; ++i) {
     score.log_likelihoods[i] = log_likelihoods[i];
     per_character[i] =
         log_likelihoods[i] / static_cast<double>(std::max<int64_t>(1, characters[i]));
   }
-  score.acc = argmax(score.log_likelihoods) == static_cast<size_t>(label);
-  score.acc_norm = argmax(per_character) == static_cast<size_t>(label);
+  score.acc = argmax(score.log_likelihoods, predicted) == static_cast<size_t>(label);
+  score.acc_norm = argmax(per_character, predicted) == static_cast<size_t>(label);
   return score;
 }
 
@@ -124,9 +136,14 @@ HellaSwagResult HellaSwag::run(const engine::Walk& walk, const loss::LossOptions
     progress.add(static_cast<int64_t>(rows.size()));
     for (size_t i = 0; i < rows.size(); ++i) {
       std::array<int64_t, 4> characters{};
-      for (size_t k = 0; k < 4; ++k) characters[k] = rows[i].endings[k].characters;
+      std::array<bool, 4> predicted{};
+      for (size_t k = 0; k < 4; ++k) {
+        const Ending& ending = rows[i].endings[k];
+        characters[k] = ending.characters;
+        predicted[k] = ending.read() >= ending.context;
+      }
       result.rows.push_back(
-          judge(rows[i].index, rows[i].label, &scores[4 * i], characters));
+          judge(rows[i].index, rows[i].label, &scores[4 * i], characters, predicted));
     }
   }
   Accuracy& accuracy = result.accuracy;

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "batches.h"
+#include "lowmem/core/error.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/memory/scope.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
@@ -91,6 +93,9 @@ double Perplexity::negative_log_likelihood(const engine::Walk& walk,
   double sum = 0;
   const float* values = log_probabilities.const_data_ptr<float>();
   for (size_t i = 0; i < labels.size(); ++i) sum -= static_cast<double>(values[i]);
+  if (!std::isfinite(sum) && !memory::rehearsing())
+    throw Error("the loss of eval.data", "is not finite",
+                "Check the weights: the model computes no numbers");
   return sum;
 }
 

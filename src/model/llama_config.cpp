@@ -26,6 +26,7 @@ constexpr auto kHarmless = std::to_array<std::string_view>({
     "finetuning_task",
     "id2label",
     "is_decoder",
+    "is_llama_config",
     "is_encoder_decoder",
     "keys_to_ignore_at_inference",
     "label2id",
@@ -45,6 +46,7 @@ constexpr auto kHarmless = std::to_array<std::string_view>({
     "tokenizer_class",
     "torch_dtype",
     "torchscript",
+    "transformers.js_config",
     "transformers_version",
     "unk_token_id",
     "unsloth_fixed",
@@ -65,6 +67,7 @@ constexpr auto kHarmless = std::to_array<std::string_view>({
     "length_penalty",
     "max_length",
     "min_length",
+    "neftune_noise_alpha",
     "no_repeat_ngram_size",
     "num_beam_groups",
     "num_beams",
@@ -246,6 +249,29 @@ void check_shapes(const Reader& in, const LlamaConfig& config) {
     in.fail("num_hidden_layers", "is more than 100,000");
 }
 
+// What people give in the place of a model's folder.
+void refuse_other_folder(const std::filesystem::path& path) {
+  std::error_code code;
+  if (std::filesystem::exists(path / "config.json", code)) return;
+  if (std::filesystem::exists(path / "adapter_config.json", code))
+    throw Error(path.string(), "holds an adapter (adapter_config.json), and no model",
+                "Merge it into its base model first, and give that folder");
+  if (std::filesystem::is_directory(path / "snapshots", code))
+    throw Error(path.string(),
+                "is a folder of the Hugging Face cache, and the model lies deeper",
+                "Give the folder " + (path / "snapshots").string() + "/REVISION");
+  const std::string name = path.string();
+  const bool hub_name = std::count(name.begin(), name.end(), '/') == 1 &&
+                        !name.starts_with('/') && !name.starts_with('.') &&
+                        !std::filesystem::exists(path.parent_path(), code);
+  if (!std::filesystem::exists(path, code) && hub_name)
+    throw Error(
+        name,
+        "is no folder here; it looks like a name on the Hugging Face Hub, and "
+        "nothing is downloaded",
+        "Download it first (hf download " + name + " --local-dir DIR), and give DIR");
+}
+
 }  // namespace
 
 LlamaConfig read_llama_config(const std::filesystem::path& path) {
@@ -253,6 +279,7 @@ LlamaConfig read_llama_config(const std::filesystem::path& path) {
   if (std::filesystem::is_regular_file(path, code) && path.extension() != ".json")
     throw Error(path.string(), "is a file, and not a config.json",
                 "Give the folder of the model");
+  refuse_other_folder(path);
   const auto file =
       std::filesystem::is_directory(path, code) ? path / "config.json" : path;
   json parsed = read_json(file, weights::kLargestConfig);

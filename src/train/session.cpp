@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
@@ -16,6 +17,7 @@
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/cuda.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/ops/parallel.h"
 #include "lowmem/train/collate.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
@@ -89,6 +91,7 @@ int64_t total_steps(const TrainConfig& train, int64_t steps_per_epoch) {
 }
 
 c10::Device open_device(const MemoryConfig& memory) {
+  ops::settle_threads();
   const bool gpu = memory.device == DeviceMode::kCuda ||
                    (memory.device == DeviceMode::kAuto && ops::has_gpu());
   if (!gpu) return c10::kCPU;
@@ -124,9 +127,13 @@ void load_weights(const RunConfig& config, weights::Home& home,
 
 namespace {
 
-void warn_of_long_warmup(const RunConfig& config, const Texts& texts) {
+void warn_of_length(const RunConfig& config, const Texts& texts) {
   const int64_t steps =
       total_steps(config.train, order_of(config, texts).steps_per_epoch());
+  if (steps > 0 && config.train.max_steps > steps)
+    log::warn("train.max_steps = " + format_count(config.train.max_steps) +
+              " is not reached: train.epochs = " + format_count(config.train.epochs) +
+              " end after " + format_count(steps, "step"));
   if (steps > 0 && config.optimizer.warmup_steps >= steps)
     log::warn("optimizer.warmup_steps = " + format_count(config.optimizer.warmup_steps) +
               ", and the run has " + format_count(steps, "step") +
@@ -140,9 +147,32 @@ Inputs read_inputs(const RunConfig& config) {
                 nullptr};
   inputs.texts = std::make_shared<Texts>(read_texts(config, inputs.shape, inputs.device));
   check_vocabulary(config.model.path, inputs.texts->vocabulary, inputs.shape.vocab_size);
-  warn_of_long_warmup(config, *inputs.texts);
+  warn_of_length(config, *inputs.texts);
   return inputs;
 }
+
+namespace {
+
+// As of blocks that were put in to be trained, with their last matrices 0.
+void warn_of_zeros(const RunConfig& config, weights::Home& home) {
+  if (!rule_of(config.optimizer.name).relative) return;
+  std::vector<std::string> names;
+  for (size_t group = 0; group < home.table().groups(); ++group) {
+    const auto lease = home.borrow(group, weights::Access::kRead);
+    for (const weights::Weight* weight : home.table().group(group))
+      if (weight->trained && !weight->here.any().item<bool>())
+        names.push_back(weight->name());
+  }
+  if (names.empty()) return;
+  log::warn(names.front() +
+            (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more hold"
+                              : " holds") +
+            " zeros alone, and will not move: a step of " +
+            std::string(word_of(config.optimizer.name)) +
+            " is a share of the weight's norm. Train with optimizer.name = adamw");
+}
+
+}  // namespace
 
 Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint* from)
     : config_(config),
@@ -170,7 +200,10 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
     go_on(*from);
     return;
   }
-  if (!memory::rehearsing()) load_weights(config_, home());
+  if (!memory::rehearsing()) {
+    load_weights(config_, home());
+    warn_of_zeros(config_, home());
+  }
   prepare();
 }
 

@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
+#include <vector>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
@@ -11,6 +13,7 @@
 #include "lowmem/io/weights_folder.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/ops/elements.h"
 #include "lowmem/ops/pieces.h"
 #include "lowmem/weights/carried_files.h"
 
@@ -37,14 +40,46 @@ WeightsFolder::Location locate(const WeightsFolder& files, const Spec& spec) {
   return found;
 }
 
+// Numbers that are none would spread to every score and weight.
+void refuse_nonfinite(const WeightsFolder::Location& from, const at::Tensor& host) {
+  if (std::isfinite(ops::squared_norm(host))) return;
+  throw Error(from.file->path().string() + " tensor " + from.tensor->name,
+              "holds numbers that are not finite (NaN or infinity)",
+              "Take the weights from before they broke, or fetch them again");
+}
+
 void load_tensor(const WeightsFolder::Location& from, at::Tensor& to) {
-  if (to.is_cpu()) {
-    from.file->read_as(dtype_of(to), *from.tensor, bytes_of(to));
-  } else {
-    at::Tensor staged = at::empty(to.sizes(), to.scalar_type());
-    from.file->read_as(dtype_of(to), *from.tensor, bytes_of(staged));
-    to.copy_(staged);
+  at::Tensor host = to.is_cpu() ? to : at::empty(to.sizes(), to.scalar_type());
+  from.file->read_as(dtype_of(to), *from.tensor, bytes_of(host));
+  refuse_nonfinite(from, host);
+  if (!to.is_cpu()) to.copy_(host);
+}
+
+// A tied head's copy must be one: where it is another matrix, config.json is wrong, and
+// half of the model would be left out.
+void refuse_other_twin(const WeightsFolder& files, const Spec& spec) {
+  if (spec.alias.empty()) return;
+  const auto one = files.find(spec.name), other = files.find(spec.alias);
+  if (!one || !other) return;
+  const TensorInfo &a = *one.tensor, &b = *other.tensor;
+  bool same = a.dtype == b.dtype && a.shape == b.shape;
+  constexpr int64_t kPiece = int64_t{1} << 20;
+  std::vector<std::byte> left, right;
+  const int64_t bytes = a.bytes();
+  for (int64_t at = 0; same && at < bytes; at += kPiece) {
+    left.resize(static_cast<size_t>(std::min(kPiece, bytes - at)));
+    right.resize(left.size());
+    one.file->read(a, at, left);
+    other.file->read(b, at, right);
+    same = left == right;
   }
+  if (same) return;
+  throw Error(
+      other.file->path().string() + " tensor " + spec.alias,
+      "differs from " + spec.name +
+          ", while config.json ties the two (tie_word_embeddings = true)",
+      "Set tie_word_embeddings to false in config.json, or remove the tensor that "
+      "is not the model's");
 }
 
 // Tensors that the table has no place for, except buffers that old files carry and a tied
@@ -108,6 +143,7 @@ void load(Home& home, const std::filesystem::path& folder,
     const Lease lease = home.borrow(group, Access::kWrite);
     for (Weight* weight : table.group(group)) {
       if (!is_wanted(*weight)) continue;
+      refuse_other_twin(files, weight->spec);
       load_tensor(locate(files, weight->spec), weight->here);
       progress.add(weight->bytes());
     }

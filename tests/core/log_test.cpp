@@ -32,5 +32,28 @@ TEST(Log, TakesBracesAndPercentSignsAsTheyAre) {
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "{} {0} {x %v %s\nerror: }\n");
 }
 
+std::string shown(std::string_view line) {
+  testing::internal::CaptureStderr();
+  log::set_up(false);
+  log::warn(line);
+  return testing::internal::GetCapturedStderr();
+}
+
+TEST(Log, ShowsNothingThatATerminalWouldObey) {
+  EXPECT_EQ(shown("a\x1b]0;title\x07 \xc2\x9b2J b\rc\x7f"),
+            "warning: a?]0;title? ??2J b?c?\n");
+}
+
+TEST(Log, LetsNoNameBeginALineOfItsOwn) {
+  EXPECT_EQ(shown("tensor x\nerror: forged is left out"),
+            "warning: tensor x?error: forged is left out\n");
+  EXPECT_EQ(shown("thing: problem.\n       Remedy."),
+            "warning: thing: problem.\n       Remedy.\n");
+}
+
+TEST(Log, LeavesOtherAlphabetsAsTheyAre) {
+  EXPECT_EQ(shown("Größe 模型 \u00e9"), "warning: Größe 模型 \u00e9\n");
+}
+
 }  // namespace
 }  // namespace lowmem

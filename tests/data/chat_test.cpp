@@ -1,9 +1,12 @@
 // Against transformers' apply_chat_template, through tests/fixtures/chat.
 #include "lowmem/data/chat.h"
 
+#include <gmock/gmock.h>
+
 #include <nlohmann/json.hpp>
 
 #include "data/support.h"
+#include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "support/shared.h"
 
@@ -236,6 +239,49 @@ TEST(ChatTemplates, OfAFolderAreReadFromEitherFile) {
   std::ofstream(folder / "chat_template.jinja") << "four";
   EXPECT_EQ(jinja(), "four");
   std::filesystem::remove_all(folder);
+}
+
+// Keys of a chat that say more than its text.
+TEST(ReadTurns, HeedKeysThatSayWhatToLearnOrToRead) {
+  const auto turns_of = [](const char* row) {
+    return read_turns(nlohmann::json::parse(row), "f line 1");
+  };
+  for (const char* mark : {R"("weight": 0)", R"("train": false)", R"("loss": false)"}) {
+    const auto turns = turns_of((std::string(R"({"messages": [
+        {"role": "user", "content": "a"}, {"role": "assistant", "content": "b", )") +
+                                 mark + R"(},
+        {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]})")
+                                    .c_str());
+    ASSERT_EQ(turns.size(), 4u) << mark;
+    EXPECT_FALSE(turns[1].learned()) << mark;
+    EXPECT_TRUE(turns[3].learned()) << mark;
+  }
+  const auto turns = turns_of(R"({"system": "s", "conversations": [
+      {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]})");
+  ASSERT_EQ(turns.size(), 3u);
+  EXPECT_EQ(turns[0].role, Role::kSystem);
+  EXPECT_EQ(turns[0].content, "s");
+
+  const auto refused = [&](const char* row) {
+    try {
+      turns_of(row);
+    } catch (const Error& error) {
+      return error.thing() + " " + error.problem();
+    }
+    return std::string("taken");
+  };
+  EXPECT_THAT(refused(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": "", "tool_calls": [{"id": "c"}]}]})"),
+              testing::HasSubstr("messages[1] tool_calls"));
+  EXPECT_THAT(refused(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": "", "function_call": {"name": "f"}}]})"),
+              testing::HasSubstr("messages[1] function_call"));
+  EXPECT_THAT(refused(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": "b", "weight": 0.5}]})"),
+              testing::HasSubstr("weight"));
+  EXPECT_THAT(refused(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": "b", "weight": 0}]})"),
+              testing::HasSubstr("no turn of the assistant to learn"));
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ TEST_P(Signals, SaveAndSayHowToGoOn) {
   train::expect_equal_runs(whole(), folder_of(name));
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, Signals, testing::Values(SIGINT, SIGTERM, SIGHUP),
+INSTANTIATE_TEST_SUITE_P(Each, Signals, testing::Values(SIGINT, SIGTERM, SIGHUP, SIGUSR1),
                          [](const auto& given) {
                            return std::string(sigabbrev_np(given.param));
                          });

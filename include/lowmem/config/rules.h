@@ -28,6 +28,8 @@ struct Rule {
   int passes = 0;
   // Whether it needs the gradient of a whole matrix at once, and not of some rows.
   bool whole_matrix = false;
+  // Whether its steps are a share of the weight's norm: one of zeros then stays so.
+  bool relative = false;
 
   bool reads(std::string_view key) const;
 };

@@ -15,11 +15,16 @@ namespace lowmem {
 struct ChatTurn {
   enum class Role { kSystem, kUser, kAssistant } role = Role::kUser;
   std::string content;
+  bool left_out = false;  // of the assistant's: read, and not learned
+
+  bool learned() const { return role == Role::kAssistant && !left_out; }
 };
 
 // The turns of a row: `messages` of `role` and `content`, or `conversations` of `from`
-// and `value`, in which human and gpt are user and assistant. Throws Error beginning with
-// `where`, also where the assistant says nothing.
+// and `value`, in which human and gpt are user and assistant. A `system` beside the list
+// is its first turn. An assistant's turn of `weight` 0, or with `train` or `loss` false,
+// is read and not learned. Throws Error beginning with `where`, also where the assistant
+// says nothing, or calls a tool, which none of the templates writes.
 std::vector<ChatTurn> read_turns(const nlohmann::json& row, const std::string& where);
 
 // Writes chats as a template has them. The templates are those that Meta and TinyLlama

@@ -26,8 +26,10 @@ struct ExampleOptions {
 //   prompt_completion   prompt, completion; question, answer; instruction, input, output
 //   chat                messages of role and content; conversations of from and value
 //
-// Other keys beside them count for nothing. Throws Error naming file, line and keys where
-// they belong to no format or to several. With `skip_bad` such rows are passed over.
+// Other keys beside them count for nothing, but for those that change what a row means:
+// read_examples() honours, refuses or warns of them. Throws Error naming file, line and
+// keys where they belong to no format or to several. With `skip_bad` such rows are passed
+// over.
 DataFormat format_of_file(const std::filesystem::path& path, DataFormat format,
                           bool skip_bad = false);
 

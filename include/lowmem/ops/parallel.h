@@ -11,4 +11,10 @@ namespace lowmem::ops {
 void parallel(int64_t count, int64_t grain,
               const std::function<void(int64_t, int64_t)>& f);
 
+// Makes LibTorch's number of threads the one that OpenMP gives: where it is asked for
+// more than it may have (OMP_THREAD_LIMIT, OMP_DYNAMIC, OMP_MAX_ACTIVE_LEVELS), oneDNN
+// leaves the missing ones' share of a product undone, without a word. Before the first
+// tensor is computed; warns where there are fewer threads than asked for.
+void settle_threads();
+
 }  // namespace lowmem::ops

@@ -1,0 +1,243 @@
+// What people bring, files and machines alike: nothing of it is dropped, guessed or wrong
+// without a word.
+#include <gmock/gmock.h>
+
+#include <bit>
+#include <cmath>
+#include <fstream>
+
+#include "cli/program.h"
+#include "lowmem/io/safetensors.h"
+#include "lowmem/io/safetensors_writer.h"
+
+namespace lowmem::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr, testing::Not;
+namespace fs = std::filesystem;
+
+class Brought : public DemoProgram {
+ protected:
+  // The demo's model under another name, its config.json changed.
+  static std::string model(const std::string& name, const json& config = {}) {
+    const fs::path copy = folder() / name;
+    fs::copy(folder() / "model", copy,
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    json all = read_json(copy / "config.json");
+    for (const auto& [key, value] : config.items()) all[key] = value;
+    write_file_atomically(copy / "config.json", all.dump());
+    return copy.string();
+  }
+
+  struct Tensor {
+    TensorSpec spec;
+    std::vector<std::byte> bytes;
+  };
+  static std::vector<Tensor> tensors_of(const std::string& model) {
+    const SafetensorsFile file(fs::path(model) / "model.safetensors");
+    std::vector<Tensor> all;
+    for (const TensorInfo& info : file.tensors()) {
+      all.push_back({{info.name, info.dtype, info.shape},
+                     std::vector<std::byte>(static_cast<size_t>(info.bytes()))});
+      file.read(info, 0, all.back().bytes);
+    }
+    return all;
+  }
+  static void write_tensors(const std::string& model, const std::vector<Tensor>& all) {
+    std::vector<TensorSpec> specs;
+    for (const Tensor& tensor : all) specs.push_back(tensor.spec);
+    SafetensorsWriter writer(fs::path(model) / "model.safetensors", specs);
+    for (const Tensor& tensor : all) writer.write(tensor.spec.name, tensor.bytes);
+    writer.finish();
+  }
+
+  static std::string rows(const std::string& name, const std::string& lines) {
+    write_file_atomically(folder() / name, lines);
+    return at(name);
+  }
+  static Outcome evaluate(const std::string& model, const std::string& environment = "",
+                          const std::string& more = "") {
+    return run_command(environment + " " + LOWMEM_TRAIN + " evaluate -q --model " +
+                       model + " eval.data=" + at("val.jsonl") + " eval.limit=40 " +
+                       more);
+  }
+};
+
+TEST_F(Brought, FewerThreadsThanAskedForComputeTheSame) {
+  const std::string truth = evaluate(at("model"), "OMP_NUM_THREADS=1").output;
+  for (const char* environment : {"OMP_NUM_THREADS=2 OMP_DYNAMIC=true",
+                                  "OMP_NUM_THREADS=2 OMP_MAX_ACTIVE_LEVELS=0"})
+    EXPECT_EQ(evaluate(at("model"), environment).output, truth) << environment;
+  const Outcome limited = evaluate(at("model"), "OMP_NUM_THREADS=2 OMP_THREAD_LIMIT=1");
+  EXPECT_THAT(limited.output, HasSubstr("OpenMP gives 1 of 2 threads"));
+  EXPECT_THAT(limited.output, HasSubstr(truth));
+}
+
+TEST_F(Brought, WeightsThatAreNotFiniteAreRefusedByName) {
+  const std::string name = "model.layers.1.mlp.down_proj.weight";
+  for (const float value : {NAN, INFINITY, -INFINITY}) {
+    const std::string broken = model("broken");
+    auto all = tensors_of(broken);
+    for (Tensor& tensor : all)
+      if (tensor.spec.name == name) {
+        ASSERT_EQ(tensor.spec.dtype, DType::kF32);
+        std::memcpy(tensor.bytes.data() + 20, &value, sizeof value);
+      }
+    write_tensors(broken, all);
+    for (const Outcome& outcome :
+         {evaluate(broken), run_program(quick("broken") + "model.path=" + broken)}) {
+      EXPECT_EQ(outcome.status, 1);
+      EXPECT_THAT(outcome.output, HasSubstr(name));
+      EXPECT_THAT(outcome.output, HasSubstr("not finite"));
+    }
+  }
+}
+
+TEST_F(Brought, ATiedHeadThatIsAnotherMatrixIsRefused) {
+  const bool tied =
+      read_json(at("model/config.json")).value("tie_word_embeddings", false);
+  const std::string two = model("two", {{"tie_word_embeddings", true}});
+  auto all = tensors_of(two);
+  Tensor head;
+  std::erase_if(
+      all, [](const Tensor& tensor) { return tensor.spec.name == "lm_head.weight"; });
+  for (const Tensor& tensor : all)
+    if (tensor.spec.name == "model.embed_tokens.weight") head = tensor;
+  head.spec.name = "lm_head.weight";
+  all.push_back(head);
+  write_tensors(two, all);
+  EXPECT_EQ(evaluate(two).status, 0) << "an equal copy, tied: " << tied;
+  all.back().bytes[0] ^= std::byte{1};
+  write_tensors(two, all);
+  const Outcome refused = evaluate(two);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output, HasSubstr("lm_head.weight"));
+  EXPECT_THAT(refused.output, HasSubstr("tie_word_embeddings"));
+}
+
+TEST_F(Brought, ATrainedWeightOfZerosIsWarnedOfUnderAdafactor) {
+  const std::string zeros = model("zeros");
+  auto all = tensors_of(zeros);
+  for (Tensor& tensor : all)
+    if (tensor.spec.name == "model.layers.0.self_attn.o_proj.weight")
+      std::fill(tensor.bytes.begin(), tensor.bytes.end(), std::byte{0});
+  write_tensors(zeros, all);
+  const std::string run = quick("zeros") + "run.overwrite=true model.path=" + zeros;
+  const Outcome warned = run_program(run + " optimizer.name=adafactor");
+  EXPECT_EQ(warned.status, 0);
+  EXPECT_THAT(warned.output,
+              HasSubstr("warning: model.layers.0.self_attn.o_proj.weight"));
+  EXPECT_THAT(run_program(run).output, Not(HasSubstr("zeros")));
+}
+
+TEST_F(Brought, MaxStepsBeyondTheEpochsAreWarnedOf) {
+  const Outcome run =
+      run_program(quick("short") + "data.limit=8 train.epochs=1 train.max_steps=1000");
+  EXPECT_EQ(run.status, 0);
+  EXPECT_THAT(run.output, HasSubstr("train.max_steps = 1,000 is not reached"));
+}
+
+TEST_F(Brought, ARunsOwnConfigGoesOnInItsFolderFromAnywhere) {
+  const std::string there = "cd " + folder().string() + " && " + LOWMEM_TRAIN;
+  const std::string settings = " model.path=" + at("model") +
+                               " data.train=" + at("train.jsonl") +
+                               " run.name=home run.dir=mine train.save_every=2 ";
+  ASSERT_EQ(run_command(there + settings + "train.max_steps=2").status, 0);
+  fs::create_directories(folder() / "elsewhere");
+  const Outcome resumed = run_command("cd " + at("elsewhere") + " && " + LOWMEM_TRAIN +
+                                      " --resume --config " +
+                                      at("mine/home/config.yaml") + " train.max_steps=4");
+  EXPECT_EQ(resumed.status, 0);
+  EXPECT_THAT(resumed.output, HasSubstr("goes on after step 2"));
+  EXPECT_TRUE(fs::is_empty(folder() / "elsewhere"));
+}
+
+TEST_F(Brought, WhatAShellWouldHaveReplacedIsRefused) {
+  for (const char* setting :
+       {"run.dir='~/runs'", "run.dir='$HOME/runs'", "model.path='~/model'",
+        "data.train='${DATA}/rows.jsonl'", "eval.data='~/val.jsonl'"}) {
+    const Outcome refused = run_program(quick("shell") + setting);
+    EXPECT_EQ(refused.status, 1) << setting;
+    EXPECT_THAT(refused.output, HasSubstr("only a shell replaces")) << setting;
+  }
+  // A name may hold the signs all the same.
+  const Outcome other = run_program(quick("shell") + "data.train='rows~$1.jsonl'");
+  EXPECT_THAT(other.output, HasSubstr("rows~$1.jsonl cannot be read"));
+}
+
+TEST_F(Brought, FoldersThatAreNoModelSayWhatTheyAre) {
+  const auto said = [](const std::string& path) {
+    const Outcome refused = run_program(quick("folder") + "model.path=" + path);
+    EXPECT_EQ(refused.status, 1);
+    return refused.output;
+  };
+  fs::create_directories(folder() / "adapter");
+  write_file_atomically(folder() / "adapter/adapter_config.json", "{}");
+  EXPECT_THAT(said(at("adapter")), HasSubstr("holds an adapter"));
+  fs::create_directories(folder() / "models--org--tiny/snapshots/abc");
+  EXPECT_THAT(said(at("models--org--tiny")), HasSubstr("snapshots/REVISION"));
+  EXPECT_THAT(said("meta-llama/Llama-3.2-1B"), HasSubstr("hf download"));
+}
+
+TEST_F(Brought, KeysThatCannotChangeTheModelAreNoReasonToRefuse) {
+  const std::string published =
+      model("published", {{"is_llama_config", true},
+                          {"rope_interleaved", false},
+                          {"transformers.js_config", {{"dtype", "q4"}}},
+                          {"neftune_noise_alpha", 0.0}});
+  EXPECT_EQ(evaluate(published).output, evaluate(at("model")).output);
+  EXPECT_THAT(evaluate(model("other", {{"rope_interleaved", true}})).output,
+              HasSubstr("rope_interleaved"));
+}
+
+TEST_F(Brought, LabelsMayBeWrittenAsATableHasThem) {
+  std::ifstream in(at("val.jsonl"));
+  std::string integers, reals, line;
+  for (int i = 0; i < 8 && std::getline(in, line); ++i) {
+    json row = json::parse(line);
+    integers += row.dump() + "\n";
+    row["label"] = static_cast<double>(row["label"].get<int>());
+    reals += row.dump() + "\n";
+  }
+  const auto score = [&](const std::string& file) {
+    return evaluate(at("model"), "", "eval.data=" + file).output;
+  };
+  EXPECT_EQ(score(rows("reals.jsonl", reals)), score(rows("integers.jsonl", integers)));
+  json bad = json::parse(line);
+  bad["label"] = 1.5;
+  EXPECT_THAT(score(rows("half.jsonl", bad.dump())), HasSubstr("label = 1.5"));
+}
+
+TEST_F(Brought, NumbersThatJsonDoesNotHaveAreNamed) {
+  const std::string file = rows("nan.jsonl", R"({"text": "a", "score": NaN})");
+  const Outcome refused =
+      run_program("data model.path=" + at("model") + " data.train=" + file);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output, HasSubstr("null in the place of NaN"));
+}
+
+TEST_F(Brought, ClosedStandardStreamsEndInNoFile) {
+  for (const char* closed : {"2>&-", ">&- 2>&-", "<&- >&- 2>&-"}) {
+    const std::string run = quick("closed") + "run.overwrite=true train.save_every=2";
+    const int status = std::system(
+        ("bash -c '" + std::string(LOWMEM_TRAIN) + run + " " + closed + "'").c_str());
+    EXPECT_EQ(status, 0) << closed;
+    for (const auto& entry : fs::recursive_directory_iterator(at("runs/closed"))) {
+      if (!entry.is_regular_file()) continue;
+      EXPECT_THAT(read_file(entry.path()), Not(HasSubstr("wrote " + at("runs"))))
+          << entry.path();
+    }
+  }
+}
+
+TEST_F(Brought, AnotherLibTorchOnThePathIsNotTaken) {
+  fs::create_directories(folder() / "other");
+  write_file_atomically(folder() / "other/libc10.so", "no library");
+  const Outcome version =
+      run_command("LD_LIBRARY_PATH=" + at("other") + " " + LOWMEM_TRAIN + " --version");
+  EXPECT_EQ(version.status, 0) << version.output;
+}
+
+}  // namespace
+}  // namespace lowmem::test
