@@ -55,9 +55,9 @@ std::string method_of(const RunConfig& config) {
     method += ", " + std::string(word_of(model.compute_dtype)) + " arithmetic";
   if (model.dtype == DType::kBF16)
     method += ", " + std::string(word_of(optimizer.rounding)) + " rounding";
-  if (memory.activations == ActivationsMode::kRecompute) method += ", recompute";
-  if (const auto last = memory.activations.count)
-    method += ", recompute but the last " + std::to_string(*last);
+  const auto last = memory.activations.count;
+  if (memory.activations == ActivationsMode::kRecompute || last) method += ", recompute";
+  if (last.value_or(0) > 0) method += " but the last " + std::to_string(*last);
   if (memory.gradients == GradientsMode::kUpdate) method += ", update in backward";
   if (memory.linear_cross_entropy) method += ", linear cross-entropy";
   return method;

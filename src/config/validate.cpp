@@ -56,20 +56,6 @@ void check_texts(const std::string& key, const StringList& texts, const char* re
     if (text.empty()) throw Error(assigned(key, texts), "holds an empty text", remedy);
 }
 
-void check_run(const RunFolderConfig& run) {
-  const bool control = std::any_of(run.name.begin(), run.name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
-  if (run.name.empty() || run.name == "." || run.name == ".." || control ||
-      run.name.find('/') != std::string::npos || run.name.size() > 200)
-    throw Error(assigned("run.name", run.name), "is not a plain folder name",
-                "Write a name without /, of 1 to 200 bytes; run.dir says where it goes");
-  check_spelling("run.dir", run.dir);
-  if (run.dir.empty())
-    throw Error(assigned("run.dir", run.dir), "is empty",
-                "Name the folder of the runs; . is the current one");
-}
-
 // What a shell would have replaced: here it would be the name of a new folder.
 void check_spelling(const std::string& key, const std::string& path) {
   const bool tilde = path == "~" || path.starts_with("~/");
@@ -91,6 +77,20 @@ void check_spelling(const std::string& key, const std::string& path) {
 
 void check_spelling(const std::string& key, const StringList& paths) {
   for (const std::string& path : paths) check_spelling(key, path);
+}
+
+void check_run(const RunFolderConfig& run) {
+  const bool control = std::any_of(run.name.begin(), run.name.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+  });
+  if (run.name.empty() || run.name == "." || run.name == ".." || control ||
+      run.name.find('/') != std::string::npos || run.name.size() > 200)
+    throw Error(assigned("run.name", run.name), "is not a plain folder name",
+                "Write a name without /, of 1 to 200 bytes; run.dir says where it goes");
+  check_spelling("run.dir", run.dir);
+  if (run.dir.empty())
+    throw Error(assigned("run.dir", run.dir), "is empty",
+                "Name the folder of the runs; . is the current one");
 }
 
 void check_path(const ModelConfig& model) {

@@ -200,14 +200,15 @@ void keep_more(Candidate& candidate, Plan& plan, const model::LlamaConfig& shape
   }
 }
 
-// What the plans say, since of a small model's step the arithmetic is the smaller part.
-double times_as_long(const Plan& plan, const Candidate& found, const Plan& now,
+// By the estimates of arithmetic, with one measured time beside it for both: two measured
+// ones would differ by chance more than the settings do.
+double times_as_long(const Candidate& found, const Plan& now,
                      const std::vector<Candidate>& candidates) {
-  if (plan.on_cpu) return plan.seconds / std::max(1e-9, now.seconds);
   const auto unchanged =
       std::find_if(candidates.begin(), candidates.end(),
                    [](const Candidate& candidate) { return candidate.changes.empty(); });
-  return found.seconds / std::max(1e-9, unchanged->seconds);
+  const double beside = static_cast<double>(now.work.steps) * now.speed.step;
+  return (found.seconds + beside) / std::max(1e-9, unchanged->seconds + beside);
 }
 
 }  // namespace
@@ -239,7 +240,7 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
       Candidate found = candidate;
       keep_more(found, plan, inputs.shape, bytes, plan_of);
       if (found.changes.empty()) return as_it_is;
-      const double times = times_as_long(plan, found, now, candidates);
+      const double times = times_as_long(found, now, candidates);
       if (times >= 1 && now.memory.peak <= bytes) return as_it_is;
       return Proposal{found.changes, std::move(plan), times};
     }

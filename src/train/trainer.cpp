@@ -1,5 +1,6 @@
 #include "lowmem/train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -213,6 +214,12 @@ class Trainer {
                   "Set train.epochs and train.max_steps to more");
     progress_ = Progress::load(*from_);
     from_whole_ = from_->state.frozen.empty();
+    const weights::Table& table = session_.table();
+    const bool all_trained =
+        std::all_of(table.all().begin(), table.all().end(),
+                    [](const weights::Weight& weight) { return weight.trained; });
+    if (from_whole_ && !all_trained && !session_.config().train.whole_checkpoints)
+      log::info("the checkpoint holds every weight, and so will the next ones");
     seconds_before_ = progress_.results.seconds;
     log::info("goes on after step " + std::to_string(step()) + ", from " +
               from_->folder.string());
