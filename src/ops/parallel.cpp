@@ -23,7 +23,7 @@ void omp_set_max_active_levels(int);
 namespace lowmem::ops {
 namespace {
 
-int team_of(int asked) {
+int team_of([[maybe_unused]] int asked) {
   int size = 1;
 #pragma omp parallel num_threads(asked)
   {
