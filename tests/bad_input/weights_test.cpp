@@ -212,8 +212,8 @@ std::vector<Damage> wrong_weights() {
           "has the shape [1, 32], where config.json asks for [32]"),
       weights(
           "WeightsAreNotNumbers",
-          [](Weights& file) { file.data.assign(file.data.size(), '\xFF'); }, "step 1",
-          "not finite"),
+          [](Weights& file) { file.data.assign(file.data.size(), '\xFF'); },
+          "model.safetensors tensor model.embed_tokens.weight", "not finite"),
       damaged_json(
           "FewerLayersThanConfigured", "model/config.json",
           [](json& config) { config["num_hidden_layers"] = 3; },
