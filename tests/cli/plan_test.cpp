@@ -69,7 +69,7 @@ class LongRows : public Plan {
     }
     return Plan::settings("model.path=" + model.string() + " data.train=" +
                           at("long.jsonl") + " data.max_length=1800 train.batch_size=2 " +
-                          "train.epochs=1 data.long=truncate " + more);
+                          "train.epochs=2 data.long=truncate " + more);
   }
 };
 

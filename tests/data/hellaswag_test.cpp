@@ -89,7 +89,7 @@ TEST(HellaSwagRows, NameTheLineOfAWrongRow) {
   EXPECT_EQ(error(with("label", 4)), "line 2 label = 4:" + label);
   EXPECT_EQ(error(with("label", -1)), "line 2 label = -1:" + label);
   EXPECT_EQ(error(with("label", "two")), "line 2 label = \"two\":" + label);
-  EXPECT_EQ(error(with("label", 1.0)), "line 2 label = 1.0:" + label);
+  EXPECT_EQ(error(with("label", 1.5)), "line 2 label = 1.5:" + label);
   EXPECT_EQ(error(with("label", true)), "line 2 label = true:" + label);
   EXPECT_EQ(error(with("label", std::string(1 << 20, '1'))),
             "line 2 label = (string):" + label);
