@@ -116,8 +116,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 class Checkpointed : public DemoFolder {
  protected:
-  // Six steps with a checkpoint after each, all kept.
-  RunConfig trained(const std::string& name) {
+  // Settings of six steps with a checkpoint after each, all kept.
+  RunConfig settings(const std::string& name) {
     RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
     config.run.dir = folder() / "runs";
     config.run.name = name;
@@ -127,20 +127,17 @@ class Checkpointed : public DemoFolder {
     config.train.log_every = 1;
     config.train.save_every = 1;
     config.train.keep_checkpoints = 0;
+    return config;
+  }
+  RunConfig trained(const std::string& name) {
+    RunConfig config = settings(name);
     train(config);
     return config;
   }
-  // The settings of trained(), with nothing but the layers to train.
+  // Settings with nothing but the layers to train.
   RunConfig only_layers(const std::string& name, bool whole) {
-    RunConfig config = DemoFolder::config(OptimizerKind::kAdam, 3e-3);
+    RunConfig config = settings(name);
     config.model.train = {"layers"};
-    config.run.dir = folder() / "runs";
-    config.run.name = name;
-    config.run.overwrite = true;
-    config.eval.data.clear();
-    config.train.max_steps = 6;
-    config.train.save_every = 1;
-    config.train.keep_checkpoints = 0;
     config.train.whole_checkpoints = whole;
     return config;
   }
