@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kAdamKeys[] = {"beta1", "beta2", "eps", "weight_decay",
                                           "state_dtype"};
-constexpr std::string_view kAdafactorKeys[] = {"beta2", "eps"};
+constexpr std::string_view kAdafactorKeys[] = {"beta2", "eps", "scale_floor"};
 constexpr std::string_view kSgdKeys[] = {"momentum", "weight_decay"};
 
 constexpr Rule kRules[] = {
@@ -32,6 +32,7 @@ constexpr Rule kRules[] = {
      .label = "Adafactor",
      .beta2 = 0.99,
      .eps = 1e-30,
+     .scale_floor = 1e-3,
      .keys = kAdafactorKeys,
      .passes = 6,  // three over the gradient, two over the weight, one of which writes
      .whole_matrix = true,
@@ -78,8 +79,8 @@ RuleNumbers numbers_of(const OptimizerConfig& optimizer) {
   resolve_defaults(resolved);
   return {resolved.beta1,           resolved.beta2.value_or(0),
           resolved.eps.value_or(0), resolved.weight_decay.value_or(0),
-          resolved.momentum,        resolved.state_dtype,
-          resolved.rounding};
+          resolved.momentum,        resolved.scale_floor.value_or(0),
+          resolved.state_dtype,     resolved.rounding};
 }
 
 double state_bytes(const OptimizerConfig& optimizer) {
@@ -101,6 +102,7 @@ void resolve_defaults(OptimizerConfig& optimizer) {
   if (!optimizer.beta2) optimizer.beta2 = rule.beta2;
   if (!optimizer.eps) optimizer.eps = rule.eps;
   if (!optimizer.weight_decay) optimizer.weight_decay = rule.weight_decay;
+  if (!optimizer.scale_floor) optimizer.scale_floor = rule.scale_floor;
 }
 
 }  // namespace lowmem

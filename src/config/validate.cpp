@@ -144,6 +144,7 @@ void check_train(const TrainConfig& train) {
   check_count("train.log_every", train.log_every, 1);
   check_count("train.save_every", train.save_every, 0);
   check_count("train.keep_checkpoints", train.keep_checkpoints, 0);
+  check_count("train.stop_after", train.stop_after, 0);
   if (train.micro_batch_size > train.batch_size)
     throw Error(
         assigned("train.micro_batch_size", train.micro_batch_size),
@@ -182,6 +183,7 @@ void check_optimizer(const OptimizerConfig& optimizer) {
   check_fraction("optimizer.beta2", optimizer.beta2.value_or(0));
   check_positive("optimizer.eps", optimizer.eps.value_or(1));
   check_not_negative("optimizer.weight_decay", optimizer.weight_decay.value_or(0));
+  check_not_negative("optimizer.scale_floor", optimizer.scale_floor.value_or(0));
   check_fraction("optimizer.momentum", optimizer.momentum);
   check_count("optimizer.warmup_steps", optimizer.warmup_steps, 0);
   check_not_negative("optimizer.clip_norm", optimizer.clip_norm);
@@ -249,6 +251,22 @@ void check_eval(const EvalConfig& eval) {
   check_count("eval.limit", eval.limit, 0);
 }
 
+// What looks back at evaluations needs some before the end.
+void check_evaluations(const RunConfig& config) {
+  const auto refuse = [&](const std::string& key) {
+    const bool none = config.eval.data.empty();
+    if (none || config.eval.every.unit == Interval::Unit::kNever)
+      throw Error(key,
+                  std::string("compares evaluations, but ") +
+                      (none ? "eval.data names no rows" : "eval.every = never"),
+                  none ? "Name rows to evaluate on in eval.data"
+                       : "Set eval.every = epoch, or to a number of steps");
+  };
+  if (config.train.keep_best) refuse(assigned("train.keep_best", true));
+  if (config.train.stop_after > 0)
+    refuse(assigned("train.stop_after", config.train.stop_after));
+}
+
 }  // namespace
 
 void validate(const RunConfig& config, Purpose purpose) {
@@ -274,6 +292,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   else
     check_sequences(config.data, {config.data.format, config.eval.format});
   check_train(config.train);
+  check_evaluations(config);
   check_optimizer(config.optimizer);
   check_rounding(config);
   check_clipping(config);

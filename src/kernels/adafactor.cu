@@ -182,11 +182,15 @@ __global__ void norm_of_rows(AdafactorArgs a, const G* gradient, Pending pending
 }
 
 __global__ void take_factor(int64_t rows, const double* sums, const double* squared,
-                            double lr, Pending pending, float* factor) {
+                            double least_norm, double lr, Pending pending,
+                            float* factor) {
   if (pending.step != nullptr) lr = pending.step->lr;
   const double total = sum_over_block(sums, rows);
-  if (threadIdx.x == 0)
-    *factor = static_cast<float>(lr * sqrt(*squared) / (sqrt(total) + 1e-20));
+  if (threadIdx.x != 0) return;
+  const double norm = sqrt(*squared);
+  // A norm that is no number stays one.
+  *factor = static_cast<float>(lr * (norm < least_norm ? least_norm : norm) /
+                               (sqrt(total) + 1e-20));
 }
 
 // Eights begin where the noise's do, at multiples of eight of the whole parameter, which
@@ -278,9 +282,10 @@ void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
 }
 
 void adafactor_factor(int64_t rows, const double* sums, const double* squared_weight_norm,
-                      double lr, const Pending& pending, float* factor, Stream stream) {
-  launch(take_factor, 1, kMostThreads, stream, rows, sums, squared_weight_norm, lr,
-         pending, factor);
+                      double least_norm, double lr, const Pending& pending, float* factor,
+                      Stream stream) {
+  launch(take_factor, 1, kMostThreads, stream, rows, sums, squared_weight_norm,
+         least_norm, lr, pending, factor);
 }
 
 void adafactor_write(const AdafactorArgs& args, const float* factor,

@@ -62,8 +62,8 @@ void adafactor_averages(const AdafactorArgs&, const AdafactorAverages&, const do
 void adafactor_update_norm(const AdafactorArgs&, const Pending&, double*, Stream) {
   refuse();
 }
-void adafactor_factor(int64_t, const double*, const double*, double, const Pending&,
-                      float*, Stream) {
+void adafactor_factor(int64_t, const double*, const double*, double, double,
+                      const Pending&, float*, Stream) {
   refuse();
 }
 void adafactor_write(const AdafactorArgs&, const float*, const Pending&, RoundingReport*,

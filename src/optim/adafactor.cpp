@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -71,6 +72,10 @@ class Adafactor final : public Optimizer {
     keep(weight, kRow, shape[0]);
     keep(weight, kColumn, shape[1]);
   }
+  // The norm that a weight is taken to have at least.
+  double least_norm(const weights::Weight& weight) const {
+    return numbers_.scale_floor * std::sqrt(static_cast<double>(weight.spec.elements()));
+  }
   static at::Tensor& row(weights::Weight& weight) { return weight.beside.at(kRow); }
   static at::Tensor& column(weights::Weight& weight) {
     return weight.beside.at(is_matrix(weight) ? kColumn : kVector);
@@ -90,7 +95,8 @@ class Adafactor final : public Optimizer {
         {}};
     if (!result.finite()) return result;
     move_averages(weight, args, matrix, statistics);
-    const double weight_norm = std::sqrt(statistics.squared_weights());
+    const double weight_norm =
+        std::max(std::sqrt(statistics.squared_weights()), least_norm(weight));
     const at::Tensor row_root = matrix ? roots_of_rows(row(weight)) : at::Tensor();
     const at::Tensor column_root = column(weight).sqrt();
     if (matrix) args.row_root = row_root.const_data_ptr<float>();
@@ -149,8 +155,9 @@ class Adafactor final : public Optimizer {
     kernels::cuda::adafactor_averages(args, averages, row_sums, weight_sums,
                                       ops::floats_of(columns), pending, stream);
     kernels::cuda::adafactor_update_norm(args, pending, row_sums, stream);
-    kernels::cuda::adafactor_factor(args.rows, row_sums, doubles_of(weight_norm), 0,
-                                    pending, ops::floats_of(factor), stream);
+    kernels::cuda::adafactor_factor(args.rows, row_sums, doubles_of(weight_norm),
+                                    least_norm(weight), 0, pending,
+                                    ops::floats_of(factor), stream);
     kernels::cuda::adafactor_write(args, ops::floats_of(factor), pending,
                                    report_of(update), stream);
   }

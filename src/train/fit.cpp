@@ -294,6 +294,7 @@ Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
     log::info(plan.to_text());
     if (plan.memory.peak > plan.free && !config.memory.force)
       throw does_not_fit(plan, fit(config, inputs, plan.free, plan, from));
+    refuse_full_disk(config, plan.disk);
   } catch (const memory::OutOfMemory&) {
     log::warn("no plan: a limit on the process's addresses is in the way");
   }

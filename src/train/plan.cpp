@@ -119,7 +119,7 @@ std::optional<memory::RehearsedGpu> gpu_of(const Inputs& inputs) {
 // The run in the order of train/trainer, as far as memory can tell. `step_seconds`: what
 // a step takes without its arithmetic.
 memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
-                           const Work& work, double& step_seconds) {
+                           const Work& work, double& step_seconds, Written& written) {
   using Clock = std::chrono::steady_clock;
   const memory::Rehearsal rehearsal(gpu_of(inputs));
   {
@@ -147,6 +147,10 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
       memory::return_free_memory();
     }
     if (work.steps > 0) evaluate();
+    written.weights = session.weight_bytes();
+    written.beside = session.optimizer_bytes();
+    for (const weights::Weight& weight : session.table().all())
+      if (weight.trained) written.trained += weight.bytes();
     const memory::Scope save(memory::Phase::kSave);
   }
   return rehearsal.peaks();
@@ -232,7 +236,14 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
   plan.on_cpu = inputs.device.is_cpu();
   plan.work = work_of(config, inputs, from);
   plan.speed = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
-  plan.memory = rehearse(config, inputs, plan.work, plan.speed.step);
+  Written written;
+  plan.memory = rehearse(config, inputs, plan.work, plan.speed.step, written);
+  const int64_t every = config.train.save_every, begun = from ? from->state.step : 0;
+  const int64_t end = begun + plan.work.steps;
+  if (every > 0) written.saves = end / every;
+  written.evaluations = plan.work.evaluations;
+  plan.disk = disk_need(config, written);
+  plan.disk_free = free_disk(std::filesystem::path(config.run.dir) / config.run.name);
   plan.program = memory::program_bytes();
   plan.free = memory::free_bytes();
   if (plan.on_cpu)
@@ -251,6 +262,9 @@ nlohmann::ordered_json Plan::to_json() const {
           {"items", items},
           {"host_bytes", on_cpu ? memory.peak + program : program + memory.host_peak},
           {"free_bytes", free},
+          {"disk_bytes", disk.more()},
+          {"disk_free_bytes",
+           disk_free < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(disk_free)},
           {"steps", work.steps},
           {"examples", work.examples},
           {"tokens", work.tokens},
@@ -284,6 +298,9 @@ std::string Plan::to_text() const {
       phases += ", ";
     }
   }
+  text += line("disk",
+               format_bytes_up(disk.more()) + " more" +
+                   (disk_free < 0 ? "" : ", of " + format_bytes(disk_free) + " free"));
   return text + "  host                  " +
          (on_cpu ? format_bytes(program) + " for the program itself, beside these"
                  : format_bytes(program + memory.host_peak));

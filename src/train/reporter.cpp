@@ -43,6 +43,7 @@ void Reporter::line(Progress& progress, double lr) const {
   for (const auto& sink : sinks_) sink->step(record);
   Results& results = progress.results;
   results.final_loss = record.loss;
+  if (!results.first_loss) results.first_loss = record.loss;
   results.examples += record.examples;
   results.tokens += record.tokens;
   results.training_seconds +=

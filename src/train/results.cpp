@@ -51,11 +51,24 @@ ordered_json by_phase(const Peaks& peaks) {
   return bytes;
 }
 
+ordered_json json_of(const Results::Epoch& epoch) {
+  ordered_json json = {{"epoch", epoch.epoch}, {"step", epoch.step}};
+  if (epoch.scores.accuracy) json["accuracy"] = json_of(*epoch.scores.accuracy);
+  if (epoch.scores.likelihood) json["perplexity"] = json_of(*epoch.scores.likelihood);
+  return json;
+}
+
 nlohmann::json save_scores(const Scores& scores) {
   nlohmann::json saved = nlohmann::json::object();
   if (scores.accuracy) saved["accuracy"] = json_of(*scores.accuracy);
   if (scores.likelihood) saved["likelihood"] = json_of(*scores.likelihood);
   return saved;
+}
+
+nlohmann::json save_epoch(const Results::Epoch& epoch) {
+  return {{"epoch", epoch.epoch},
+          {"step", epoch.step},
+          {"scores", save_scores(epoch.scores)}};
 }
 
 Scores load_scores(const nlohmann::json& saved) {
@@ -71,6 +84,10 @@ Scores load_scores(const nlohmann::json& saved) {
                          likelihood.at("tokens")};
   }
   return scores;
+}
+
+Results::Epoch load_epoch(const nlohmann::json& saved) {
+  return {saved.at("epoch"), saved.at("step"), load_scores(saved.at("scores"))};
 }
 
 }  // namespace
@@ -94,6 +111,8 @@ ordered_json Results::to_json() const {
       {"steps", steps},
       {"accuracy", course_of(*this, &Scores::accuracy)},
       {"perplexity", course_of(*this, &Scores::likelihood)},
+      {"best", best ? json_of(*best) : ordered_json()},
+      {"exported_step", status == "finished" ? ordered_json(exported) : ordered_json()},
       {"skipped_rows", skipped_rows},
       {"nonfinite_steps", nonfinite_steps},
       {"final_loss", final_loss ? ordered_json(*final_loss) : ordered_json()},
@@ -113,6 +132,8 @@ nlohmann::json Results::save() const {
       {"before", before ? save_scores(*before) : nlohmann::json()},
       {"epochs", nlohmann::json::array()},
       {"nonfinite_steps", nonfinite_steps},
+      {"best", best ? save_epoch(*best) : nlohmann::json()},
+      {"first_loss", first_loss ? nlohmann::json(*first_loss) : nlohmann::json()},
       {"final_loss", final_loss ? nlohmann::json(*final_loss) : nlohmann::json()},
       {"examples", examples},
       {"tokens", tokens},
@@ -123,10 +144,7 @@ nlohmann::json Results::save() const {
         {"by_phase", peaks.by_phase},
         {"resident", peaks.resident},
         {"device_used", peaks.device_used}}}};
-  for (const Epoch& epoch : epochs)
-    saved["epochs"].push_back({{"epoch", epoch.epoch},
-                               {"step", epoch.step},
-                               {"scores", save_scores(epoch.scores)}});
+  for (const Epoch& epoch : epochs) saved["epochs"].push_back(save_epoch(epoch));
   return saved;
 }
 
@@ -135,8 +153,12 @@ Results Results::load(const nlohmann::json& saved) {
   if (const auto& before = saved.at("before"); !before.is_null())
     results.before = load_scores(before);
   for (const auto& epoch : saved.at("epochs"))
-    results.epochs.push_back(
-        {epoch.at("epoch"), epoch.at("step"), load_scores(epoch.at("scores"))});
+    results.epochs.push_back(load_epoch(epoch));
+  // Checkpoints of earlier versions have neither of the two.
+  if (const auto best = saved.find("best"); best != saved.end() && !best->is_null())
+    results.best = load_epoch(*best);
+  if (const auto loss = saved.find("first_loss"); loss != saved.end() && !loss->is_null())
+    results.first_loss = loss->get<double>();
   results.nonfinite_steps = saved.at("nonfinite_steps");
   if (const auto& loss = saved.at("final_loss"); !loss.is_null())
     results.final_loss = loss.get<double>();

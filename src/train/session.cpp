@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
@@ -22,6 +21,7 @@
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/selection.h"
+#include "untrained.h"
 
 namespace lowmem::train {
 namespace {
@@ -151,29 +151,6 @@ Inputs read_inputs(const RunConfig& config) {
   return inputs;
 }
 
-namespace {
-
-// As of blocks that were put in to be trained, with their last matrices 0.
-void warn_of_zeros(const RunConfig& config, weights::Home& home) {
-  if (!rule_of(config.optimizer.name).relative) return;
-  std::vector<std::string> names;
-  for (size_t group = 0; group < home.table().groups(); ++group) {
-    const auto lease = home.borrow(group, weights::Access::kRead);
-    for (const weights::Weight* weight : home.table().group(group))
-      if (weight->trained && !weight->here.any().item<bool>())
-        names.push_back(weight->name());
-  }
-  if (names.empty()) return;
-  log::warn(names.front() +
-            (names.size() > 1 ? " and " + std::to_string(names.size() - 1) + " more hold"
-                              : " holds") +
-            " zeros alone, and will not move: a step of " +
-            std::string(word_of(config.optimizer.name)) +
-            " is a share of the weight's norm. Train with optimizer.name = adamw");
-}
-
-}  // namespace
-
 Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint* from)
     : config_(config),
       device_(inputs.device),
@@ -203,6 +180,7 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
   if (!memory::rehearsing()) {
     load_weights(config_, home());
     warn_of_zeros(config_, home());
+    warn_of_unlearned_tokens(config_, *house_.model, home(), *texts_);
   }
   prepare();
 }

@@ -13,12 +13,15 @@
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/sinks.h"
+#include "lowmem/train/best_model.h"
 #include "lowmem/train/checkpoint.h"
 #include "lowmem/train/fit.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
+#include "model_card.h"
 #include "nonfinite.h"
 #include "progress.h"
+#include "remarks.h"
 #include "reporter.h"
 
 namespace lowmem::train {
@@ -52,6 +55,7 @@ class Trainer {
       : control_(control),
         folder_(config, control.resume),
         checkpoints_(folder_.checkpoints(), config.train.keep_checkpoints),
+        best_model_(folder_.best()),
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
         session_(config, inputs_that_fit(config, from_ ? &*from_ : nullptr),
                  from_ ? &*from_ : nullptr),
@@ -93,7 +97,7 @@ class Trainer {
     if (session_.evaluation() && step() == 0) results.before = evaluate();
     evaluate_if_due();  // where the run was interrupted before that
     check_stop();
-    while (step() < course_.total) {
+    while (step() < course_.total && !gains_nothing()) {
       take_step();
       if (under_way_) continue;
       if (log_due(step())) report();
@@ -101,9 +105,15 @@ class Trainer {
       if (save_due(step())) checkpoint();
       check_stop();
     }
+    if (step() < course_.total)
+      log::info("no gain since the evaluation after step " +
+                std::to_string(results.best->step) + ": the run ends after step " +
+                std::to_string(step()));
     if (session_.evaluation() && course_.total > 0) {
-      results.after = evaluate();
-      if (evaluation_due(step())) record_epoch(*results.after);
+      const bool done = evaluated();
+      results.after = done ? results.epochs.back().scores : evaluate();
+      if (evaluation_due(step()) && !done) record_epoch(*results.after);
+      consider(*results.after);
     }
     save();
   }
@@ -168,11 +178,39 @@ class Trainer {
                                                 : every.steps;
   }
 
-  void evaluate_if_due() {
+  // Whether it was evaluated after this step.
+  bool evaluated() const {
     const auto& epochs = progress_.results.epochs;
-    const bool done = !epochs.empty() && epochs.back().step == step();
-    if (step() > 0 && step() < course_.total && evaluation_due(step()) && !done)
-      record_epoch(evaluate());
+    return !epochs.empty() && epochs.back().step == step();
+  }
+
+  void evaluate_if_due() {
+    if (step() == 0 || step() >= course_.total || !evaluation_due(step()) || evaluated())
+      return;
+    record_epoch(evaluate());
+    consider(progress_.results.epochs.back().scores);
+  }
+
+  // Looks whether an evaluation is the best so far. The last weights need not be kept.
+  void consider(const Scores& scores) {
+    Results& results = progress_.results;
+    if (results.best && !better(scores, results.best->scores)) return;
+    results.best = {reporter_->epoch(step()), step(), scores};
+    if (!session_.config().train.keep_best || step() >= course_.total) return;
+    const memory::Scope phase(memory::Phase::kSave);
+    best_model_.save(step(), session_.home(), session_.config().model.path);
+    best_model_.keep_only({step(), best_in_checkpoint_});
+  }
+
+  // Whether train.stop_after evaluations in turn were no better than one before them.
+  bool gains_nothing() const {
+    const int64_t most = session_.config().train.stop_after;
+    const Results& results = progress_.results;
+    if (most == 0 || !results.best) return false;
+    return std::count_if(results.epochs.begin(), results.epochs.end(),
+                         [&](const Results::Epoch& epoch) {
+                           return epoch.step > results.best->step;
+                         }) >= most;
   }
 
   Scores evaluate() {
@@ -188,7 +226,17 @@ class Trainer {
     progress_.results.epochs.push_back({reporter_->epoch(step()), step(), scores});
   }
 
-  void report() { reporter_->line(progress_, session_.lr(step() - 1)); }
+  void report() {
+    reporter_->line(progress_, session_.lr(step() - 1));
+    constexpr int64_t kSteps = 100;  // by which most runs have learned something
+    const auto& loss = progress_.results.final_loss;
+    if (told_of_guessing_ || !loss || step() < std::max(kSteps, course_.total / 10))
+      return;
+    if (const auto line = no_better_than_guessing(*loss, session_.shape().vocab_size)) {
+      log::warn("after " + format_count(step(), "step") + " " + *line);
+      told_of_guessing_ = true;
+    }
+  }
 
   double seconds() const { return seconds_before_ + clock_.seconds(); }
 
@@ -224,7 +272,23 @@ class Trainer {
     log::info("goes on after step " + std::to_string(step()) + ", from " +
               from_->folder.string());
     saved_step_ = step();
+    find_best();
     from_.reset();
+  }
+
+  // The best weights so far, which its checkpoint knows of.
+  void find_best() {
+    auto& best = progress_.results.best;
+    if (!best || !session_.config().train.keep_best) return;
+    if (!best_model_.has(best->step)) {
+      if (from_->state.config.train.keep_best)
+        throw Error(folder_.best().string() + "/step-" + std::to_string(best->step),
+                    "is gone, with the weights that evaluated best so far",
+                    "Set train.keep_best = false, or begin the run anew");
+      best.reset();  // it kept none so far
+      return;
+    }
+    best_in_checkpoint_ = best->step;
   }
 
   void checkpoint() {
@@ -241,14 +305,35 @@ class Trainer {
       state.frozen = session_.frozen_fingerprint();
     checkpoints_.save(state, session_.home());
     saved_step_ = step();
+    best_in_checkpoint_ = progress_.results.best ? progress_.results.best->step : 0;
+    if (session_.config().train.keep_best) best_model_.keep_only({best_in_checkpoint_});
   }
 
   void save() {
+    Results& results = progress_.results;
+    results.exported = step();
     {
       const memory::Scope phase(memory::Phase::kSave);
+      if (session_.config().train.keep_best && results.best &&
+          results.best->step != step()) {
+        results.exported = results.best->step;
+        best_model_.load(results.exported, session_.home());
+        log::info("exports the weights after step " + std::to_string(results.exported) +
+                  ", which evaluated best");
+      }
       weights::save(session_.home(), session_.config().model.path, folder_.model());
     }
+    results.steps = step();
+    write_file_atomically(folder_.model() / "README.md",
+                          model_card(session_.config(), results,
+                                     {session_.table().trained_elements(),
+                                      model::parameter_count(session_.shape()),
+                                      session_.examples(), results.exported}));
     write_results("finished");
+    best_model_.keep_only({});
+    for (const std::string& line :
+         remarks(results, session_.shape().vocab_size, results.exported))
+      log::warn(line);
     log::info("wrote " + folder_.path().string() + " after " +
               format_seconds(progress_.results.seconds));
   }
@@ -277,12 +362,15 @@ class Trainer {
   Clock clock_;
   RunFolder folder_;  // first: it refuses before anything is loaded
   Checkpoints checkpoints_;
+  BestModel best_model_;
   std::optional<Checkpoint> from_;
   Session session_;
   Reporter::Course course_;
   Progress progress_;
   std::optional<Reporter> reporter_;
   int64_t saved_step_ = 0;
+  int64_t best_in_checkpoint_ = 0;  // the step that the newest one calls the best
+  bool told_of_guessing_ = false;
   // It went on from a checkpoint that holds every weight, and model.path may hold none of
   // them any more: so do those that it writes.
   bool from_whole_ = false;
@@ -296,7 +384,8 @@ bool is_over(const RunFolder& folder, const RunConfig& config) {
   const RunConfig before = load_config(folder.config());
   check_same_run(before, config);
   return before.train.epochs == config.train.epochs &&
-         before.train.max_steps == config.train.max_steps;
+         before.train.max_steps == config.train.max_steps &&
+         before.train.stop_after == config.train.stop_after;
 }
 
 }  // namespace

@@ -34,8 +34,8 @@ class Brought : public DemoProgram {
     TensorSpec spec;
     std::vector<std::byte> bytes;
   };
-  static std::vector<Tensor> tensors_of(const std::string& model) {
-    const SafetensorsFile file(fs::path(model) / "model.safetensors");
+  static std::vector<Tensor> tensors_of(const fs::path& model) {
+    const SafetensorsFile file(model / "model.safetensors");
     std::vector<Tensor> all;
     for (const TensorInfo& info : file.tensors()) {
       all.push_back({{info.name, info.dtype, info.shape},
@@ -128,7 +128,53 @@ TEST_F(Brought, ATrainedWeightOfZerosIsWarnedOfUnderAdafactor) {
   EXPECT_EQ(warned.status, 0);
   EXPECT_THAT(warned.output,
               HasSubstr("warning: model.layers.0.self_attn.o_proj.weight"));
+  EXPECT_THAT(warned.output, HasSubstr("will move slowly"));
+  const auto is_zero = [&] {
+    for (const Tensor& tensor : tensors_of(folder_of("zeros") / "model"))
+      if (tensor.spec.name == "model.layers.0.self_attn.o_proj.weight")
+        return std::all_of(tensor.bytes.begin(), tensor.bytes.end(),
+                           [](std::byte byte) { return byte == std::byte{0}; });
+    return false;
+  };
+  EXPECT_FALSE(is_zero());
+  const Outcome still =
+      run_program(run + " optimizer.name=adafactor optimizer.scale_floor=0");
+  EXPECT_THAT(still.output, HasSubstr("will not move"));
+  EXPECT_TRUE(is_zero());
   EXPECT_THAT(run_program(run).output, Not(HasSubstr("zeros alone")));
+}
+
+TEST_F(Brought, TokensThatWereNeverTrainedAreNamed) {
+  const std::string base = model("base");
+  const json vocabulary = read_json(fs::path(base) / "tokenizer.json")["model"]["vocab"];
+  std::ifstream in(at("train.jsonl"));
+  std::string line;
+  std::getline(in, line);
+  // A word of the first row.
+  std::string word;
+  size_t id = 0;
+  for (const auto& [piece, number] : vocabulary.items())
+    if (piece.size() > 3 && line.find(piece.substr(piece.size() - 3)) != line.npos &&
+        piece.size() > word.size()) {
+      word = piece;
+      id = number.get<size_t>();
+    }
+  auto all = tensors_of(base);
+  for (Tensor& tensor : all)
+    if (tensor.spec.name == "model.embed_tokens.weight") {
+      const size_t row = tensor.bytes.size() / static_cast<size_t>(tensor.spec.shape[0]);
+      std::fill_n(tensor.bytes.begin() + static_cast<std::ptrdiff_t>(id * row), row,
+                  std::byte{0});
+    }
+  write_tensors(base, all);
+  const std::string run = quick("base") + "run.overwrite=true model.path=" + base;
+  const Outcome warned = run_program(run);
+  EXPECT_EQ(warned.status, 0);
+  EXPECT_THAT(warned.output, HasSubstr("never learned, their weights being zeros"));
+  EXPECT_THAT(run_program(run + "model.train=all").output,
+              Not(HasSubstr("never learned")));
+  EXPECT_THAT(run_program(quick("base") + "run.overwrite=true").output,
+              Not(HasSubstr("never learned")));
 }
 
 TEST_F(Brought, MaxStepsBeyondTheEpochsAreWarnedOf) {

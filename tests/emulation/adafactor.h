@@ -71,8 +71,8 @@ struct AdafactorProblem {
     move_averages(pending);
     emulated::adafactor_update_norm(args, pending, row_sums.data(), nullptr);
     float factor = 0;
-    emulated::adafactor_factor(rows, row_sums.data(), &squared_weight_norm, lr, pending,
-                               &factor, nullptr);
+    emulated::adafactor_factor(rows, row_sums.data(), &squared_weight_norm,
+                               /*least_norm=*/0, lr, pending, &factor, nullptr);
     return factor;
   }
   void update(const Pending& pending, double lr) {

@@ -201,15 +201,19 @@ TEST_P(EmulatedAdafactor, FactorIsThatOfItsFormula) {
     std::vector<double> sums(static_cast<size_t>(rows), 0.25);
     const double squared = 9;
     float factor = 0;
-    const auto want = [&](double lr) {
-      return static_cast<float>(lr * 3 / std::sqrt(0.25 * static_cast<double>(rows)));
+    const auto want = [&](double lr, double norm) {
+      return static_cast<float>(lr * norm / std::sqrt(0.25 * static_cast<double>(rows)));
     };
-    emulated::adafactor_factor(rows, sums.data(), &squared, 0.125, {}, &factor, nullptr);
-    EXPECT_FLOAT_EQ(factor, want(0.125));
+    const auto take = [&](double least_norm, const Pending& pending) {
+      emulated::adafactor_factor(rows, sums.data(), &squared, least_norm, 0.125, pending,
+                                 &factor, nullptr);
+      return factor;
+    };
+    EXPECT_FLOAT_EQ(take(0, {}), want(0.125, 3));
+    EXPECT_FLOAT_EQ(take(2.5, {}), want(0.125, 3));
+    EXPECT_FLOAT_EQ(take(5, {}), want(0.125, 5));
     const StepNumbers step{.lr = 0.3};
-    emulated::adafactor_factor(rows, sums.data(), &squared, 0.125, {.step = &step},
-                               &factor, nullptr);
-    EXPECT_FLOAT_EQ(factor, want(0.3));
+    EXPECT_FLOAT_EQ(take(0, {.step = &step}), want(0.3, 3));
   }
 }
 

@@ -74,7 +74,7 @@ class SmallDisk : public Disk {
 
 TEST_F(SmallDisk, FillsWithCheckpoints) {
   const auto weights = bytes_of(whole() / "model/model.safetensors");
-  Process process(run("full", "train.keep_checkpoints=0"),
+  Process process(run("full", "train.keep_checkpoints=0 memory.force=true"),
                   disk_of(std::to_string(10 * weights)));
   if (process.status() == Process::kNotPrepared)
     GTEST_SKIP() << "this system lets no test mount a disk";
@@ -86,7 +86,7 @@ TEST_F(SmallDisk, FillsWithCheckpoints) {
 TEST_F(SmallDisk, FillsWithMetrics) {
   Process process(quick("full") +
                       "train.max_steps=400 train.log_every=1 train.batch_size=1 "
-                      "run.tensorboard=false",
+                      "run.tensorboard=false memory.force=true",
                   disk_of("16k"));
   if (process.status() == Process::kNotPrepared)
     GTEST_SKIP() << "this system lets no test mount a disk";
@@ -96,7 +96,8 @@ TEST_F(SmallDisk, FillsWithMetrics) {
 
 TEST_F(SmallDisk, FillsWithEvents) {
   Process process(
-      quick("full") + "train.max_steps=400 train.log_every=1 train.batch_size=1",
+      quick("full") +
+          "train.max_steps=400 train.log_every=1 train.batch_size=1 memory.force=true",
       disk_of("16k"));
   if (process.status() == Process::kNotPrepared)
     GTEST_SKIP() << "this system lets no test mount a disk";
@@ -106,11 +107,23 @@ TEST_F(SmallDisk, FillsWithEvents) {
 
 TEST_F(SmallDisk, HasNoRoomForTheModel) {
   const auto weights = bytes_of(whole() / "model/model.safetensors");
-  Process process(quick("full"), disk_of(std::to_string(weights / 2)));
+  Process process(quick("full") + "memory.force=true",
+                  disk_of(std::to_string(weights / 2)));
   if (process.status() == Process::kNotPrepared)
     GTEST_SKIP() << "this system lets no test mount a disk";
   expect_one_error(process, "model.safetensors");
   EXPECT_THAT(process.output(), HasSubstr("No space left on device"));
+}
+
+TEST_F(SmallDisk, ThatCannotHoldTheResultIsFoundBeforeAnythingIsLoaded) {
+  const auto weights = bytes_of(whole() / "model/model.safetensors");
+  Process process(run("full", "train.keep_checkpoints=1"),
+                  disk_of(std::to_string(3 * weights)));
+  if (process.status() == Process::kNotPrepared)
+    GTEST_SKIP() << "this system lets no test mount a disk";
+  expect_one_error(process, "is on a disk with");
+  EXPECT_THAT(process.output(), HasSubstr("2 checkpoints of"));
+  EXPECT_THAT(process.output(), testing::Not(HasSubstr("loaded")));
 }
 
 // The superuser may write anywhere, unless it gives that right up.

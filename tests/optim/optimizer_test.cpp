@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <cmath>
 #include <numeric>
 
 #include "lowmem/memory/meter.h"
@@ -236,6 +237,23 @@ TEST(Adafactor, AnUpdateHasTheGivenShareOfTheWeightsNorm) {
   optimizer->update(slot, normal({50, 70}, 2), {0, 0.01, 1});
   const double moved = (slot.here - start).norm().item<double>();
   EXPECT_NEAR(moved / start.norm().item<double>(), 0.01, 1e-6);
+}
+
+// The floor is in the root mean square of an element: torch.optim.Adafactor's eps2.
+TEST(Adafactor, WeightOfZerosMovesByItsFloor) {
+  const at::Tensor gradient = normal({5, 7}, 3);
+  const auto moved = [&](double floor, const at::Tensor& start) {
+    OptimizerConfig config{.name = OptimizerKind::kAdafactor, .scale_floor = floor};
+    auto optimizer = test::rule(config, 1);
+    Weight slot = slot_of(start);
+    optimizer->update(slot, gradient, {0, 0.5, 1});
+    return (slot.here - start).norm().item<double>();
+  };
+  const at::Tensor zeros = at::zeros({5, 7}), ones = at::ones({5, 7});
+  EXPECT_EQ(moved(0, zeros), 0);
+  EXPECT_NEAR(moved(1e-3, zeros), 0.5 * 1e-3 * std::sqrt(35.0), 1e-9);
+  EXPECT_NEAR(moved(1e-3, ones), 0.5 * std::sqrt(35.0), 1e-5);
+  EXPECT_NEAR(moved(2, ones), 0.5 * 2 * std::sqrt(35.0), 1e-5);
 }
 
 }  // namespace

@@ -109,6 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{"ClippingTwoPass",
                 {"optimizer.clip_norm=0.5", "optimizer.clip_mode=two_pass"}},
         Setting{"Schedule", {"optimizer.schedule=cosine", "optimizer.warmup_steps=2"}},
+        Setting{"KeepBest", {"train.keep_best=true", "optimizer.lr=0.2"}},
         Setting{"LayersOnly", {"model.train=layers"}},
         Setting{"SmallEpochs", {"data.limit=37", "train.epochs=9"}},
         Setting{"InFileOrder", {"data.shuffle=false"}}),

@@ -36,12 +36,14 @@ inline nlohmann::json results_of(const std::filesystem::path& run) {
   return results;
 }
 
-// The names of a run's files whose every byte counts: the model, the evaluations.
+// The names of a run's files whose every byte counts: the model, the evaluations. Its
+// card tells the settings, in which runs of equal results may differ.
 inline std::set<std::string> files_of(const std::filesystem::path& run) {
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(run)) {
     const auto name = entry.path().lexically_relative(run);
     const std::string top = name.begin()->string();
+    if (name == "model/README.md") continue;
     if (entry.is_regular_file() && (top == "model" || top.starts_with("evaluation-")))
       names.insert(name.string());
   }

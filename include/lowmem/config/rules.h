@@ -18,6 +18,7 @@ struct Rule {
   // those of its rule here. nullopt where the rule has no such number.
   AutoDouble beta2 = std::nullopt, eps = std::nullopt;
   double weight_decay = 0;
+  AutoDouble scale_floor = std::nullopt;
 
   // Keys of the section `optimizer` that it reads, of those that not every rule does.
   std::span<const std::string_view> keys;
@@ -28,7 +29,8 @@ struct Rule {
   int passes = 0;
   // Whether it needs the gradient of a whole matrix at once, and not of some rows.
   bool whole_matrix = false;
-  // Whether its steps are a share of the weight's norm: one of zeros then stays so.
+  // Whether its steps are a share of the weight's norm: one of zeros then stays so, but
+  // for scale_floor.
   bool relative = false;
 
   bool reads(std::string_view key) const;
@@ -44,6 +46,7 @@ std::string readers_of(std::string_view key);
 // The numbers of a rule, none of them `auto`: all that an optimizer sees of the section.
 struct RuleNumbers {
   double beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0, momentum = 0;
+  double scale_floor = 0;
   StateType state = StateType::kF32;
   RoundingMode rounding = RoundingMode::kNearest;
 };

@@ -127,6 +127,8 @@ struct TrainConfig {
   int64_t save_every = 0;
   int64_t keep_checkpoints = 2;
   bool whole_checkpoints = false;
+  bool keep_best = false;
+  int64_t stop_after = 0;
   NonfiniteMode on_nonfinite = NonfiniteMode::kStop;
 
   template <class Visitor>
@@ -145,6 +147,10 @@ struct TrainConfig {
           "checkpoints that stay, the newest ones (0: all)");
     field("whole_checkpoints", whole_checkpoints, Alters::kNothing,
           "save weights that are not trained as well, in each checkpoint");
+    field("keep_best", keep_best, Alters::kNothing,
+          "export the weights that evaluated best, not the last ones");
+    field("stop_after", stop_after, Alters::kLength,
+          "evaluations in turn without gain after which to end (0: none)");
     field("on_nonfinite", on_nonfinite, Alters::kResult,
           "on a loss or gradient not finite; skip leaves its weights");
   }
@@ -158,6 +164,7 @@ struct OptimizerConfig {
   AutoDouble beta2 = std::nullopt;
   AutoDouble eps = std::nullopt;
   AutoDouble weight_decay = std::nullopt;
+  AutoDouble scale_floor = std::nullopt;
   double momentum = 0;
   StateType state_dtype = StateType::kF32;
   RoundingMode rounding = RoundingMode::kStochastic;
@@ -178,6 +185,8 @@ struct OptimizerConfig {
           "added to the denominator (auto: 1.0e-8, adafactor 1.0e-30)");
     field("weight_decay", weight_decay, Alters::kResult,
           "pull of the weights towards 0 (auto: 0, adamw 0.01)");
+    field("scale_floor", scale_floor, Alters::kResult,
+          "least root mean square a step is a share of (adafactor; auto: 0.001)");
     field("momentum", momentum, Alters::kResult,
           "share of the last update that is kept (sgd)");
     field("state_dtype", state_dtype, Alters::kResult,
@@ -223,7 +232,7 @@ struct MemoryConfig {
     field("cuda_graphs", cuda_graphs, Alters::kCost,
           "replay a block's launches on a GPU; auto: for small batches");
     field("force", force, Alters::kNothing,
-          "begin even where the plan exceeds the free memory");
+          "begin even where the plan exceeds the free memory or disk");
   }
   bool operator==(const MemoryConfig&) const = default;
 };

@@ -14,7 +14,10 @@ namespace lowmem::kernels {
 //   R += (1 - beta2) (mean of g^2 over each row    - R)      [rows]
 //   C += (1 - beta2) (mean of g^2 over each column - C)      [columns]
 //   u  = g / (sqrt(R / mean(R)) sqrt(C) + eps)
-//   p -= lr * u * |p| / (|u| + 1e-20)
+//   p -= lr * u * max(|p|, floor sqrt(rows columns)) / (|u| + 1e-20)
+//
+// (floor: eps2 of the paper and of torch.optim.Adafactor, without which a weight of zeros
+// would never move.)
 //
 // A vector keeps its whole second moment V [columns] in place of R and C.
 //
@@ -89,9 +92,11 @@ void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& aver
 void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
                            double* sums, Stream stream);
 
-// *factor = lr sqrt(*squared_weight_norm) / (sqrt(the sum of `sums` [rows]) + 1e-20).
+// *factor = lr max(sqrt(*squared_weight_norm), least_norm)
+//           / (sqrt(the sum of `sums` [rows]) + 1e-20).
 void adafactor_factor(int64_t rows, const double* sums, const double* squared_weight_norm,
-                      double lr, const Pending& pending, float* factor, Stream stream);
+                      double least_norm, double lr, const Pending& pending, float* factor,
+                      Stream stream);
 
 // p -= *factor * u. What rounding would lose is added to *report, if that is given.
 void adafactor_write(const AdafactorArgs& args, const float* factor,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "lowmem/memory/rehearsal.h"
+#include "lowmem/train/disk.h"
 #include "lowmem/train/session.h"
 
 namespace lowmem::train {
@@ -42,6 +43,8 @@ struct Plan {
   double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
   Speed speed;         // that it is estimated from
   bool on_cpu = true;
+  DiskNeed disk;
+  int64_t disk_free = -1;  // -1: unknown
 
   nlohmann::ordered_json to_json() const;
   // Some lines, the last without a line end.

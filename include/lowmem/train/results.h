@@ -36,9 +36,12 @@ struct Results {
   int64_t steps = 0;
   std::optional<Scores> before, after;
   std::vector<Epoch> epochs;
+  std::optional<Epoch> best;         // of the evaluations after a step
+  int64_t exported = 0;              // the step whose weights model/ holds
   int64_t skipped_rows = 0;          // that data.on_bad_row = skip left out
   int64_t nonfinite_steps = 0;       // in which a loss or a gradient was not finite
-  std::optional<double> final_loss;  // mean over the last logged steps
+  std::optional<double> first_loss;  // mean over the first logged steps
+  std::optional<double> final_loss;  // mean over the last ones
   int64_t examples = 0, tokens = 0;
   double training_seconds = 0;  // in steps alone
   double seconds = 0;           // in all

@@ -69,6 +69,7 @@ class Session {
           const Checkpoint* from = nullptr);
 
   const RunConfig& config() const { return config_; }
+  const model::LlamaConfig& shape() const { return shape_; }
   const weights::Table& table() const { return *house_.table; }
   weights::Home& home() { return *house_.home; }
   const std::optional<Evaluation>& evaluation() const { return texts_->evaluation; }
@@ -83,6 +84,9 @@ class Session {
 
   // Training and evaluation rows that data.on_bad_row = skip left out.
   int64_t skipped_rows() const { return texts_->skipped_rows; }
+
+  // Sequences of an epoch.
+  int64_t examples() const { return static_cast<int64_t>(texts_->examples.size()); }
 
   int64_t total_steps() const;
   int64_t steps_per_epoch() const { return batches_.steps_per_epoch(); }

@@ -12,7 +12,8 @@ namespace lowmem::weights {
 inline constexpr int64_t kLargestConfig = 64 * 1024;  // bytes
 
 // Makes `folder` and gives it config.json, with its dtype set to that of the weights, and
-// the tokenizer and generation files that lie beside `config_file`.
+// what lies beside `config_file`: the files of the tokenizer and of generation, chat
+// templates, and licenses.
 void create_model_folder(const std::filesystem::path& config_file,
                          const std::filesystem::path& folder, DType dtype);
 

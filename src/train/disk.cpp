@@ -1,0 +1,88 @@
+#include "lowmem/train/disk.h"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
+
+namespace lowmem::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path folder_of(const RunConfig& config) {
+  return fs::path(config.run.dir) / config.run.name;
+}
+
+int64_t bytes_in(const fs::path& folder) {
+  int64_t bytes = 0;
+  std::error_code code;
+  for (fs::recursive_directory_iterator at(folder, code), end; !code && at != end;
+       at.increment(code)) {
+    std::error_code of_file;
+    if (at->is_regular_file(of_file) && !of_file)
+      bytes += static_cast<int64_t>(at->file_size(of_file));
+    if (of_file) code = of_file;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+int64_t DiskNeed::more() const {
+  return std::max<int64_t>(0, model + best + checkpoints * checkpoint - there);
+}
+
+DiskNeed disk_need(const RunConfig& config, const Written& written) {
+  const TrainConfig& train = config.train;
+  DiskNeed need;
+  need.model = written.weights;
+  // The best so far stays until a better one is whole, and one more until a checkpoint
+  // knows of it.
+  if (train.keep_best)
+    need.best = written.weights *
+                std::min<int64_t>(written.evaluations, train.save_every > 0 ? 3 : 2);
+  if (train.save_every > 0) {
+    need.checkpoint =
+        written.beside + (train.whole_checkpoints ? written.weights : written.trained);
+    need.checkpoints = train.keep_checkpoints == 0
+                           ? written.saves
+                           : std::min(written.saves, train.keep_checkpoints + 1);
+  }
+  const fs::path folder = folder_of(config);
+  for (const char* name : {"model", "best", "checkpoints"})
+    need.there += bytes_in(folder / name);
+  return need;
+}
+
+int64_t free_disk(const fs::path& folder) {
+  std::error_code code;
+  fs::path there = fs::absolute(folder, code).lexically_normal();
+  while (!fs::exists(there, code) && there.has_relative_path())
+    there = there.parent_path();
+  struct statvfs disk {};
+  if (::statvfs(there.c_str(), &disk) != 0 || disk.f_blocks == 0) return -1;
+  return static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
+}
+
+void refuse_full_disk(const RunConfig& config, const DiskNeed& need) {
+  const int64_t free = free_disk(folder_of(config));
+  if (free < 0 || need.more() <= free || config.memory.force) return;
+  std::string parts = "the model " + format_bytes_up(need.model);
+  if (need.checkpoints > 0)
+    parts += ", " + format_count(need.checkpoints, "checkpoint") + " of " +
+             format_bytes_up(need.checkpoint);
+  if (need.best > 0) parts += ", the best so far " + format_bytes_up(need.best);
+  throw Error(folder_of(config).string(),
+              "is on a disk with " + format_bytes(free) + " free, and the run writes " +
+                  format_bytes_up(need.more()) + " to it (" + parts + ")",
+              "Free space on that disk, choose another run.dir" +
+                  std::string(need.checkpoints > 1 ? ", keep fewer checkpoints "
+                                                     "(train.keep_checkpoints)"
+                                                   : "") +
+                  ", or set memory.force = true to begin all the same");
+}
+
+}  // namespace lowmem::train

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "lowmem/config/run_config.h"
+#include "lowmem/model/llama.h"
+#include "lowmem/train/texts.h"
+#include "lowmem/weights/home.h"
+
+namespace lowmem::train {
+
+// Warns of trained weights that hold zeros alone, where the optimizer's steps are a share
+// of the weight's norm: as of blocks put in to be trained, with their last matrices 0.
+void warn_of_zeros(const RunConfig& config, weights::Home& home);
+
+// Warns of tokens in the training rows whose rows of the embedding, or of the head, are
+// zeros and are not trained: as of a base model's tokens that only chats use.
+void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model,
+                              weights::Home& home, const Texts& texts);
+
+}  // namespace lowmem::train
