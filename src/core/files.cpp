@@ -32,7 +32,7 @@ void refuse_other_than_file(const std::filesystem::path& path) {
 
 bool is_there(const std::filesystem::path& path) {
   std::error_code code;
-  return std::filesystem::status(path, code).type() !=
+  return std::filesystem::symlink_status(path, code).type() !=
          std::filesystem::file_type::not_found;
 }
 
@@ -41,10 +41,14 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   std::error_code code;
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  if (!in)
+  if (!in) {
+    const std::string reason = std::strerror(errno);
+    const bool link = std::filesystem::is_symlink(path, code);
     throw Error(path.string(),
-                "cannot be read (" + std::string(std::strerror(errno)) + ")",
+                (link ? "is a link whose end cannot be read (" : "cannot be read (") +
+                    reason + ")",
                 "Check the path and its permissions");
+  }
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
   if (!code && size > max_bytes)
     throw Error(path.string(),

@@ -1,14 +1,19 @@
 #include "lowmem/weights/carried_files.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/io/sync.h"
 
 namespace lowmem::weights {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr const char* kCarriedOver[] = {
     "generation_config.json",  "tokenizer.json",    "tokenizer.model",
@@ -17,15 +22,51 @@ constexpr const char* kCarriedOver[] = {
     "chat_template.json",
 };
 
+bool lies_below(const fs::path& folder, const fs::path& path) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
+         folder.end();
+}
+
+// Of the cache of huggingface_hub, in which NAME/snapshots/REVISION is a folder of links
+// to NAME/blobs. Both paths without links.
+bool is_blob_of(const fs::path& folder, const fs::path& target) {
+  for (fs::path at = folder; at.has_relative_path(); at = at.parent_path())
+    if (at.parent_path().filename() == "snapshots")
+      return target.parent_path() == at.parent_path().parent_path() / "blobs";
+  return false;
+}
+
 }  // namespace
+
+std::optional<fs::path> own_file(const fs::path& folder, const fs::path& name) {
+  const fs::path path = folder / name;
+  if (!is_there(path)) return std::nullopt;
+  std::error_code code;
+  const fs::path root = fs::canonical(folder.empty() ? "." : folder, code);
+  const fs::path target = code ? fs::path() : fs::canonical(path, code);
+  if (code)
+    throw Error(path.string(), "cannot be read (" + code.message() + ")",
+                "Repair the link, or remove it");
+  if (lies_below(root, target) || is_blob_of(root, target)) return target;
+  log::warn(path.string() + " is a link out of the model folder, to " + target.string() +
+            ": it is not copied into the result; put the file itself there");
+  return std::nullopt;
+}
+
+std::vector<CarriedFile> carried_files(const fs::path& folder) {
+  std::vector<CarriedFile> files;
+  for (const char* name : kCarriedOver)
+    if (const auto from = own_file(folder, name)) files.push_back({name, *from});
+  return files;
+}
+
+void check_carried_files(const fs::path& folder) {
+  for (const CarriedFile& file : carried_files(folder)) read_file(file.from);
+}
 
 void create_model_folder(const std::filesystem::path& config_file,
                          const std::filesystem::path& folder, DType dtype) {
-  std::error_code code;
-  std::filesystem::create_directories(folder, code);
-  if (code)
-    throw Error(folder.string(), "cannot be made (" + code.message() + ")",
-                "Check the path and its permissions");
+  make_folders(folder);
 
   // Ordered, so that the file keeps the look its author gave it.
   nlohmann::ordered_json config = nlohmann::ordered_json::parse(
@@ -37,10 +78,8 @@ void create_model_folder(const std::filesystem::path& config_file,
   config[key] = dtype == DType::kF32 ? "float32" : "bfloat16";
   write_file_atomically(folder / "config.json", config.dump(2) + "\n");
 
-  for (const char* name : kCarriedOver) {
-    const auto from = config_file.parent_path() / name;
-    if (is_there(from)) write_file_atomically(folder / name, read_file(from));
-  }
+  for (const CarriedFile& file : carried_files(config_file.parent_path()))
+    write_file_atomically(folder / file.name, read_file(file.from));
 }
 
 }  // namespace lowmem::weights

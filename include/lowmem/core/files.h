@@ -11,8 +11,9 @@ namespace lowmem {
 // may never begin or never end. Links are followed; what does not exist passes.
 void refuse_other_than_file(const std::filesystem::path& path);
 
-// Whether something has this name. True too where the system will not say (a link to
-// itself, a folder that may not be searched), so that reading it names the cause.
+// Whether something has this name. True too for a link that leads nowhere, and where the
+// system will not say (a folder that may not be searched), so that reading it names the
+// cause.
 bool is_there(const std::filesystem::path& path);
 
 // The whole file. Throws Error naming the path when it cannot be read, is not a regular
