@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem {
 namespace {
@@ -212,10 +213,8 @@ class HeaderReader {
 
 std::string in_quotes(std::string_view name) {
   constexpr size_t kLongest = 200;
-  std::string result = "\"";
-  for (char c : name.substr(0, kLongest))
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  return result + (name.size() > kLongest ? "...\"" : "\"");
+  return '"' + plain(first_bytes(name, kLongest)) +
+         (name.size() > kLongest ? "...\"" : "\"");
 }
 
 SafetensorsHeader parse_safetensors_header(const std::string& file,
