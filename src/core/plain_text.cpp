@@ -56,6 +56,15 @@ FirstCharacter first_character(std::string_view text) {
   return {bytes, !is_obeyed(text.substr(0, bytes))};
 }
 
+size_t find_not_utf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t bytes = first_character(text.substr(at)).bytes;
+    if (bytes == 1 && static_cast<unsigned char>(text[at]) >= 0x80) return at;
+    at += bytes;
+  }
+  return std::string_view::npos;
+}
+
 std::string plain(std::string_view text) { return cleaned(text, /*lines=*/false); }
 
 std::string plain_lines(std::string_view text) { return cleaned(text, /*lines=*/true); }

@@ -26,8 +26,9 @@ std::string read_file(const std::filesystem::path& path,
 bool is_nested_deeper(std::string_view json, int depth);
 
 // The file as JSON. Throws Error naming the path, and the line of a syntax error, also
-// for what is larger than `max_bytes` or nested deeper than 64: a text of brackets and
-// commas takes up to 20 times its size in memory.
+// for a key that an object of a file of at most 1 MiB has twice, what is larger than
+// `max_bytes` or nested deeper than 64: a text of brackets and commas takes up to 20
+// times its size in memory.
 nlohmann::json read_json(const std::filesystem::path& path,
                          int64_t max_bytes = int64_t{1} << 26);
 

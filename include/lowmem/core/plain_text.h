@@ -21,6 +21,9 @@ struct FirstCharacter {
 // `text` must not be empty.
 FirstCharacter first_character(std::string_view text);
 
+// Where the first byte of no well-formed UTF-8 is; npos: nowhere.
+size_t find_not_utf8(std::string_view text);
+
 // `text` on one line, with ? for each character that is not plain, and each byte of none.
 std::string plain(std::string_view text);
 bool is_plain(std::string_view text);
