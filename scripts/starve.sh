@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Trains the demo's model under ever higher limits, and says of each what came of it: a run
-# must finish, or end with status 1 and one line "error: ...". Prints a line for each limit
-# at which neither happened, and a count of each ending; fails where there is such a line.
+# Trains the demo's model under ever higher limits: each run must finish, or end with status
+# 1 and one line "error: ...". Prints each at which neither happened, and a count of each
+# ending; fails where there is such a one. Where the system cannot even load the program
+# (status 127), the program has no say.
 #
 #   scripts/starve.sh PROGRAM [LIMIT FROM TO STEP] [KEY=VALUE ...]
 #
@@ -34,12 +35,14 @@ for ((at = from; at <= to; at += step)); do
       eval.data="$work/demo/val.jsonl" eval.limit=8 data.limit=64 run.dir="$work/runs" \
       run.name=starved model.dtype=bf16 model.compute_dtype=bf16 train.max_steps=4 \
       train.save_every=2 train.log_every=1 "$@"
-  ) >"$work/out" 2>&1
-  status=$?
+  ) 2>&1 | cat >"$work/out" # past a limit on files
+  status=${PIPESTATUS[0]}
   errors=$(grep -c '^error: ' "$work/out")
   left=$(find "$work/runs" -name '*.partial' 2>/dev/null | wc -l)
   if [[ $status -eq 0 && $errors -eq 0 ]]; then
     ending="done"
+  elif [[ $status -eq 127 ]] && grep -q "error while loading shared libraries" "$work/out"; then
+    ending="cannot be loaded"
   elif [[ $status -eq 1 && $errors -eq 1 && $left -eq 0 ]] &&
     ! grep -qE 'unexpected failure|terminate|what\(\)|^OMP:|libgomp' "$work/out"; then
     ending=$(grep '^error: ' "$work/out" | sed 's/[0-9.,]\+ [KMG]iB/N/g' | cut -c1-60)

@@ -141,9 +141,10 @@ int main(int argc, char** argv) {
     lowmem::log::error(error.what());
   } catch (const std::bad_alloc&) {
     lowmem::log::error(
-        lowmem::Error("memory", "is exhausted",
-                      "Lift the limit on the process (ulimit -v, a container's), or use a "
-                      "smaller train.batch_size")
+        lowmem::Error(
+            "memory", "is exhausted",
+            "Lift the limit on the process (ulimit -v, a container's), or use a "
+            "smaller train.batch_size")
             .what());
   } catch (const std::filesystem::filesystem_error& error) {
     lowmem::log::error(lowmem::Error(error.path1().string(),

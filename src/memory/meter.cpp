@@ -46,6 +46,8 @@ void install() {
     // Otherwise malloc takes a freed large block for a reason to keep more, up to 64 MiB.
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    // A heap for each thread takes 64 MiB of addresses, used or not.
+    if (address_limit() < machine_bytes()) mallopt(M_ARENA_MAX, 1);
     install_allocator();
     measure_program();
     return true;

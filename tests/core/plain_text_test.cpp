@@ -22,7 +22,8 @@ TEST(PlainText, LegalTextIsAsItWas) {
 TEST(PlainText, WhatATerminalWouldObeyIsAQuestionMark) {
   for (int c = 0; c < 0x20; ++c) EXPECT_EQ(plain(std::string(1, char(c))), "?") << c;
   EXPECT_EQ(plain("\x7f"), "?");
-  for (int c = 0x80; c < 0xa0; ++c) EXPECT_EQ(plain(std::string{'\xc2', char(c)}), "?") << c;
+  for (int c = 0x80; c < 0xa0; ++c)
+    EXPECT_EQ(plain(std::string{'\xc2', char(c)}), "?") << c;
   EXPECT_EQ(plain("a\x1b]0;title\x07z\u009b2J"), "a?]0;title?z?2J");
 }
 

@@ -7,6 +7,7 @@
 
 #include "io/error_of.h"
 #include "io/temp_folder.h"
+#include "lowmem/core/log.h"
 
 namespace lowmem::weights {
 namespace {
@@ -24,6 +25,7 @@ class Carried : public testing::Test {
   }
   std::vector<std::string> names(const fs::path& model) {
     testing::internal::CaptureStderr();
+    log::set_up(/*quiet=*/false);
     std::vector<std::string> found;
     for (const CarriedFile& file : carried_files(model)) found.push_back(file.name);
     said_ = testing::internal::GetCapturedStderr();
