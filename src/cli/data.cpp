@@ -6,6 +6,7 @@
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/plain_text.h"
 #include "lowmem/train/texts.h"
 #include "options.h"
 
@@ -22,42 +23,28 @@ Colours colours() {
   return {"\x1b[32m", "\x1b[2m", "\x1b[0m"};
 }
 
-// Bytes of the UTF-8 character that `text` begins with; 0 where it begins with none.
-size_t character_size(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text.front());
-  const size_t size = first < 0x80   ? 1
-                      : first < 0xC2 ? 0
-                      : first < 0xE0 ? 2
-                      : first < 0xF0 ? 3
-                      : first < 0xF5 ? 4
-                                     : 0;
-  if (size > text.size()) return 0;
-  for (size_t i = 1; i < size; ++i)
-    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) return 0;
-  return size;
-}
-
-// A token's text on one line: control characters, and bytes that are no text without the
-// next token's, as escapes. The text's own brackets have a backslash before them, since
-// those without mean "learned".
+// A token's text on one line: what is not plain (core/plain_text.h), and so bytes that
+// are no text without the next token's, as escapes. The text's own brackets have a
+// backslash before them, since those without mean "learned".
 std::string printable(std::string_view piece) {
   std::string text;
   while (!piece.empty()) {
-    const size_t size = character_size(piece);
-    const char byte = piece.front();
-    if (byte == '\n') {
+    const auto [bytes, plain] = first_character(piece);
+    const std::string_view character = piece.substr(0, bytes);
+    if (character == "\n") {
       text += "\\n";
-    } else if (byte == '[' || byte == ']' || byte == '\\') {
-      text += {'\\', byte};
-    } else if (size == 0 ||
-               (size == 1 && (static_cast<unsigned char>(byte) < 0x20 || byte == 0x7F))) {
-      char escape[5];
-      std::snprintf(escape, sizeof escape, "\\x%02X", static_cast<unsigned char>(byte));
-      text += escape;
+    } else if (character == "[" || character == "]" || character == "\\") {
+      (text += '\\') += character;
+    } else if (plain) {
+      text += character;
     } else {
-      text += piece.substr(0, size);
+      for (const char byte : character) {
+        char escape[5];
+        std::snprintf(escape, sizeof escape, "\\x%02X", static_cast<unsigned char>(byte));
+        text += escape;
+      }
     }
-    piece.remove_prefix(std::max<size_t>(1, size));
+    piece.remove_prefix(bytes);
   }
   return text;
 }

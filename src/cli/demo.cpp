@@ -4,6 +4,7 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/io/sync.h"
 #include "lowmem/model/random_model.h"
 #include "options.h"
 
@@ -19,11 +20,7 @@ void write_demo(const fs::path& folder, uint64_t seed) {
     if (is_there(folder / file.name))
       throw Error((folder / file.name).string(), "is there already",
                   "Choose an empty folder; nothing was touched");
-  std::error_code code;
-  fs::create_directories(folder / "model", code);
-  if (code)
-    throw Error(folder.string(), "cannot be made (" + code.message() + ")",
-                "Check the path and its permissions");
+  make_folders(folder / "model");
   for (const DemoFile& file : files) write_file_atomically(folder / file.name, file.text);
   model::write_random_model(folder / "model" / "config.json", folder / "model",
                             DType::kF32, seed);

@@ -4,8 +4,10 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
+#include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
+#include "lowmem/train/out_of_memory.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
 #include "lowmem/weights/hf_folder.h"
@@ -20,7 +22,7 @@ void name_trained_model(const std::filesystem::path& config, const std::string& 
   const auto trained = config.parent_path() / "model";
   if (config.empty() || !is_there(trained) || model == trained) return;
   log::warn("evaluates " + model + ", which the run began with; what it made is " +
-            trained.string() + ": --model " + trained.string());
+            trained.string() + ": --model " + shell_word(trained.string()));
 }
 
 }  // namespace
@@ -62,6 +64,7 @@ void add_evaluate(CLI::App& app) {
       } catch (const std::exception& failure) {
         const std::string asked = memory::asked_of(failure);
         if (asked.empty()) throw;
+        if (const auto limit = train::too_tight_a_limit(failure)) throw *limit;
         throw Error(device.is_cpu() ? "memory" : "the GPU's memory",
                     "is exhausted: " + asked + " do not fit beside the " +
                         format_bytes(house.table->bytes()) + " of the weights",

@@ -12,8 +12,9 @@ namespace {
 
 volatile std::sig_atomic_t g_signal = 0;
 
-// Batch systems send SIGTERM and SIGHUP together, and more than once; Slurm is told to
-// warn with SIGUSR1 (--signal).
+// Batch systems send SIGTERM and SIGHUP together, and more than once; before they do they
+// warn: Slurm with SIGUSR1 (--signal), Grid Engine and LSF with SIGUSR2, and where time
+// on the processor is limited (ulimit -t) the system does with SIGXCPU, once a second.
 void note(int signal) {
   if (g_signal != 0 && signal == SIGINT) _exit(128 + signal);
   if (g_signal != 0) return;
@@ -27,7 +28,7 @@ void note(int signal) {
 }  // namespace
 
 void catch_interrupts() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU}) {
     struct sigaction action {};
     if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler == SIG_IGN)
       continue;

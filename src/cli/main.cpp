@@ -15,6 +15,7 @@
 
 #include "commands.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/last_resort.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/version.h"
 #include "lowmem/memory/meter.h"
@@ -126,6 +127,7 @@ void open_standard_streams() {
 }  // namespace lowmem::cli
 
 int main(int argc, char** argv) {
+  lowmem::last_resort::set_up();
   lowmem::cli::open_standard_streams();
   lowmem::log::set_up(false);
   std::signal(SIGPIPE, SIG_IGN);  // a log that nobody reads must not end a run
@@ -138,7 +140,12 @@ int main(int argc, char** argv) {
   } catch (const lowmem::Error& error) {
     lowmem::log::error(error.what());
   } catch (const std::bad_alloc&) {
-    lowmem::log::error("out of memory.\n       Use a smaller train.batch_size.");
+    lowmem::log::error(
+        lowmem::Error(
+            "memory", "is exhausted",
+            "Lift the limit on the process (ulimit -v, a container's), or use a "
+            "smaller train.batch_size")
+            .what());
   } catch (const std::filesystem::filesystem_error& error) {
     lowmem::log::error(lowmem::Error(error.path1().string(),
                                      "cannot be used (" + error.code().message() + ")",

@@ -8,6 +8,7 @@
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/plain_text.h"
 #include "usage.h"
 
 namespace lowmem::cli {
@@ -35,8 +36,8 @@ void refuse_bare_word(const std::string& word) {
   const bool folder = std::filesystem::is_directory(word, code);
   const bool yaml = word.ends_with(".yaml") || word.ends_with(".yml");
   throw Error(word, "is no command, and not of the form section.key=value",
-              folder ? "Write --model " + word
-              : yaml ? "Write --config " + word
+              folder ? "Write --model " + shell_word(word)
+              : yaml ? "Write --config " + shell_word(word)
                      : "Write it like optimizer.lr=1.0e-4; lowmem-train --help lists the "
                        "commands");
 }

@@ -6,6 +6,7 @@
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
+#include "lowmem/core/plain_text.h"
 #include "lowmem/train/trainer.h"
 #include "options.h"
 
@@ -17,8 +18,8 @@ void say_how_to_go_on(const RunConfig& config, const train::Results& results) {
   const auto folder = std::filesystem::path(config.run.dir) / config.run.name;
   const std::string name = strsignal(interrupt());
   log::warn(name + ": stopped after step " + std::to_string(results.steps) +
-            "; to go on: lowmem-train --config " + (folder / "config.yaml").string() +
-            " --resume");
+            "; to go on: lowmem-train --config " +
+            shell_word((folder / "config.yaml").string()) + " --resume");
 }
 
 // A run's own config.yaml, given to go on with it, means the folder that it lies in, from

@@ -109,9 +109,10 @@ Part exit_status(bool trains) {
       "Exit status",
       {{"0", "done"}, {"1", "not done: a line \"error: ...\" names cause and remedy"}}};
   if (trains)
-    part.entries.push_back({"129, 130, 143",
-                            "stopped by SIGHUP, Ctrl-C or SIGTERM; from the first step "
-                            "on, after a checkpoint was written for --resume"});
+    part.entries.push_back({"129, 130, 138, 140, 143, 152",
+                            "stopped by SIGHUP, Ctrl-C, SIGUSR1, SIGUSR2, SIGTERM or "
+                            "SIGXCPU; from the first step on, after a checkpoint was "
+                            "written for --resume"});
   return part;
 }
 

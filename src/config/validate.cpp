@@ -8,6 +8,7 @@
 #include "config/values.h"
 #include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem {
 namespace {
@@ -80,10 +81,7 @@ void check_spelling(const std::string& key, const StringList& paths) {
 }
 
 void check_run(const RunFolderConfig& run) {
-  const bool control = std::any_of(run.name.begin(), run.name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
-  if (run.name.empty() || run.name == "." || run.name == ".." || control ||
+  if (run.name.empty() || run.name == "." || run.name == ".." || !is_plain(run.name) ||
       run.name.find('/') != std::string::npos || run.name.size() > 200)
     throw Error(assigned("run.name", run.name), "is not a plain folder name",
                 "Write a name without /, of 1 to 200 bytes; run.dir says where it goes");

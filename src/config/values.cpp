@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <system_error>
 
 #include "config/nearest.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem {
 namespace {
@@ -71,6 +73,14 @@ bool needs_quotes(const std::string& text) {
            c == '-';
   });
   return !bare || reserved(lower(text));
+}
+
+// The number of a character of two or three bytes, of those that are not plain.
+unsigned code_of(std::string_view character) {
+  unsigned code = static_cast<unsigned char>(character[0]) & (0x7fu >> character.size());
+  for (const char c : character.substr(1))
+    code = code << 6 | (static_cast<unsigned char>(c) & 0x3fu);
+  return code;
 }
 
 }  // namespace
@@ -189,17 +199,22 @@ bool begins_as_number(const YamlNode& node) {
 
 std::string format_value(const std::string& value) {
   if (!needs_quotes(value)) return value;
-  static constexpr char kHex[] = "0123456789abcdef";
   std::string quoted = "\"";
-  for (char c : value) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      (quoted += '\\') += c;
-    } else if (byte < 0x20 || byte == 0x7f) {
-      ((quoted += "\\x") += kHex[byte >> 4]) += kHex[byte & 15];
-    } else {
-      quoted += c;
+  for (std::string_view rest = value; !rest.empty();) {
+    const auto [bytes, plain] = first_character(rest);
+    const std::string_view character = rest.substr(0, bytes);
+    const bool is_text = bytes > 1 || static_cast<unsigned char>(character[0]) < 0x80;
+    if (!plain && is_text) {
+      char escape[7];
+      std::snprintf(
+          escape, sizeof escape, bytes < 3 ? "\\x%02x" : "\\u%04x",
+          bytes == 1 ? static_cast<unsigned char>(character[0]) : code_of(character));
+      quoted += escape;
+    } else {  // YAML has no escape for a byte that is no text, which a path may hold
+      if (character == "\"" || character == "\\") quoted += '\\';
+      quoted += character;
     }
+    rest.remove_prefix(bytes);
   }
   return quoted + "\"";
 }
@@ -250,10 +265,7 @@ std::string type_name(const Interval&) { return "epoch | never | number of steps
 
 std::string shown(std::string_view text) {
   constexpr size_t kLongest = 60;
-  std::string result(text.substr(0, kLongest));
-  for (char& c : result)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text.size() > kLongest ? result + "..." : result;
+  return plain(first_bytes(text, kLongest)) + (text.size() > kLongest ? "..." : "");
 }
 
 }  // namespace lowmem

@@ -1,5 +1,6 @@
 #include "lowmem/config/yaml.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "config/keys.h"
@@ -8,6 +9,7 @@
 #include "config/yaml_tree.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
 
 namespace lowmem {
@@ -41,6 +43,16 @@ RunConfig load_config(const std::filesystem::path& path) {
 }
 
 void apply_yaml(RunConfig& config, std::string_view text, const std::string& source) {
+  // The parser would replace it, and a path would be another. (Of UTF-16 and UTF-32,
+  // which begin with a mark, it makes UTF-8.)
+  const bool marked = text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") ||
+                      text.starts_with(std::string_view("\0\0\xfe\xff", 4));
+  if (const size_t at = marked ? text.npos : find_not_utf8(text); at != text.npos)
+    throw Error(at_line(source, 1 + static_cast<int>(std::count(
+                                        text.begin(), text.begin() + at, '\n'))),
+                "is not UTF-8",
+                "Save the file as UTF-8; a path that is not may be given on the command "
+                "line");
   const YamlNode root = parse_yaml(text, source);
   if (root.kind == YamlNode::Kind::kNull) return;
   if (root.kind != YamlNode::Kind::kMap)

@@ -1,26 +1,22 @@
 #include "lowmem/core/error.h"
 
+#include <string_view>
 #include <utility>
+
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem {
 namespace {
 
-// Names and values out of files, which may hold anything: of one line, without what a
-// terminal would obey, and of a length that can be read. A long one loses its middle,
-// since a path is known by its end.
+// Of a length that can be read: a long one loses its middle, since a path is known by its
+// end.
 std::string shown(const std::string& text) {
   constexpr size_t kHead = 600, kTail = 200;
-  std::string result = text;
-  if (text.size() > kHead + kTail) {
-    const auto begins_character = [&](size_t at) { return (text[at] & 0xC0) != 0x80; };
-    size_t head = kHead, tail = text.size() - kTail;
-    while (head > kHead - 4 && !begins_character(head)) --head;
-    while (tail < text.size() - kTail + 4 && !begins_character(tail)) ++tail;
-    result = text.substr(0, head) + "..." + text.substr(tail);
-  }
-  for (char& c : result)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  return result;
+  if (text.size() <= kHead + kTail) return plain(text);
+  std::string_view tail = std::string_view(text).substr(text.size() - kTail);
+  for (int i = 0; i < 3 && (static_cast<unsigned char>(tail.front()) & 0xc0) == 0x80; ++i)
+    tail.remove_prefix(1);  // the rest of a character
+  return plain(first_bytes(text, kHead)) + "..." + plain(tail);
 }
 
 std::string message(const std::string& thing, const std::string& problem,

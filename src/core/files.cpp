@@ -5,6 +5,7 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 #include <vector>
 
@@ -13,6 +14,24 @@
 
 namespace lowmem {
 namespace {
+
+// Of two values under one key the library keeps the last, without a word. Vocabularies
+// are not asked: their readers count.
+constexpr size_t kAskedForTwins = 1 << 20;  // bytes
+
+nlohmann::json parsed(const std::string& text, std::string& twice) {
+  if (text.size() > kAskedForTwins) return nlohmann::json::parse(text);
+  using Event = nlohmann::json::parse_event_t;
+  std::vector<std::set<std::string>> open;
+  return nlohmann::json::parse(text, [&](int, Event event, const nlohmann::json& value) {
+    if (event == Event::object_start) open.emplace_back();
+    if (event == Event::object_end) open.pop_back();
+    if (event == Event::key && !open.back().insert(value.get<std::string>()).second &&
+        twice.empty())
+      twice = value.get<std::string>();
+    return true;
+  });
+}
 
 constexpr int kDeepestJson = 64;  // the deepest file of a model folder has about ten
 
@@ -32,7 +51,7 @@ void refuse_other_than_file(const std::filesystem::path& path) {
 
 bool is_there(const std::filesystem::path& path) {
   std::error_code code;
-  return std::filesystem::status(path, code).type() !=
+  return std::filesystem::symlink_status(path, code).type() !=
          std::filesystem::file_type::not_found;
 }
 
@@ -41,10 +60,14 @@ std::string read_file(const std::filesystem::path& path, int64_t max_bytes) {
   std::error_code code;
   errno = 0;
   std::ifstream in(path, std::ios::binary);
-  if (!in)
+  if (!in) {
+    const std::string reason = std::strerror(errno);
+    const bool link = std::filesystem::is_symlink(path, code);
     throw Error(path.string(),
-                "cannot be read (" + std::string(std::strerror(errno)) + ")",
+                (link ? "is a link whose end cannot be read (" : "cannot be read (") +
+                    reason + ")",
                 "Check the path and its permissions");
+  }
   const auto size = static_cast<int64_t>(std::filesystem::file_size(path, code));
   if (!code && size > max_bytes)
     throw Error(path.string(),
@@ -99,7 +122,11 @@ nlohmann::json read_json(const std::filesystem::path& path, int64_t max_bytes) {
     throw Error(path.string(), "is nested deeper than " + std::to_string(kDeepestJson),
                 "Repair the file, or fetch it again");
   try {
-    return nlohmann::json::parse(text);
+    std::string twice;
+    nlohmann::json json = parsed(text, twice);
+    if (twice.empty()) return json;
+    throw Error(path.string(), "has \"" + twice + "\" twice in one object",
+                "Remove one of the two");
   } catch (const nlohmann::json::out_of_range&) {
     throw Error(path.string(), "holds a number that no computer number can hold",
                 "Repair the file, or fetch it again");

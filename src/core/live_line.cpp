@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "core/live_line_writer.h"
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem::live_line {
 namespace {
@@ -51,24 +52,14 @@ void write_all(std::string_view bytes) {
   }
 }
 
-// Bytes of the UTF-8 character that begins with `lead`.
-size_t length_of(unsigned char lead) {
-  return lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-}
-
 // As much of `text` as `columns` hold. From U+0800 on a character may be two wide.
 std::string fitting(std::string_view text, int columns) {
   std::string kept;
   for (int used = 0; !text.empty();) {
-    const auto lead = static_cast<unsigned char>(text.front());
-    const size_t bytes = std::min(length_of(lead), text.size());
+    const auto [bytes, plain] = first_character(text);
     used += bytes >= 3 ? 2 : 1;
     if (used > columns) break;
-    const bool control = lead < 0x20 || lead == 0x7f ||
-                         (bytes == 1 && lead >= 0x80) ||  // of no character
-                         (bytes == 2 && lead == 0xc2 &&   // U+0080 to U+009F
-                          static_cast<unsigned char>(text[1]) < 0xa0);
-    kept += control ? "?" : text.substr(0, bytes);
+    kept += plain ? text.substr(0, bytes) : "?";
     text.remove_prefix(bytes);
   }
   return kept;

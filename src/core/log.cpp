@@ -10,6 +10,7 @@
 
 #include "core/live_line_writer.h"
 #include "lowmem/core/live_line.h"
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem::log {
 namespace {
@@ -45,25 +46,6 @@ std::shared_ptr<spdlog::sinks::sink> standard_error() {
   return std::make_shared<spdlog::sinks::stderr_sink_mt>();
 }
 
-// Names out of files may hold anything. What a terminal would obey becomes ?, and so does
-// a line's end that no indented line follows: it could begin a line of its own, such as
-// an error that is none.
-std::string cleaned(std::string_view line) {
-  std::string result(line);
-  for (size_t i = 0; i < line.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(line[i]);
-    const bool continues = byte == '\n' && line.substr(i + 1).starts_with("  ");
-    const bool control = (byte < 0x20 && !continues) || byte == 0x7f;
-    // U+0080 to U+009F, which some terminals obey as well.
-    const bool second = byte == 0xc2 && i + 1 < line.size() &&
-                        static_cast<unsigned char>(line[i + 1]) >= 0x80 &&
-                        static_cast<unsigned char>(line[i + 1]) < 0xa0;
-    if (control) result[i] = '?';
-    if (second) result[i] = result[i + 1] = '?';
-  }
-  return result;
-}
-
 }  // namespace
 
 void set_up(bool quiet) {
@@ -77,10 +59,10 @@ void set_up(bool quiet) {
   spdlog::set_default_logger(std::move(logger));
 }
 
-void info(std::string_view line) { spdlog::info(cleaned(line)); }
+void info(std::string_view line) { spdlog::info(plain_lines(line)); }
 
-void warn(std::string_view line) { spdlog::warn(cleaned(line)); }
+void warn(std::string_view line) { spdlog::warn(plain_lines(line)); }
 
-void error(std::string_view line) { spdlog::error(cleaned(line)); }
+void error(std::string_view line) { spdlog::error(plain_lines(line)); }
 
 }  // namespace lowmem::log

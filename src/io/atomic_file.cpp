@@ -9,7 +9,7 @@
 #include <cerrno>
 
 #include "io/system_error.h"
-#include "lowmem/io/atomic_folder.h"
+#include "lowmem/io/sync.h"
 
 namespace lowmem {
 namespace {
@@ -75,6 +75,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     const ssize_t written = ::write(file_.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) throw system_error(path_, kCannotWrite, errno);
+    if (written == 0) throw system_error(path_, kCannotWrite, EIO);
     const auto done = static_cast<size_t>(written);
     checksum_.add(bytes.first(done));
     bytes = bytes.subspan(done);
@@ -88,15 +89,16 @@ void AtomicFile::write(std::string_view text) {
 
 void AtomicFile::sync() {
   assert(file_.is_open());
-  if (::fsync(file_.get()) != 0)
-    throw system_error(path_, "could not be brought to the disk", errno);
+  sync_descriptor(file_.get(), path_);
 }
 
 void AtomicFile::commit() {
   sync();
   if (::rename(partial_.c_str(), path_.c_str()) != 0)
     throw system_error(path_, "cannot be put in place", errno);
-  file_.close();  // after the rename, which the lock covers; synced, so nothing can fail
+  // After the rename, which the lock covers. A file system may keep an error until here.
+  if (const int code = file_.close(); code != 0 && code != EINTR)
+    throw system_error(path_, "could not be brought to the disk", code);
   sync_folder(folder_);
 }
 

@@ -1,21 +1,16 @@
 #include "lowmem/io/atomic_folder.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
 
 #include "io/system_error.h"
-#include "lowmem/io/descriptor.h"
+#include "lowmem/io/sync.h"
 
 namespace lowmem {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kNotSynced = "could not be brought to the disk";
 
 fs::path partial_of(const fs::path& path) {
   return path.parent_path() / ("." + path.filename().string() + ".partial");
@@ -32,14 +27,20 @@ void remove_all_or_throw(const fs::path& path) {
   if (code) throw system_error(path, "cannot be removed", code.value());
 }
 
+// Where a folder comes from the lower layer of an overlay, as in an image of a container,
+// it cannot be renamed: then it is removed under its name.
+void put_away(const fs::path& path, const fs::path& to) {
+  if (std::rename(path.c_str(), to.c_str()) == 0) return;
+  if (errno != EXDEV) throw system_error(path, "cannot be put away", errno);
+  remove_all_or_throw(path);
+}
+
 }  // namespace
 
 AtomicFolder::AtomicFolder(const fs::path& path)
     : final_(path), partial_(partial_of(path)) {
   remove_all_or_throw(partial_);
-  std::error_code code;
-  fs::create_directories(partial_, code);
-  if (code) throw system_error(partial_, "cannot be made", code.value());
+  make_folders(partial_);
 }
 
 AtomicFolder::~AtomicFolder() {
@@ -53,7 +54,7 @@ void AtomicFolder::commit() {
   if (fs::exists(final_, code)) {
     const fs::path older = partial_of(final_.string() + ".old");
     remove_all_or_throw(older);
-    rename_or_throw(final_, older);
+    put_away(final_, older);
     rename_or_throw(partial_, final_);
     remove_all_or_throw(older);
   } else {
@@ -66,28 +67,13 @@ void AtomicFolder::commit() {
 void remove_folder(const fs::path& path) {
   const fs::path partial = partial_of(path);
   remove_all_or_throw(partial);
-  rename_or_throw(path, partial);
+  put_away(path, partial);
   remove_all_or_throw(partial);
 }
 
 bool is_partial(const fs::path& path) {
   const std::string name = path.filename().string();
   return name.starts_with('.') && name.ends_with(".partial");
-}
-
-void sync_file(const fs::path& path) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.is_open() || ::fsync(file.get()) != 0)
-    throw system_error(path, kNotSynced, errno);
-}
-
-void sync_folder(const fs::path& path) {
-  const Descriptor open(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // A folder that may be written to but not read, or whose file system has no such
-  // operation, cannot be synced; its files already are.
-  if (!open.is_open()) return;
-  if (::fsync(open.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
-    throw system_error(path, kNotSynced, errno);
 }
 
 }  // namespace lowmem

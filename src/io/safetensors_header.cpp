@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/plain_text.h"
 
 namespace lowmem {
 namespace {
@@ -19,28 +20,6 @@ std::optional<DType> dtype_from_name(std::string_view name) {
                       DType::kI32, DType::kI16, DType::kI8, DType::kU8, DType::kBool})
     if (dtype_name(dtype) == name) return dtype;
   return std::nullopt;
-}
-
-// Where the first ill-formed sequence begins, or npos (table 3-7 of the Unicode
-// standard).
-size_t find_invalid_utf8(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  for (size_t i = 0; i < text.size();) {
-    const unsigned char lead = byte(i);
-    const size_t length = lead < 0x80   ? 1
-                          : lead < 0xC2 ? 0
-                          : lead < 0xE0 ? 2
-                          : lead < 0xF0 ? 3
-                          : lead < 0xF5 ? 4
-                                        : 0;
-    if (length == 0 || length > text.size() - i) return i;
-    unsigned char low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-    unsigned char high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-    for (size_t k = 1; k < length; ++k, low = 0x80, high = 0xBF)
-      if (byte(i + k) < low || byte(i + k) > high) return i;
-    i += length;
-  }
-  return std::string_view::npos;
 }
 
 // Receives the header's JSON piece by piece. Each piece is taken or refused where it
@@ -212,17 +191,15 @@ class HeaderReader {
 
 std::string in_quotes(std::string_view name) {
   constexpr size_t kLongest = 200;
-  std::string result = "\"";
-  for (char c : name.substr(0, kLongest))
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7F ? '?' : c;
-  return result + (name.size() > kLongest ? "...\"" : "\"");
+  return '"' + plain(first_bytes(name, kLongest)) +
+         (name.size() > kLongest ? "...\"" : "\"");
 }
 
 SafetensorsHeader parse_safetensors_header(const std::string& file,
                                            std::string_view text) {
   const std::string thing = file + " header";
   if (!text.starts_with('{')) throw Error(thing, "does not begin with '{'", kDamaged);
-  if (const size_t at = find_invalid_utf8(text); at != std::string_view::npos)
+  if (const size_t at = find_not_utf8(text); at != std::string_view::npos)
     throw Error(thing, "is not valid UTF-8 at byte " + std::to_string(at), kDamaged);
   // The JSON library takes a zero byte for the end of its input.
   if (const size_t at = text.find('\0'); at != std::string_view::npos)

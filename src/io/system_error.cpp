@@ -23,6 +23,8 @@ std::string remedy(int code) {
       return "Check the path; its folder must exist";
     case ENOTDIR:
       return "Check the path; a part of it is not a folder";
+    case EIO:
+      return "Check the disk: the system's log (dmesg) may say more";
     case ENAMETOOLONG:
       return "Choose a shorter name";
     case EMFILE:

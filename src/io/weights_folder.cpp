@@ -7,6 +7,7 @@
 #include "io/safetensors_header.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/log.h"
 
 namespace lowmem {
 namespace {
@@ -62,12 +63,14 @@ Shards read_index(const fs::path& path) {
 }  // namespace
 
 WeightsFolder::WeightsFolder(const fs::path& folder) {
-  std::error_code code;
-  if (fs::exists(folder / kSingleWeightsFile, code)) {
+  if (is_there(folder / kSingleWeightsFile)) {
+    if (is_there(folder / kWeightsIndexFile))
+      log::warn(folder.string() + " holds " + kSingleWeightsFile + " and " +
+                kWeightsIndexFile + ": the first is read, the other left out");
     files_.emplace_back(folder / kSingleWeightsFile);
     for (const TensorInfo& tensor : files_[0].tensors())
       tensors_.push_back({&files_[0], &tensor});
-  } else if (fs::exists(folder / kWeightsIndexFile, code)) {
+  } else if (is_there(folder / kWeightsIndexFile)) {
     open_shards(folder);
   } else {
     fail_without_weights(folder);
@@ -79,9 +82,8 @@ WeightsFolder::WeightsFolder(const fs::path& folder) {
 void WeightsFolder::open_shards(const fs::path& folder) {
   const fs::path index = folder / kWeightsIndexFile;
   const Shards shards = read_index(index);
-  std::error_code code;
   for (const auto& [name, tensors] : shards)
-    if (!fs::exists(folder / name, code))
+    if (!is_there(folder / name))
       throw Error(index.string(),
                   "names " + in_quotes(name) + ", which is not in the folder",
                   "Fetch the missing file; a download may have stopped");

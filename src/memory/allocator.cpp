@@ -98,6 +98,11 @@ void* allocate_or_fail(size_t bytes) {
   // Not LibTorch's own, which may end the process where there is nothing left.
   void* block = nullptr;
   if (posix_memalign(&block, kHeader, bytes + kHeader) != 0) fail(bytes);
+  // Without an arena the process may have few addresses.
+  if (bytes >= kArenaBlock && !has_reserve()) {
+    std::free(block);
+    fail(bytes);
+  }
   return block;
 }
 

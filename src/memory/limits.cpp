@@ -1,5 +1,6 @@
 #include "lowmem/memory/limits.h"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -64,10 +65,24 @@ int64_t machine_bytes() {
 }
 
 int64_t address_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-    return kNoLimit;
-  return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, kNoLimit));
+  int64_t smallest = kNoLimit;
+  for (const auto resource : {RLIMIT_AS, RLIMIT_DATA}) {
+    rlimit limit{};
+    if (getrlimit(resource, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+      smallest = std::min(
+          smallest, static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, kNoLimit)));
+  }
+  return smallest;
+}
+
+// Asked of the system itself, which knows every limit (addresses, data, overcommitment).
+bool has_reserve() {
+  constexpr size_t kReserve = 64 << 20;
+  void* found =
+      mmap(nullptr, kReserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (found == MAP_FAILED) return false;
+  munmap(found, kReserve);
+  return true;
 }
 
 int64_t private_bytes() {

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <new>
+#include <string_view>
 
 #include "addresses.h"
 #include "allocator.h"
@@ -20,6 +22,14 @@
 
 namespace lowmem::memory {
 namespace {
+
+// It has one word for all that can fail: "could not create a primitive".
+bool is_of_onednn(const std::exception& failure) {
+  const std::string_view text = failure.what();
+  return text.starts_with("could not ") &&
+         (text.find("primitive") != text.npos || text.find("memory") != text.npos ||
+          text.find("engine") != text.npos || text.find("stream") != text.npos);
+}
 
 c10::Device g_device = c10::kCPU;
 int64_t g_device_used = 0;
@@ -36,6 +46,8 @@ void install() {
     // Otherwise malloc takes a freed large block for a reason to keep more, up to 64 MiB.
     mallopt(M_MMAP_THRESHOLD, 128 * 1024);
     mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    // A heap for each thread takes 64 MiB of addresses, used or not.
+    if (address_limit() < machine_bytes()) mallopt(M_ARENA_MAX, 1);
     install_allocator();
     measure_program();
     return true;
@@ -100,7 +112,9 @@ int64_t peak_resident_bytes() {
 std::string asked_of(const std::exception& failure) {
   if (const auto* known = dynamic_cast<const OutOfMemory*>(&failure))
     return format_bytes(known->asked());
-  if (dynamic_cast<const c10::OutOfMemoryError*>(&failure) == nullptr) return "";
+  if (dynamic_cast<const std::bad_alloc*>(&failure) != nullptr) return "more bytes";
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&failure) == nullptr)
+    return is_of_onednn(failure) && !has_reserve() ? "more bytes" : "";
   // "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."
   const std::string text = failure.what(), before = "Tried to allocate ";
   const size_t start = text.find(before);

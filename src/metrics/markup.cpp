@@ -2,19 +2,12 @@
 
 #include <string_view>
 
+#include "lowmem/core/plain_text.h"
+
 namespace lowmem::metrics {
-namespace {
-
-char shown(char c) {
-  const bool control = static_cast<unsigned char>(c) < ' ' || c == 127;
-  return control ? '?' : c;
-}
-
-}  // namespace
-
 std::string html_escaped(std::string_view text) {
   std::string escaped;
-  for (const char c : text) {
+  for (const char c : plain(text)) {
     switch (c) {
       case '&':
         escaped += "&amp;";
@@ -32,7 +25,7 @@ std::string html_escaped(std::string_view text) {
         escaped += "&#39;";
         break;
       default:
-        escaped += shown(c);
+        escaped += c;
     }
   }
   return escaped;
@@ -40,9 +33,9 @@ std::string html_escaped(std::string_view text) {
 
 std::string markdown_escaped(std::string_view text) {
   std::string escaped;
-  for (const char c : text) {
+  for (const char c : plain(text)) {
     if (std::string_view("|<\\*[]`&").find(c) != std::string_view::npos) escaped += '\\';
-    escaped += shown(c);
+    escaped += c;
   }
   return escaped;
 }

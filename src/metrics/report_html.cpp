@@ -19,8 +19,8 @@ namespace {
 // Names may break after a dot, a dash or an underscore.
 std::string breakable(const std::string& name) {
   std::string html;
-  for (const char c : name) {
-    html += html_escaped({&c, 1});
+  for (const char c : html_escaped(name)) {
+    html += c;
     if (c == '.' || c == '_' || c == '-' || c == '/') html += "<wbr/>";
   }
   return html;

@@ -191,9 +191,6 @@ void Checkpoints::save(const RunState& state, weights::Home& home) const {
     if (weight.trained) updates[weight.name()] = weight.updates;
   write_manifest(folder.path(), state, updates, files);
   folder.commit();
-  // The first time, the names of folders above are new as well.
-  sync_folder(folder_.parent_path());
-  sync_folder(fs::absolute(folder_).parent_path().parent_path());
 
   std::vector<int64_t> all = steps();
   // A run that went back to an earlier one has no use for what came after.

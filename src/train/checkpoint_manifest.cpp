@@ -73,6 +73,7 @@ void write_manifest(const fs::path& folder, const RunState& state, const json& u
         {"shape", state.shape},
         {"frozen", state.frozen},
         {"device", state.device},
+        {"arithmetic", state.arithmetic},
         {"metrics", state.metrics},
         {"progress", state.progress}}},
       {"updates", updates},
@@ -109,6 +110,8 @@ Checkpoint read_manifest(const fs::path& folder) {
     checkpoint.state.shape = state.at("shape");
     if (format > 1) checkpoint.state.frozen = state.at("frozen");
     checkpoint.state.device = state.at("device");
+    if (state.contains("arithmetic"))
+      checkpoint.state.arithmetic = state.at("arithmetic").get<Arithmetic>();
     checkpoint.state.metrics = state.at("metrics");
     checkpoint.state.progress = state.at("progress");
     return checkpoint;

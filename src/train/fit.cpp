@@ -13,6 +13,7 @@
 #include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
+#include "lowmem/weights/carried_files.h"
 #include "lowmem/weights/hf_folder.h"
 
 namespace lowmem::train {
@@ -287,6 +288,7 @@ std::string Proposal::to_text() const {
 
 Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
   Inputs inputs = read_inputs(config);
+  weights::check_carried_files(config.model.path);
   if (from == nullptr)
     weights::check_folder(model::weight_specs(inputs.shape), config.model.path);
   try {

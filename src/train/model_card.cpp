@@ -7,6 +7,7 @@
 
 #include "lowmem/config/rules.h"
 #include "lowmem/config/yaml.h"
+#include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
 #include "lowmem/core/version.h"
 
@@ -17,13 +18,9 @@ namespace fs = std::filesystem;
 
 // As code in a line of Markdown, in a cell of a table too.
 std::string code(const std::string& text) {
-  std::string shown = text;
+  std::string shown = plain(text);
   std::replace_if(
-      shown.begin(), shown.end(),
-      [](char c) {
-        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f || c == '`' || c == '|';
-      },
-      '?');
+      shown.begin(), shown.end(), [](char c) { return c == '`' || c == '|'; }, '?');
   shown.insert(0, 1, '`');
   return shown + '`';
 }

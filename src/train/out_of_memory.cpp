@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lowmem/core/units.h"
+#include "lowmem/memory/limits.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/train/alternatives.h"
 
@@ -27,8 +28,24 @@ std::string next_cheaper(const RunConfig& config) {
   return "";
 }
 
+std::optional<Error> too_tight_a_limit(const std::exception& failure) {
+  const int64_t limit = memory::address_limit(),
+                tensors = memory::host_ledger().current();
+  // Half of it is tensors': then less of them would do.
+  if (limit >= memory::machine_bytes() || tensors > limit / 2) return std::nullopt;
+  return Error(
+      "memory",
+      "is exhausted: " + memory::asked_of(failure) + " do not fit beside the " +
+          format_bytes(tensors) +
+          " of tensors and what the program itself takes "
+          "of the " +
+          format_bytes(limit) + " that it may have",
+      "Lift the limit on the process, as with `ulimit -v unlimited -d unlimited`");
+}
+
 Error out_of_memory(const RunConfig& config, const Resident& resident,
                     const std::exception& failure) {
+  if (auto limit = too_tight_a_limit(failure)) return *limit;
   const auto* known = dynamic_cast<const memory::OutOfMemory*>(&failure);
   const int64_t used =
       known != nullptr ? known->used() : memory::device_ledger().current();

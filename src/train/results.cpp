@@ -1,12 +1,10 @@
 #include "lowmem/train/results.h"
 
-#include <torch/version.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "lowmem/core/version.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/train/arithmetic.h"
 
 namespace lowmem::train {
 namespace {
@@ -122,7 +120,7 @@ ordered_json Results::to_json() const {
       {"examples_per_second", static_cast<double>(examples) / in_steps},
       {"tokens_per_second", static_cast<double>(tokens) / in_steps},
       {"seconds", seconds},
-      {"versions", {{"lowmem_train", version()}, {"libtorch", TORCH_VERSION}}},
+      {"versions", arithmetic()},
   };
 }
 

@@ -13,6 +13,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/io/sync.h"
 #include "lowmem/train/checkpoint.h"
 
 namespace lowmem::train {
@@ -124,7 +125,7 @@ void RunFolder::take_lock() {
 void RunFolder::prepare(const RunConfig& config, bool resume) {
   try {
     if (!lock_) {
-      std::filesystem::create_directories(path_);
+      make_folders(path_);
       take_lock();
       refuse_what_is_there(config, resume);
     }

@@ -65,6 +65,7 @@ HousedModel make_room(const RunConfig& config, const model::LlamaConfig& shape,
     house.home = weights::make_home(config.memory.weights, *house.table, options.device);
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
+    if (const auto limit = too_tight_a_limit(failure)) throw *limit;
     throw Error(config.model.path,
                 "has weights of " + format_bytes(house.table->bytes()) + " in " +
                     std::string(word_of(config.model.dtype)) + ", which do not fit the " +
@@ -214,6 +215,11 @@ void Session::go_on(const Checkpoint& from) {
   if (from.state.device != device)
     log::warn("goes on on another device, " + device + " after " + from.state.device +
               ": the result will differ in its last bits");
+  if (const std::string other = differences(from.state.arithmetic, arithmetic());
+      !other.empty())
+    log::warn("goes on with " + other +
+              ": the last bits of the result may differ from those of a run without a "
+              "break");
   const std::set<std::string> held = weights_in(from);
   const auto missing = [&](const weights::Weight& weight) {
     return !held.contains(weight.name());
@@ -248,6 +254,7 @@ RunState Session::state() const {
   state.rows = texts_->fingerprint;
   state.shape = shape_fingerprint();
   state.device = c10::DeviceTypeName(device_.type(), /*lower_case=*/true);
+  state.arithmetic = arithmetic();
   return state;
 }
 

@@ -8,9 +8,10 @@
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
+#include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
 #include "lowmem/io/atomic_file.h"
-#include "lowmem/io/atomic_folder.h"
+#include "lowmem/io/sync.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/sinks.h"
 #include "lowmem/train/best_model.h"
@@ -329,6 +330,10 @@ class Trainer {
                                      {session_.table().trained_elements(),
                                       model::parameter_count(session_.shape()),
                                       session_.examples(), results.exported}));
+    // Before results.json says that all is there.
+    for (const auto& [name, bytes] : metrics::event_files(folder_.path()))
+      synced_bytes(folder_.path() / name);
+    synced_bytes(folder_.metrics());
     write_results("finished");
     best_model_.keep_only({});
     for (const std::string& line :
@@ -341,8 +346,8 @@ class Trainer {
   void say_how_to_go_on() const {
     if (saved_step_ > 0)
       log::warn("the run is saved up to step " + std::to_string(saved_step_) +
-                "; to go on: lowmem-train --config " + folder_.config().string() +
-                " --resume");
+                "; to go on: lowmem-train --config " +
+                shell_word(folder_.config().string()) + " --resume");
   }
 
   void stop() {

@@ -3,17 +3,26 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
-#include <string>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/io/sync.h"
 
 namespace lowmem::weights {
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kCarriedOver[] = {
+    "generation_config.json",  "tokenizer.json",    "tokenizer.model",
+    "tokenizer_config.json",   "vocab.json",        "merges.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json",
+};
 
 // Licenses and what belongs to them, in any case and with any ending.
 constexpr std::string_view kLegal[] = {"license", "licence", "notice", "copying",
@@ -32,18 +41,11 @@ bool is_legal(std::string name) {
 // The folder of templates beside the one that is used by default.
 constexpr const char* kTemplates = "additional_chat_templates";
 
-constexpr const char* kCarriedOver[] = {
-    "generation_config.json",  "tokenizer.json",    "tokenizer.model",
-    "tokenizer_config.json",   "vocab.json",        "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "chat_template.json",
-};
-
 // Names of what lies in a folder, in order; none where it is no folder.
-std::vector<std::string> names_in(const std::filesystem::path& folder) {
+std::vector<std::string> names_in(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code code;
-  for (std::filesystem::directory_iterator at(folder, code), end; !code && at != end;
+  for (fs::directory_iterator at(folder, code), end; !code && at != end;
        at.increment(code)) {
     std::error_code other;
     if (!at->is_directory(other)) names.push_back(at->path().filename().string());
@@ -52,21 +54,56 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
   return names;
 }
 
-void carry(const std::filesystem::path& source, const std::filesystem::path& folder,
-           const std::string& name) {
-  if (is_there(source / name))
-    write_file_atomically(folder / name, read_file(source / name));
+bool lies_below(const fs::path& folder, const fs::path& path) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
+         folder.end();
+}
+
+// Of the cache of huggingface_hub, in which NAME/snapshots/REVISION is a folder of links
+// to NAME/blobs. Both paths without links.
+bool is_blob_of(const fs::path& folder, const fs::path& target) {
+  for (fs::path at = folder; at.has_relative_path(); at = at.parent_path())
+    if (at.parent_path().filename() == "snapshots")
+      return target.parent_path() == at.parent_path().parent_path() / "blobs";
+  return false;
 }
 
 }  // namespace
 
+std::optional<fs::path> own_file(const fs::path& folder, const fs::path& name) {
+  const fs::path path = folder / name;
+  if (!is_there(path)) return std::nullopt;
+  std::error_code code;
+  const fs::path root = fs::canonical(folder.empty() ? "." : folder, code);
+  const fs::path target = code ? fs::path() : fs::canonical(path, code);
+  if (code)
+    throw Error(path.string(), "cannot be read (" + code.message() + ")",
+                "Repair the link, or remove it");
+  if (lies_below(root, target) || is_blob_of(root, target)) return target;
+  log::warn(path.string() + " is a link out of the model folder, to " + target.string() +
+            ": it is not copied into the result; put the file itself there");
+  return std::nullopt;
+}
+
+std::vector<CarriedFile> carried_files(const fs::path& folder) {
+  std::vector<std::string> names(std::begin(kCarriedOver), std::end(kCarriedOver));
+  for (const std::string& name : names_in(folder))
+    if (is_legal(name)) names.push_back(name);
+  for (const std::string& name : names_in(folder / kTemplates))
+    if (name.ends_with(".jinja")) names.push_back(std::string(kTemplates) + "/" + name);
+  std::vector<CarriedFile> files;
+  for (const std::string& name : names)
+    if (const auto from = own_file(folder, name)) files.push_back({name, *from});
+  return files;
+}
+
+void check_carried_files(const fs::path& folder) {
+  for (const CarriedFile& file : carried_files(folder)) read_file(file.from);
+}
+
 void create_model_folder(const std::filesystem::path& config_file,
                          const std::filesystem::path& folder, DType dtype) {
-  std::error_code code;
-  std::filesystem::create_directories(folder, code);
-  if (code)
-    throw Error(folder.string(), "cannot be made (" + code.message() + ")",
-                "Check the path and its permissions");
+  make_folders(folder);
 
   // Ordered, so that the file keeps the look its author gave it.
   nlohmann::ordered_json config = nlohmann::ordered_json::parse(
@@ -81,14 +118,10 @@ void create_model_folder(const std::filesystem::path& config_file,
   if (!config.contains("dtype")) config["torch_dtype"] = type;
   write_file_atomically(folder / "config.json", config.dump(2) + "\n");
 
-  const auto source = config_file.parent_path();
-  for (const char* name : kCarriedOver) carry(source, folder, name);
-  for (const std::string& name : names_in(source))
-    if (is_legal(name)) carry(source, folder, name);
-  const std::vector<std::string> templates = names_in(source / kTemplates);
-  if (!templates.empty()) std::filesystem::create_directories(folder / kTemplates, code);
-  for (const std::string& name : templates)
-    if (name.ends_with(".jinja")) carry(source / kTemplates, folder / kTemplates, name);
+  for (const CarriedFile& file : carried_files(config_file.parent_path())) {
+    make_folders((folder / file.name).parent_path());
+    write_file_atomically(folder / file.name, read_file(file.from));
+  }
 }
 
 }  // namespace lowmem::weights

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <numbers>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,11 +50,17 @@ void fill(std::vector<float>& out, const Spec& spec, uint64_t seed, uint64_t str
       static_cast<size_t>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
   const size_t share = (out.size() / threads + 4) / 4 * 4;  // at least 4
   std::vector<std::jthread> workers;
-  for (size_t at = 0; at < out.size(); at += share)
-    workers.emplace_back([&, at] {
+  for (size_t at = 0; at < out.size(); at += share) {
+    const auto work = [&, at] {
       fill_normal(std::span(out).subspan(at, std::min(share, out.size() - at)), seed,
                   stream, first + static_cast<int64_t>(at), deviation);
-    });
+    };
+    try {
+      workers.emplace_back(work);
+    } catch (const std::system_error&) {  // where the process may have no more threads
+      work();
+    }
+  }
   workers.clear();  // joins
   out.resize(size);
 }

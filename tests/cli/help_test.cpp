@@ -85,7 +85,8 @@ TEST(Help, GroupsOptionsAndNamesTheirWordsAndDefaults) {
 }
 
 TEST(Help, TellsWhatASignalReturnsWhereItTrains) {
-  EXPECT_THAT(run_program("--help").output, HasSubstr("\n  129, 130, 143 "));
+  EXPECT_THAT(run_program("--help").output,
+              HasSubstr("\n  129, 130, 138, 140, 143, 152"));
 }
 
 TEST(Help, OfEveryCommandIsInTheManPage) {

@@ -37,6 +37,12 @@ TEST(YamlErrors, NameTheLineTheUnknownKeyAndTheNearestOne) {
   EXPECT_EQ(error.remedy(), "The nearest key is optimizer.lr");
 }
 
+TEST(YamlErrors, BytesThatAreNotUtf8AreRefusedWithTheirLine) {
+  const std::string message =
+      problem_with("run:\n  name: Gr\u00f6\u00dfe\n  dir: \"a\xff\"\n");
+  EXPECT_THAT(message, HasSubstr("lowmem.yaml line 3: is not UTF-8"));
+}
+
 struct Misnamed {
   const char* yaml;
   const char* nearest;

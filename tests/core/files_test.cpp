@@ -75,6 +75,25 @@ TEST(Files, ReadsJson) {
   EXPECT_EQ(read_json(folder / "x.json")["a"][1], 2.5);
 }
 
+TEST(Files, AKeyTwiceInOneObjectIsAnError) {
+  const TempFolder folder;
+  write_text(folder / "x.json",
+             R"({"a": {"b": 1}, "c": {"b": 1}, "d": [{"b": 1}, {"b": 2}]})");
+  EXPECT_EQ(read_json(folder / "x.json")["d"][1]["b"], 2);
+  write_text(folder / "x.json", R"({"a": {"b": 1, "c": {}, "b": 2}})");
+  EXPECT_THAT(error_of([&] { read_json(folder / "x.json"); }).problem(),
+              HasSubstr("has \"b\" twice"));
+}
+
+TEST(Files, ALinkThatLeadsNowhereIsThereAndNamed) {
+  const TempFolder folder;
+  std::filesystem::create_symlink("nowhere", folder / "link");
+  EXPECT_TRUE(is_there(folder / "link"));
+  EXPECT_FALSE(is_there(folder / "none"));
+  EXPECT_THAT(error_of([&] { read_file(folder / "link"); }).problem(),
+              HasSubstr("is a link whose end cannot be read"));
+}
+
 TEST(Files, NamesTheLineWhereJsonBreaks) {
   const TempFolder folder;
   write_text(folder / "x.json", "{\n \"a\": 1,\n \"b\": oops\n}\n");

@@ -42,7 +42,7 @@ std::string shown(std::string_view line) {
 TEST(Log, ShowsNothingThatATerminalWouldObey) {
   EXPECT_EQ(shown("a\x1b]0;title\x07 \xc2\x9b"
                   "2J b\rc\x7f"),
-            "warning: a?]0;title? ??2J b?c?\n");
+            "warning: a?]0;title? ?2J b?c?\n");
 }
 
 TEST(Log, LetsNoNameBeginALineOfItsOwn) {

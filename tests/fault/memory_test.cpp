@@ -1,6 +1,7 @@
 // Too little memory is one line, whatever runs out and whenever.
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "fault/runs.h"
 
@@ -10,11 +11,17 @@ namespace {
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-std::function<bool()> address_limit(rlim_t bytes) {
-  return [bytes] {
-    const rlimit limit{bytes, bytes};
-    return ::setrlimit(RLIMIT_AS, &limit) == 0;
+template <class Resource>
+std::function<bool()> limit(Resource resource, rlim_t most) {
+  return [resource, most] {
+    const rlimit limit{most, most};
+    return ::setrlimit(resource, &limit) == 0;
   };
+}
+std::function<bool()> address_limit(rlim_t bytes) { return limit(RLIMIT_AS, bytes); }
+
+std::function<bool()> environment(const char* name, const char* value) {
+  return [=] { return ::setenv(name, value, 1) == 0; };
 }
 
 class Starved : public FaultyRuns {
@@ -76,6 +83,86 @@ TEST_F(Starved, OfAddressesItSaysSoInOneLine) {
     expect_one_error(process, "memory");
   }
   EXPECT_GT(failures, 2);
+}
+
+// From where the libraries find no room for themselves to where a run fits: in the
+// libraries' own beginning, in the middle of a kernel, and everywhere between.
+// scripts/starve.sh takes smaller steps.
+TEST_F(Starved, OfAnyKindOfMemoryASmallRunEndsInOneLineToo) {
+  const struct {
+    const char* name;
+    __rlimit_resource resource;
+    rlim_t from, to, step;  // MiB
+  } sweeps[] = {{"addresses", RLIMIT_AS, 380, 800, 30},
+                {"data", RLIMIT_DATA, 10, 330, 32}};
+  for (const auto& [name, resource, from, to, step] : sweeps) {
+    int failures = 0, successes = 0;
+    for (rlim_t at = from; at <= to; at += step) {
+      SCOPED_TRACE(name + std::string(" ") + std::to_string(at));
+      Process process(quick("small") +
+                          "run.overwrite=true train.save_every=2 model.dtype=bf16 "
+                          "model.compute_dtype=bf16 data.limit=64",
+                      limit(resource, at << 20));
+      if (process.status() == 127) continue;  // it could not be loaded
+      if (process.status() == 0) {
+        ++successes;
+        continue;
+      }
+      ++failures;
+      expect_one_error(process, "memory");
+      EXPECT_TRUE(partial_files("small").empty());
+    }
+    EXPECT_GT(failures, 3);
+    EXPECT_GT(successes, 0);
+  }
+}
+
+TEST_F(Starved, OfStackItRaisesTheLimitOrSaysSo) {
+  const std::string arguments = quick("stack") + "run.overwrite=true";
+  Process raised(arguments, [] {
+    const rlimit limit{64 << 10, RLIM_INFINITY};
+    return ::setrlimit(RLIMIT_STACK, &limit) == 0;
+  });
+  EXPECT_EQ(raised.status(), 0) << raised.output();
+  Process refused(arguments, limit(RLIMIT_STACK, 128 << 10));
+  expect_one_error(refused, "stack");
+  Process threads(arguments, environment("OMP_STACKSIZE", "64k"));
+  expect_one_error(threads, "OMP_STACKSIZE = 64.0 KiB");
+}
+
+TEST_F(Starved, OfThreadsItComputesWithFewer) {
+  const auto threads = [](const char* count, const char* stack) {
+    return [=] {  // MKL, unless it is told not to, asks for no more than there are
+                  // processors
+      return ::setenv("MKL_DYNAMIC", "FALSE", 1) == 0 &&
+             ::setenv("OMP_NUM_THREADS", count, 1) == 0 &&
+             ::setenv("OMP_STACKSIZE", stack, 1) == 0;
+    };
+  };
+  Process many(quick("threads") + "run.overwrite=true", threads("3", "100000g"));
+  EXPECT_EQ(many.status(), 0) << many.output();
+  EXPECT_THAT(many.output(), HasSubstr("the system gives 1 of 3 threads"));
+  Process mistyped(quick("threads") + "run.overwrite=true", threads("100000", "8m"));
+  EXPECT_EQ(mistyped.status(), 0) << mistyped.output();
+  EXPECT_THAT(mistyped.output(), HasSubstr("100000 threads are asked for"));
+}
+
+TEST_F(Starved, OfFilesItSaysSoInOneLine) {
+  for (const rlim_t files : {4, 5, 6}) {
+    Process process(quick("files") + "run.overwrite=true", limit(RLIMIT_NOFILE, files));
+    if (process.status() == 0 || process.status() == 127) continue;
+    expect_one_error(process, "open files");
+  }
+}
+
+// MKL would end the process, with a line about itself.
+TEST_F(Starved, OfItsFolderItSaysSo) {
+  Process process(quick("gone"), [] {
+    const std::string gone = "/tmp/lowmem-gone-" + std::to_string(::getpid());
+    return ::mkdir(gone.c_str(), 0700) == 0 && ::chdir(gone.c_str()) == 0 &&
+           ::rmdir(gone.c_str()) == 0;
+  });
+  expect_one_error(process, "the current folder: is gone");
 }
 
 // A rehearsal takes more addresses than any run.

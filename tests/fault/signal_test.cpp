@@ -28,10 +28,9 @@ TEST_P(Signals, SaveAndSayHowToGoOn) {
   train::expect_equal_runs(whole(), folder_of(name));
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, Signals, testing::Values(SIGINT, SIGTERM, SIGHUP, SIGUSR1),
-                         [](const auto& given) {
-                           return std::string(sigabbrev_np(given.param));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Each, Signals, testing::Values(SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGXCPU),
+    [](const auto& given) { return std::string(sigabbrev_np(given.param)); });
 
 class Signal : public FaultyRuns {};
 

@@ -18,6 +18,8 @@ TEST(MarkdownEscaped, LeavesNoEndOfACell) {
 TEST(Escaped, ShowsControlCharactersAsQuestionMarks) {
   EXPECT_EQ(html_escaped("a\nb\x1b\x7f"), "a?b??");
   EXPECT_EQ(markdown_escaped("a\nb\r"), "a?b?");
+  for (const auto& escaped : {html_escaped, markdown_escaped})
+    EXPECT_EQ(escaped("\u009b \u202e \u2028 \xff \xc3"), "? ? ? ? ?");
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ class Error : public std::runtime_error {
   // `thing` names the file, line, key or tensor; `problem` says what is wrong with it;
   // `remedy` says what to do. Each reads as a clause without a final full stop, e.g.
   //   Error("eval.batch_size = 0", "must be at least 1", "Set it to 32, the default")
-  // what() shows control characters as ? and leaves the middle of a long part out.
+  // what() has each part cleaned (core/plain_text.h), without the middle of a long one.
   Error(std::string thing, std::string problem, std::string remedy);
 
   const std::string& thing() const { return thing_; }

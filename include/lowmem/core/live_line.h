@@ -23,8 +23,8 @@ bool due();
 // How many columns a line has, as of now.
 int columns();
 
-// Puts `text` in its place, cut to the terminal's width; "" takes it away. Control
-// characters appear as '?'.
+// Puts `text` in its place, cut to the terminal's width; "" takes it away. It is
+// cleaned (core/plain_text.h).
 void show(std::string_view text);
 
 // For a handler of signals, in the middle of anything: a line of the log, above the live

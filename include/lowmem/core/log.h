@@ -12,7 +12,7 @@ namespace lowmem::log {
 // Before the first line. `quiet` leaves warnings and errors only.
 void set_up(bool quiet);
 
-// Control characters are shown as ?, but for ends of lines that an indented one follows.
+// Lines are cleaned: core/plain_text.h, plain_lines().
 void info(std::string_view line);
 void warn(std::string_view line);
 void error(std::string_view line);

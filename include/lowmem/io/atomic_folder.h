@@ -34,8 +34,4 @@ void remove_folder(const std::filesystem::path& path);
 // Whether `path` is what a killed process left of one of these.
 bool is_partial(const std::filesystem::path& path);
 
-// Waits until the disk holds what the file, or the folder's list of names, holds.
-void sync_file(const std::filesystem::path& path);
-void sync_folder(const std::filesystem::path& path);
-
 }  // namespace lowmem

@@ -10,9 +10,14 @@ namespace lowmem::memory {
 // process is in may have (a container, a batch job). In bytes, read once.
 int64_t machine_bytes();
 
-// The addresses that the process may have (`ulimit -v`), in bytes; INT64_MAX where they
-// are not limited.
+// The addresses that the process may have (`ulimit -v`, `ulimit -d`), in bytes; INT64_MAX
+// where they are not limited.
 int64_t address_limit();
+
+// Whether the process can still get what libraries ask for beside tensors (compiled
+// kernels, packed matrices), some of which crash where they get none: a tensor that
+// leaves less is refused instead. 2 us.
+bool has_reserve();
 
 // What this process alone keeps resident: without libraries and mapped files. 3 us.
 int64_t private_bytes();

@@ -13,8 +13,10 @@ void parallel(int64_t count, int64_t grain,
 
 // Makes LibTorch's number of threads the one that OpenMP gives: where it is asked for
 // more than it may have (OMP_THREAD_LIMIT, OMP_DYNAMIC, OMP_MAX_ACTIVE_LEVELS), oneDNN
-// leaves the missing ones' share of a product undone, without a word. Before the first
-// tensor is computed; warns where there are fewer threads than asked for.
+// leaves the missing ones' share of a product undone, without a word. Nor more than the
+// system gives (`ulimit -u`, addresses for their stacks). Before the first tensor is
+// computed; warns where there are fewer threads than asked for. Throws Error where
+// OMP_STACKSIZE is too little.
 void settle_threads();
 
 }  // namespace lowmem::ops

@@ -10,6 +10,7 @@
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/data/batches.h"
+#include "lowmem/train/arithmetic.h"
 #include "lowmem/weights/home.h"
 
 namespace lowmem::train {
@@ -27,6 +28,7 @@ struct RunState {
   // come from model.path. Empty: it holds all.
   std::string frozen;
   std::string device;       // that the run computes on: "cpu", "cuda"
+  Arithmetic arithmetic;    // of the process that wrote it; empty: it does not say
   uintmax_t metrics = 0;    // bytes of metrics.jsonl
   nlohmann::json progress;  // the trainer's sums and results so far
 };

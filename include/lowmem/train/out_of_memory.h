@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <string>
 
 #include "lowmem/config/run_config.h"
@@ -19,6 +20,10 @@ struct Resident {
 // nothing or time only, then what changes the optimizer or its precision, then smaller
 // batches. Empty where all of it is chosen already.
 std::string next_cheaper(const RunConfig& config);
+
+// The answer where memory has run out and a limit on the process is why, so that no other
+// setting would help: it leaves little beside what the program takes itself.
+std::optional<Error> too_tight_a_limit(const std::exception& failure);
 
 // The answer to memory having run out: what was asked for, what is resident, and the next
 // cheaper setting. `failure`: one of which
