@@ -160,6 +160,26 @@ def variants(byte_level: Path, llama2_style: Path):
              r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
     smol = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
             "use_regex": True}
+    # The components that these families' tokenizers are published with.
+    qwen = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    tekken = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
+              r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|"
+              r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    chatml = added(640, ("<|endoftext|>", "special"), ("<|im_start|>", "special"),
+                   ("<|im_end|>", "special"), ("<tool_call>",), ("</tool_call>",))
+    yield "qwen", byte_level, sequence(split({"Regex": qwen})) | {
+        "normalizer": {"type": "NFC"}, "added_tokens": chatml,
+        "post_processor": {"type": "ByteLevel", "add_prefix_space": False,
+                           "trim_offsets": False, "use_regex": False},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False,
+                    "use_regex": False},
+        "model": {"continuing_subword_prefix": "", "end_of_word_suffix": "",
+                  "byte_fallback": False, "ignore_merges": False}}
+    yield "tekken", byte_level, sequence(split({"Regex": tekken}))
+    yield "nfc_within", llama2_style, {"normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "NFC"}, {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}}
     yield "gpt2", byte_level, {"pre_tokenizer": smol, "model": {"ignore_merges": False}}
     yield "gpt2_prefix_space", byte_level, {"pre_tokenizer": {
         "type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True}}
@@ -195,6 +215,15 @@ def variants(byte_level: Path, llama2_style: Path):
                                                      "fuse_unk": False}}
     yield "unknown_dropped", llama2_style, {"model": {"byte_fallback": False,
                                                       "unk_token": None}}
+    # Phi-3's marks: what follows a turn's name is taken with it.
+    yield "phi3", llama2_style, {"added_tokens": added(
+        0, ("<unk>", "special"), ("<s>", "special"), ("</s>", "rstrip")) + added(
+        620, ("<|endoftext|>", "special"), ("<|assistant|>", "rstrip", "special"),
+        ("<|end|>", "rstrip", "special"), ("<|user|>", "rstrip", "special"))}
+    # Mistral 0.3's, whose file transformers made of a SentencePiece model.
+    yield "mistral_v3", llama2_style, metaspace("first", False) | {"added_tokens": added(
+        0, ("<unk>", "special"), ("<s>", "special"), ("</s>", "special")) + added(
+        620, ("[INST]", "special"), ("[/INST]", "special"))}
     yield "no_decoder", llama2_style, {"decoder": None}
     names = added(0, ("<unk>", "normalized", "special"), ("<s>", "normalized", "special"),
                   ("</s>", "special"), ) + added(620, ("<a>", "normalized"))

@@ -61,7 +61,10 @@ def written_text(text):
 
 ADDED_TEXTS = ["a<a>b", "<a><b><ab>", "a word swordfish word. (word) wordé _word",
                "x  <l>  y", "x  <r>  y", "x  <lr>  <lr> \n\u00a0\u3000<l>y", "    ", "  <r>  ",
-               "é x été été", " <a> <s> </s> <unk>", "<s><s> <s>", "<a>", "a</s> <a><a>"]
+               "é x été été", " <a> <s> </s> <unk>", "<s><s> <s>", "<a>", "a</s> <a><a>",
+               "<|im_start|>user\nHi, e\u0301!<|im_end|>\n<|im_start|>assistant\n12",
+               "<tool_call>\n{}\n</tool_call><|endoftext|>", "[INST] Hi  you [/INST] x</s>",
+               "<|user|>\nHi<|end|>\n<|assistant|>  \n Hello <|end|>"]
 
 
 def corpus_lines(shared: Path, count: int):

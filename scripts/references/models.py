@@ -18,7 +18,7 @@ from _common import FIXTURES, arguments, rounded, write_json
 
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 MODELS = FIXTURES / "models"
 VOCAB = 320
@@ -91,11 +91,11 @@ LLAMA_BIAS = json.loads(LlamaConfig(
 ).to_json_string())  # what save_pretrained writes
 
 
-def random_weights(config: LlamaConfig, seed: int) -> dict[str, torch.Tensor]:
+def random_weights(config, seed: int) -> dict[str, torch.Tensor]:
     """Weights large enough that the logits are far from uniform."""
     generator = torch.Generator().manual_seed(seed)
     weights = {}
-    for name, like in LlamaForCausalLM(config).state_dict().items():
+    for name, like in AutoModelForCausalLM.from_config(config).state_dict().items():
         if name == "lm_head.weight" and config.tie_word_embeddings:
             continue
         noise = torch.randn(like.shape, generator=generator)
@@ -138,9 +138,9 @@ def write_sharded(weights, folder, shards: int) -> None:
     (folder / "model.safetensors.index.json").write_text(text + "\n")
 
 
-def load(folder) -> LlamaForCausalLM:
+def load(folder):
     """The folder as `transformers` reads it, computed in float32."""
-    model, loading = LlamaForCausalLM.from_pretrained(
+    model, loading = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     problems = {k: v for k, v in loading.items() if v}
     assert not problems, f"{folder.name}: {problems}"
@@ -148,7 +148,7 @@ def load(folder) -> LlamaForCausalLM:
 
 
 @torch.no_grad()
-def write_reference(folder, lengths=LENGTHS) -> LlamaForCausalLM:
+def write_reference(folder, lengths=LENGTHS):
     model, generator = load(folder), torch.Generator().manual_seed(1)
     sequences = [torch.randint(3, VOCAB, (n,), generator=generator) for n in lengths]
     logits = [model(ids[None]).logits[0] for ids in sequences]

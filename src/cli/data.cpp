@@ -105,13 +105,14 @@ void add_data(CLI::App& app) {
     const RunConfig config = config_of(*options);
     validate(config, Purpose::kData);
     const auto tokenizer = open_tokenizer(config.model.path);
-    int64_t max_length = config.data.max_length;
-    if (is_there(std::filesystem::path(config.model.path) / "config.json"))
-      max_length =
-          std::min(max_length,
-                   model::read_llama_config(config.model.path).max_position_embeddings);
+    int64_t max_length = config.data.max_length, vocabulary = 0;
+    if (is_there(std::filesystem::path(config.model.path) / "config.json")) {
+      const auto shape = model::read_model_config(config.model.path);
+      max_length = std::min(max_length, shape.max_position_embeddings);
+      vocabulary = shape.vocab_size;
+    }
     const train::TrainingRows rows =
-        train::read_training_rows(config, *tokenizer, max_length);
+        train::read_training_rows(config, *tokenizer, max_length, vocabulary);
     const auto count = std::min<size_t>(static_cast<size_t>(*show), rows.examples.size());
     for (size_t i = 0; i < count; ++i)
       std::printf("%s\n\n", shown(rows.examples[i], *tokenizer).c_str());

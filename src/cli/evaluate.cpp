@@ -42,7 +42,7 @@ void add_evaluate(CLI::App& app) {
     validate(config, Purpose::kEvaluate);
     name_trained_model(options->file, config.model.path);
     const c10::Device device = train::open_device(config.memory);
-    const auto shape = model::read_llama_config(config.model.path);
+    const auto shape = model::read_model_config(config.model.path);
     auto tokenizer = open_tokenizer(config.model.path);
     int64_t skipped_rows = 0;
     const auto evaluation =
@@ -50,12 +50,10 @@ void add_evaluate(CLI::App& app) {
     if (!rows->empty() && !evaluation->hellaswag)
       throw Error("--rows " + *rows, "is for HellaSwag rows, and eval.data has none",
                   "Leave it out");
-    const int64_t vocabulary = tokenizer->vocab_size();
     tokenizer.reset();
     memory::return_free_memory();
     weights::check_folder(model::weight_specs(shape), config.model.path);
-    const train::HousedModel house =
-        train::house_model(config, shape, vocabulary, device);
+    const train::HousedModel house = train::house_model(config, shape, device);
     train::load_weights(config, *house.home);
     const auto result = [&] {
       try {

@@ -3,7 +3,7 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
-#include "lowmem/model/llama_config.h"
+#include "lowmem/model/config.h"
 #include "lowmem/model/random_model.h"
 #include "options.h"
 
@@ -33,7 +33,7 @@ void run(const InitOptions& options) {
   const DType dtype = options.dtype == "fp32" ? DType::kF32 : DType::kBF16;
   refuse_folder_with_files(options.folder);
   model::write_random_model(options.config, options.folder, dtype, options.seed);
-  const int64_t count = model::parameter_count(model::read_llama_config(options.folder));
+  const int64_t count = model::parameter_count(model::read_model_config(options.folder));
   log::info("wrote " + options.folder + ": " + format_count(count) +
             " random parameters, " + format_bytes(count * dtype_size(dtype)));
   if (!has_tokenizer(options.folder))

@@ -110,6 +110,20 @@ LongMode long_mode(LongMode mode, DataFormat format) {
 
 }  // namespace
 
+void refuse_foreign_ids(std::span<const int32_t> ids, int64_t vocabulary,
+                        const Tokenizer& tokenizer, const std::string& where) {
+  if (vocabulary == 0) return;
+  const auto foreign =
+      std::find_if(ids.begin(), ids.end(), [&](int32_t id) { return id >= vocabulary; });
+  if (foreign == ids.end()) return;
+  throw Error(where,
+              "holds the token \"" + tokenizer.piece(*foreign) + "\" with the id " +
+                  std::to_string(*foreign) + ", and config.json's vocab_size is " +
+                  std::to_string(vocabulary),
+              "Take the token out of the row, or check that the tokenizer and the "
+              "weights belong together");
+}
+
 void require_eos(const Tokenizer& tokenizer) {
   if (!tokenizer.eos_id())
     throw Error(
@@ -163,17 +177,20 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
 
   const LongMode mode = long_mode(options.long_rows, format);
   std::vector<Example> examples;
-  for_each_row(path, options.limit, skipped,
-               [&](const nlohmann::json& row, int64_t number, const std::string& where) {
-                 try {
-                   add_cut(example_of(row, number, where), options.max_length, mode,
-                           examples, counts);
-                 } catch (const Error&) {
-                   refuse_other_format(row, where, format);
-                   throw;
-                 }
-                 ++counts.rows;
-               });
+  for_each_row(
+      path, options.limit, skipped,
+      [&](const nlohmann::json& row, int64_t number, const std::string& where) {
+        try {
+          Example example = example_of(row, number, where);
+          refuse_foreign_ids(example.ids, options.vocabulary, tokenizer, where);
+          refuse_foreign_ids(example.labels, options.vocabulary, tokenizer, where);
+          add_cut(std::move(example), options.max_length, mode, examples, counts);
+        } catch (const Error&) {
+          refuse_other_format(row, where, format);
+          throw;
+        }
+        ++counts.rows;
+      });
   return examples;
 }
 

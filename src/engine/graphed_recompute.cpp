@@ -27,13 +27,14 @@ struct Frame {
     packed.ids = at::Tensor();
     packed.cos = of.cos.clone();
     packed.sin = of.sin.clone();
-    auto& spans = packed.spans;
-    if (spans.query_offsets.defined()) {
-      spans.query_offsets = spans.query_offsets.clone();
-      spans.key_offsets = spans.key_offsets.clone();
+    for (ops::Spans* spans : {&packed.spans, &packed.window_spans}) {
+      if (spans->query_offsets.defined()) {
+        spans->query_offsets = spans->query_offsets.clone();
+        spans->key_offsets = spans->key_offsets.clone();
+      }
+      // Any batch of the shape fits: the offsets decide.
+      spans->most_queries = spans->most_keys = input.size(0);
     }
-    // Any batch of the shape fits: the offsets decide.
-    spans.most_queries = spans.most_keys = input.size(0);
   }
 
   // Brings a micro-batch in, unless it is there already.
@@ -42,11 +43,15 @@ struct Frame {
     packed.ids = from.ids;
     packed.cos.copy_(from.cos);
     packed.sin.copy_(from.sin);
-    auto& spans = packed.spans;
-    std::copy(from.spans.begin(), from.spans.end(), spans.begin());
+    load(packed.spans, from.spans);
+    load(packed.window_spans, from.window_spans);
+  }
+
+  static void load(ops::Spans& spans, const ops::Spans& from) {
+    std::copy(from.begin(), from.end(), spans.begin());
     if (!spans.query_offsets.defined()) return;
-    spans.query_offsets.copy_(from.spans.query_offsets);
-    spans.key_offsets.copy_(from.spans.key_offsets);
+    spans.query_offsets.copy_(from.query_offsets);
+    spans.key_offsets.copy_(from.key_offsets);
   }
 
   model::Packed packed;

@@ -199,7 +199,10 @@ void Step::backward(Journey& journey) {
     if (journey.last) gradients_.done(block + 1);
   });
   if (embedding_ != nullptr)
-    for (at::Tensor& gradient : journey.hidden) embedded_gradients_.push_back(gradient);
+    for (at::Tensor& gradient : journey.hidden) {
+      const double times = model_.config().embedding_multiplier;
+      embedded_gradients_.push_back(times == 1 ? gradient : gradient.mul_(times));
+    }
 }
 
 // The gradient of the whole batch by the head, [V, D], made in one go: nothing of its

@@ -9,6 +9,7 @@
 
 #include "batches.h"
 #include "lowmem/core/error.h"
+#include "lowmem/data/examples.h"
 #include "lowmem/memory/scope.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/device.h"
@@ -48,7 +49,8 @@ RowScore judge(int64_t index, int label, const double* log_likelihoods,
 }  // namespace
 
 HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tokenizer,
-                     bool bos, int64_t batch_size, int64_t max_length, bool share_query)
+                     bool bos, int64_t batch_size, int64_t max_length, bool share_query,
+                     int64_t vocabulary)
     : batch_size_(static_cast<size_t>(batch_size)) {
   metrics::Progress progress("tokenizing rows to evaluate",
                              static_cast<int64_t>(rows.size()));
@@ -59,6 +61,8 @@ HellaSwag::HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tok
     bool cut = false;
     for (size_t i = 0; i < 4; ++i) {
       ScoredText text = encode_choice(tokenizer, item.query, item.choices[i], bos);
+      refuse_foreign_ids(text.ids, vocabulary, tokenizer,
+                         "HellaSwag row " + std::to_string(item.index));
       // The last token is predicted, never read, hence the one more.
       const auto surplus = static_cast<int64_t>(text.ids.size()) - (max_length + 1);
       if (surplus > 0) {

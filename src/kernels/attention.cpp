@@ -74,39 +74,64 @@ int64_t keys_seen(const AttentionArgs& a, int64_t first) {
   return a.mask == nullptr ? std::min(a.keys, a.keys - a.queries + first + 4) : a.keys;
 }
 
+// And at or behind this one, for the query itself.
+int64_t keys_before(const AttentionArgs& a, int64_t query) {
+  return a.mask == nullptr && a.window > 0
+             ? std::max<int64_t>(0, a.keys - a.queries + query + 1 - a.window)
+             : 0;
+}
+
+// The same where whole lanes begin.
+int64_t first_lane(const AttentionArgs& a, int64_t query) {
+  return keys_before(a, query) / kLanes * kLanes;
+}
+
 // Scores of one query become its shares of the keys. Keys it does not see get 0.
 void softmax_row(const AttentionArgs& a, int64_t query, float* row) {
   constexpr float kLowest = -std::numeric_limits<float>::infinity();
   const int64_t seen = a.mask == nullptr ? a.keys - a.queries + query + 1 : a.keys;
+  const int64_t first = first_lane(a, query);
   if (a.mask != nullptr)
     for (int64_t key = 0; key < a.keys; ++key)
       if (!a.mask[query * a.keys + key]) row[key] = kLowest;
+  clear(row, first);
+  for (int64_t key = first; key < keys_before(a, query); ++key) row[key] = kLowest;
   for (int64_t key = seen; key < padded(a.keys); ++key) row[key] = kLowest;
   LargestLanes most(kLowest);
-  for (int64_t i = 0; i < padded(a.keys); i += kLanes)
+  for (int64_t i = first; i < padded(a.keys); i += kLanes)
     most.add(load(row + i, AllLanes{}));
   // All are NaN, or none is seen: then every power below is NaN, or 0.
   const float seen_most = most.total();
   const float top = seen_most == kLowest ? 0 : seen_most;
   Float16 sums{};
-  for (int64_t i = 0; i < padded(a.keys); i += kLanes) {
+  for (int64_t i = first; i < padded(a.keys); i += kLanes) {
     const Float16 power = exponential((load(row + i, AllLanes{}) - top) * a.scale);
     sums += power;
     store(row + i, power, AllLanes{});
   }
   const float total = sum(sums);
   const float inverse = total == 0 ? 0 : 1 / total;
-  for (int64_t i = 0; i < padded(a.keys); i += kLanes)
+  for (int64_t i = first; i < padded(a.keys); i += kLanes)
     store(row + i, load(row + i, AllLanes{}) * inverse, AllLanes{});
+}
+
+// scores [queries, keys] = rows [queries, width] @ columns [head_dim, keys], where
+// queries see keys.
+void score(const AttentionArgs& a, const float* rows, const float* columns,
+           float* scores) {
+  const int64_t width = padded(a.head_dim), keys = padded(a.keys);
+  for (int64_t first = 0; first < a.queries; first += 4) {
+    const int64_t before = first_lane(a, first);
+    product({rows + first * width, width, 1}, columns + before, keys,
+            scores + first * keys + before, keys, std::min<int64_t>(4, a.queries - first),
+            padded(keys_seen(a, first)) - before, a.head_dim, /*add=*/false);
+  }
 }
 
 // Each query's shares of the keys, of the head whose queries are in s.q.
 void make_shares(const AttentionArgs& a, const Scratch& s) {
-  const int64_t width = padded(a.head_dim), keys = padded(a.keys);
-  for (int64_t first = 0; first < a.queries; first += 4)
-    product({s.q + first * width, width, 1}, s.k_transposed, keys,
-            s.shares + first * keys, keys, std::min<int64_t>(4, a.queries - first),
-            padded(keys_seen(a, first)), a.head_dim, /*add=*/false);
+  const int64_t keys = padded(a.keys);
+  score(a, s.q, s.k_transposed, s.shares);
   for (int64_t query = 0; query < a.queries; ++query)
     softmax_row(a, query, s.shares + query * keys);
 }
@@ -114,10 +139,31 @@ void make_shares(const AttentionArgs& a, const Scratch& s) {
 // out [queries, width] = shares @ rows [keys, width]
 void mix(const AttentionArgs& a, const float* shares, const float* rows, float* out) {
   const int64_t width = padded(a.head_dim), keys = padded(a.keys);
-  for (int64_t first = 0; first < a.queries; first += 4)
-    product({shares + first * keys, keys, 1}, rows, width, out + first * width, width,
-            std::min<int64_t>(4, a.queries - first), width, keys_seen(a, first),
-            /*add=*/false);
+  for (int64_t first = 0; first < a.queries; first += 4) {
+    const int64_t before = first_lane(a, first);
+    product({shares + first * keys + before, keys, 1}, rows + before * width, width,
+            out + first * width, width, std::min<int64_t>(4, a.queries - first), width,
+            keys_seen(a, first) - before, /*add=*/false);
+  }
+}
+
+// out [keys, width] += shares^T @ rows [queries, width]
+void mix_back(const AttentionArgs& a, const float* shares, const float* rows,
+              float* out) {
+  const int64_t width = padded(a.head_dim), keys = padded(a.keys);
+  if (a.mask != nullptr || a.window == 0)
+    return product({shares, 1, keys}, rows, width, out, width, a.keys, width, a.queries,
+                   /*add=*/true);
+  const int64_t behind = a.keys - a.queries;  // keys before the first query's own
+  for (int64_t key = 0; key < a.keys; key += 4) {
+    const int64_t begin = std::max<int64_t>(0, key - behind);
+    const int64_t end =
+        std::min(a.queries, std::max<int64_t>(0, key + 3 + a.window - behind));
+    if (begin < end)
+      product({shares + begin * keys + key, 1, keys}, rows + begin * width, width,
+              out + key * width, width, std::min<int64_t>(4, a.keys - key), width,
+              end - begin, /*add=*/true);
+  }
 }
 
 template <class T>
@@ -171,18 +217,12 @@ void backward(const AttentionArgs& a, const T* out_gradient, T* dq, T* dk, T* dv
       make_shares(a, s);
       read_head(out_gradient, a.queries, a.heads, head, a.head_dim, s.out);
       clear(s.score_gradients, a.queries * keys);
-      for (int64_t first = 0; first < a.queries; first += 4)
-        product({s.out + first * width, width, 1}, s.v_transposed, keys,
-                s.score_gradients + first * keys, keys,
-                std::min<int64_t>(4, a.queries - first), padded(keys_seen(a, first)),
-                a.head_dim, /*add=*/false);
-      product({s.shares, 1, keys}, s.out, width, s.dv, width, a.keys, width, a.queries,
-              /*add=*/true);
+      score(a, s.out, s.v_transposed, s.score_gradients);
+      mix_back(a, s.shares, s.out, s.dv);
       for (int64_t query = 0; query < a.queries; ++query)
         softmax_backward_row(a, s.shares + query * keys,
                              s.score_gradients + query * keys);
-      product({s.score_gradients, 1, keys}, s.q, width, s.dk, width, a.keys, width,
-              a.queries, /*add=*/true);
+      mix_back(a, s.score_gradients, s.q, s.dk);
       mix(a, s.score_gradients, s.k, s.out);
       write_head(s.out, a.queries, a.heads, head, a.head_dim, dq);
     }

@@ -31,9 +31,21 @@ ops::LinearInput RmsNorm::forward(const at::Tensor& x) const {
   return ops::LinearInput::norm(x, weight_, eps_, compute_);
 }
 
-Attention::Attention(weights::Table& table, const std::string& name,
-                     const LlamaConfig& config, ModelOptions options)
-    : head_dim_(config.head_dim), mode_(options.attention) {
+HeadNorm::HeadNorm(weights::Table& table, const std::string& name, double eps)
+    : weight_(register_parameter("weight", table.at(name + ".weight").here, false)),
+      eps_(eps) {}
+
+ops::Heads HeadNorm::forward(const at::Tensor& x, const at::Tensor& cos,
+                             const at::Tensor& sin) const {
+  return ops::Heads::normed(x, weight_, eps_, cos, sin);
+}
+
+Attention::Attention(weights::Table& table, const std::string& name, const Config& config,
+                     Config::Layer layer, ModelOptions options)
+    : head_dim_(config.head_dim),
+      rotary_(layer.rotary),
+      window_(layer.window && config.sliding_window > 0),
+      rule_(options.attention, config.attention_multiplier) {
   const auto linear = [&](const std::string& part) {
     return register_module(part,
                            std::make_shared<Linear>(table, name + "." + part, options));
@@ -42,22 +54,37 @@ Attention::Attention(weights::Table& table, const std::string& name,
   k_proj_ = linear("k_proj");
   v_proj_ = linear("v_proj");
   o_proj_ = linear("o_proj");
+  if (!config.head_norms) return;
+  const auto norm = [&](const std::string& part) {
+    return register_module(
+        part, std::make_shared<HeadNorm>(table, name + "." + part, config.rms_norm_eps));
+  };
+  q_norm_ = norm("q_norm");
+  k_norm_ = norm("k_norm");
+}
+
+ops::Heads Attention::heads(const at::Tensor& flat, const std::shared_ptr<HeadNorm>& norm,
+                            const at::Tensor& cos, const at::Tensor& sin) const {
+  const at::Tensor apart = flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
+  if (norm)
+    return rotary_ ? norm->forward(apart, cos, sin) : norm->forward(apart, {}, {});
+  return rotary_ ? ops::rotary(apart, cos, sin) : apart;
 }
 
 at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
                               const Rows* rows) const {
-  const auto heads = [&](const at::Tensor& flat) {
-    return flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
-  };
-  const at::Tensor k = ops::rotary(heads(k_proj_->forward(x)), packed.cos, packed.sin);
-  const at::Tensor v = heads(v_proj_->forward(x));
+  const ops::Heads k = heads(k_proj_->forward(x), k_norm_, packed.cos, packed.sin);
+  const at::Tensor flat = v_proj_->forward(x);
+  const at::Tensor v = flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
   if (rows == nullptr) {
-    const at::Tensor q = ops::rotary(heads(q_proj_->forward(x)), packed.cos, packed.sin);
-    return ops::attention_linear(q, k, v, packed.spans, o_proj_->weight(), mode_);
+    const ops::Heads q = heads(q_proj_->forward(x), q_norm_, packed.cos, packed.sin);
+    return ops::attention_linear(q, k, v, window_ ? packed.window_spans : packed.spans,
+                                 o_proj_->weight(), rule_);
   }
   const at::Tensor asking = x.value.index_select(0, rows->index);
-  const at::Tensor q = ops::rotary(heads(q_proj_->forward(asking)), rows->cos, rows->sin);
-  return ops::attention_linear(q, k, v, rows->spans, o_proj_->weight(), mode_);
+  const ops::Heads q = heads(q_proj_->forward(asking), q_norm_, rows->cos, rows->sin);
+  return ops::attention_linear(q, k, v, window_ ? rows->window_spans : rows->spans,
+                               o_proj_->weight(), rule_);
 }
 
 Mlp::Mlp(weights::Table& table, const std::string& name, ModelOptions options) {
@@ -75,10 +102,11 @@ at::Tensor Mlp::forward(const ops::LinearInput& x, ops::Output output) const {
                             down_proj_->weight(), output);
 }
 
-Block::Block(weights::Table& table, const std::string& name, const LlamaConfig& config,
-             ModelOptions options)
+Block::Block(weights::Table& table, const std::string& name, const Config& config,
+             Config::Layer layer, ModelOptions options)
     : replays_(ops::attention_replays(
-          options.attention, {options.device, options.compute, config.head_dim})) {
+          options.attention, {options.device, options.compute, config.head_dim})),
+      residual_multiplier_(config.residual_multiplier) {
   const auto norm = [&](const std::string& part) {
     return register_module(part, std::make_shared<RmsNorm>(table, name + "." + part,
                                                            config.rms_norm_eps, options));
@@ -86,7 +114,7 @@ Block::Block(weights::Table& table, const std::string& name, const LlamaConfig& 
   input_layernorm_ = norm("input_layernorm");
   self_attn_ = register_module(
       "self_attn",
-      std::make_shared<Attention>(table, name + ".self_attn", config, options));
+      std::make_shared<Attention>(table, name + ".self_attn", config, layer, options));
   post_attention_layernorm_ = norm("post_attention_layernorm");
   mlp_ = register_module("mlp", std::make_shared<Mlp>(table, name + ".mlp", options));
 }
@@ -95,8 +123,10 @@ at::Tensor Block::forward(const at::Tensor& hidden, const Packed& packed,
                           const Rows* rows, ops::Output output) const {
   const at::Tensor own = rows == nullptr ? hidden : hidden.index_select(0, rows->index);
   const at::Tensor mixed =
-      own + self_attn_->forward(input_layernorm_->forward(hidden), packed, rows);
-  return mixed + mlp_->forward(post_attention_layernorm_->forward(mixed), output);
+      at::add(own, self_attn_->forward(input_layernorm_->forward(hidden), packed, rows),
+              residual_multiplier_);
+  return at::add(mixed, mlp_->forward(post_attention_layernorm_->forward(mixed), output),
+                 residual_multiplier_);
 }
 
 }  // namespace lowmem::model

@@ -16,7 +16,7 @@ class Named : public torch::nn::Module {
   using torch::nn::Module::register_parameter;
 };
 
-std::shared_ptr<weights::Table> table_of(const LlamaConfig& config,
+std::shared_ptr<weights::Table> table_of(const Config& config,
                                          const ModelOptions& options) {
   auto table = std::make_shared<weights::Table>(weight_specs(config),
                                                 ops::dtype_of(options.weights));
@@ -26,10 +26,10 @@ std::shared_ptr<weights::Table> table_of(const LlamaConfig& config,
 
 }  // namespace
 
-Llama::Llama(const LlamaConfig& config, ModelOptions options)
+Llama::Llama(const Config& config, ModelOptions options)
     : Llama(config, options, table_of(config, options)) {}
 
-Llama::Llama(const LlamaConfig& config, ModelOptions options,
+Llama::Llama(const Config& config, ModelOptions options,
              std::shared_ptr<weights::Table> table)
     : config_(config), options_(options), table_(std::move(table)), angles_(config) {
   auto body = register_module("model", std::make_shared<Named>());
@@ -41,8 +41,8 @@ Llama::Llama(const LlamaConfig& config, ModelOptions options,
   for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
     const std::string number = std::to_string(i);
     blocks_.push_back(layers->register_module(
-        number,
-        std::make_shared<Block>(*table_, "model.layers." + number, config, options)));
+        number, std::make_shared<Block>(*table_, "model.layers." + number, config,
+                                        config.layer(i), options)));
   }
   norm_ = body->register_module(
       "norm",
@@ -56,7 +56,14 @@ Llama::Llama(const LlamaConfig& config, ModelOptions options,
 }
 
 at::Tensor Llama::embed(const at::Tensor& ids) const {
-  return at::embedding(embedding_, ids).to(options_.stream());
+  at::Tensor rows = at::embedding(embedding_, ids).to(options_.stream());
+  return config_.embedding_multiplier == 1 ? rows
+                                           : rows.mul_(config_.embedding_multiplier);
+}
+
+at::Tensor Llama::norm(const at::Tensor& hidden) const {
+  at::Tensor normed = norm_->forward(hidden).value;
+  return config_.logits_scaling == 1 ? normed : normed.div_(config_.logits_scaling);
 }
 
 const at::Tensor& Llama::head() const {

@@ -10,10 +10,18 @@
 namespace lowmem::model {
 namespace {
 
-// Who sees whom, [tokens, tokens] bool; undefined where that is all that came before.
-at::Tensor mask_of(const Sequence& sequence, int64_t tokens) {
+// Who sees whom, [tokens, tokens] bool; undefined where that is all that came before, or
+// all of a window. A window goes by positions, which begin after the trunk for each
+// branch.
+at::Tensor mask_of(const Sequence& sequence, int64_t tokens, int64_t window,
+                   std::span<const float> positions) {
   if (sequence.branches.empty()) return {};
   at::Tensor mask = at::ones({tokens, tokens}, at::kBool).tril();
+  if (window > 0) {
+    const at::Tensor place =
+        at::tensor(at::ArrayRef<float>(positions.data(), positions.size()));
+    mask &= (place.unsqueeze(1) - place.unsqueeze(0)).lt(static_cast<double>(window));
+  }
   const auto trunk = static_cast<int64_t>(sequence.trunk.size());
   int64_t start = trunk;
   for (const auto& branch : sequence.branches) {
@@ -24,9 +32,45 @@ at::Tensor mask_of(const Sequence& sequence, int64_t tokens) {
   return mask;
 }
 
+// The keys that tokens `index` of a sequence see, [tokens, keys].
+at::Tensor causal_mask(const at::Tensor& index, int64_t keys, int64_t window) {
+  const at::Tensor own = index.unsqueeze(1), all = at::arange(keys, index.options());
+  const at::Tensor mask = all.le(own);
+  return window > 0 ? mask.logical_and(all.gt(own - window)) : mask;
+}
+
+// The spans of the tokens at `positions` alone.
+ops::Spans select_spans(const ops::Spans& spans, const std::vector<int64_t>& positions,
+                        c10::Device device) {
+  ops::Spans rows;
+  rows.window = spans.window;
+  auto next = positions.begin();
+  int64_t start = 0;
+  for (const ops::Span& span : spans) {
+    std::vector<int64_t> own;
+    while (next != positions.end() && *next < start + span.keys)
+      own.push_back(*next++ - start);
+    const auto count = static_cast<int64_t>(own.size());
+    at::Tensor mask;
+    // The last tokens of a sequence need no mask, where it needs none itself.
+    const bool tail = count > 0 && own.front() == span.keys - count;
+    if (count == span.keys || (tail && !span.mask.defined())) {
+      mask = span.mask;
+    } else if (count > 0) {
+      const at::Tensor index = ops::to_device(at::tensor(own, at::kLong), device);
+      mask = span.mask.defined() ? span.mask.index_select(0, index)
+                                 : causal_mask(index, span.keys, spans.window);
+    }
+    rows.push_back({count, span.keys, mask});
+    start += span.keys;
+  }
+  rows.place_on(device);
+  return rows;
+}
+
 }  // namespace
 
-RotaryAngles::RotaryAngles(const LlamaConfig& config) {
+RotaryAngles::RotaryAngles(const Config& config) : window_(config.sliding_window) {
   // Llama 3.1's rule: wavelengths beyond the original context (over its low factor) are
   // divided by the factor, those well inside it kept, and a ramp joins the two.
   const double original =
@@ -69,9 +113,14 @@ Packed RotaryAngles::pack(const std::vector<Sequence>& sequences, c10::Device de
     append(sequence.trunk, 0);
     for (const auto& branch : sequence.branches) append(branch, sequence.trunk.size());
     const auto tokens = static_cast<int64_t>(ids.size() - start);
-    at::Tensor mask = mask_of(sequence, tokens);
-    if (mask.defined()) mask = ops::to_device(mask, device);
-    packed.spans.push_back({tokens, tokens, std::move(mask)});
+    const auto add = [&](ops::Spans& spans, int64_t window) {
+      at::Tensor mask =
+          mask_of(sequence, tokens, window, std::span(positions).subspan(start));
+      if (mask.defined()) mask = ops::to_device(mask, device);
+      spans.push_back({tokens, tokens, std::move(mask)});
+    };
+    add(packed.spans, 0);
+    if (window_ > 0) add(packed.window_spans, window_);
   }
   packed.host_ids = ids;
   if (multiple > 0) {
@@ -80,9 +129,12 @@ Packed RotaryAngles::pack(const std::vector<Sequence>& sequences, c10::Device de
     ids.resize(ids.size() + static_cast<size_t>(surplus), 0);
     positions.resize(ids.size(), 0);
     packed.spans.push_back({surplus, surplus, {}});
+    if (window_ > 0) packed.window_spans.push_back({surplus, surplus, {}});
     packed.padding = true;
   }
   packed.spans.place_on(device);
+  packed.window_spans.window = window_;
+  if (window_ > 0) packed.window_spans.place_on(device);
   packed.ids = ops::to_device(at::tensor(ids, at::kLong), device);
   const at::Tensor inverse =
       ops::to_device(at::tensor(at::ArrayRef<float>(inverse_)), device).unsqueeze(0);
@@ -99,28 +151,9 @@ Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
   rows.index = ops::to_device(at::tensor(positions, at::kLong), device);
   rows.cos = packed.cos.index_select(0, rows.index);
   rows.sin = packed.sin.index_select(0, rows.index);
-  auto next = positions.begin();
-  int64_t start = 0;
-  for (const ops::Span& span : packed.spans) {
-    std::vector<int64_t> own;
-    while (next != positions.end() && *next < start + span.keys)
-      own.push_back(*next++ - start);
-    const auto count = static_cast<int64_t>(own.size());
-    at::Tensor mask;
-    // The last tokens of a sequence need no mask, where it needs none itself.
-    const bool tail = count > 0 && own.front() == span.keys - count;
-    if (count == span.keys || (tail && !span.mask.defined())) {
-      mask = span.mask;
-    } else if (count > 0) {
-      const at::Tensor index = ops::to_device(at::tensor(own, at::kLong), device);
-      mask = span.mask.defined()
-                 ? span.mask.index_select(0, index)
-                 : at::arange(span.keys, index.options()).le(index.unsqueeze(1));
-    }
-    rows.spans.push_back({count, span.keys, mask});
-    start += span.keys;
-  }
-  rows.spans.place_on(device);
+  rows.spans = select_spans(packed.spans, positions, device);
+  if (!packed.window_spans.empty())
+    rows.window_spans = select_spans(packed.window_spans, positions, device);
   return rows;
 }
 

@@ -5,9 +5,10 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
-#include <limits>
+#include <span>
 
 #include "gpu_attention.h"
+#include "library_attention.h"
 #include "lowmem/core/error.h"
 #include "lowmem/kernels/attention.h"
 #include "lowmem/kernels/place.h"
@@ -15,110 +16,12 @@
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/linear.h"
+#include "lowmem/ops/rms_norm.h"
+#include "lowmem/ops/rotary.h"
 #include "wanted.h"
 
 namespace lowmem::ops {
 namespace {
-
-// `rows` of [count * length, heads, head_dim] as [count, heads, length, head_dim].
-at::Tensor by_head(const at::Tensor& rows, int64_t count) {
-  return rows.view({count, rows.size(0) / count, rows.size(1), rows.size(2)})
-      .transpose(1, 2);
-}
-
-// Sequences that one call can take: some without a mask and of one length, or one.
-struct Run {
-  int64_t count, queries, keys;  // in all
-  at::Tensor mask;
-};
-
-std::vector<Run> runs_of(const Spans& spans) {
-  std::vector<Run> runs;
-  for (const Span& span : spans) {
-    const bool joins = !runs.empty() && !span.mask.defined() &&
-                       !runs.back().mask.defined() && span.queries == span.keys &&
-                       runs.back().queries == runs.back().keys &&
-                       runs.back().queries == span.queries * runs.back().count;
-    if (!joins) {
-      runs.push_back({1, span.queries, span.keys, span.mask});
-      continue;
-    }
-    ++runs.back().count;
-    runs.back().queries += span.queries;
-    runs.back().keys += span.keys;
-  }
-  return runs;
-}
-
-// Who sees whom where queries are the last of the keys.
-at::Tensor tail_mask(int64_t queries, int64_t keys, c10::Device device) {
-  return at::ones({queries, keys}, at::TensorOptions(at::kBool).device(device))
-      .tril(keys - queries);
-}
-
-at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const Run& run, AttentionMode mode) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
-  std::optional<at::Tensor> mask;
-  if (run.mask.defined())
-    mask = run.mask;
-  else if (run.queries != run.keys)
-    mask = tail_mask(run.queries, run.keys, q.device());
-  const at::Tensor queries = by_head(q, run.count);
-  at::Tensor keys = by_head(k, run.count), values = by_head(v, run.count);
-  const int64_t group = q.size(1) / k.size(1);
-  at::Tensor mixed;
-  if (memory::rehearsing() && mode == AttentionMode::kMath) {
-    mixed = formula_room(queries, keys, values);
-  } else if (mode == AttentionMode::kMath) {
-    // The formula adds its mask to the scores.
-    if (mask)
-      mask = at::zeros(mask->sizes(), q.options())
-                 .masked_fill_(mask->logical_not(),
-                               -std::numeric_limits<double>::infinity());
-    mixed = std::get<0>(at::_scaled_dot_product_attention_math(
-        queries, keys, values, mask, /*dropout_p=*/0.0, /*is_causal=*/!mask.has_value(),
-        /*dropout_mask=*/std::nullopt, scale, /*enable_gqa=*/group > 1));
-  } else {
-    // LibTorch's memory-efficient kernel wants a key head for each head.
-    const bool expand = group > 1 && (!q.is_cpu() || memory::rehearsed_gpu() != nullptr);
-    if (expand) {
-      keys = keys.repeat_interleave(group, 1);
-      values = values.repeat_interleave(group, 1);
-    }
-    mixed = memory::rehearsing()
-                ? blocks_room(queries, keys, values)
-                : at::scaled_dot_product_attention(queries, keys, values, mask,
-                                                   /*dropout_p=*/0.0,
-                                                   /*is_causal=*/!mask.has_value(), scale,
-                                                   /*enable_gqa=*/group > 1 && !expand);
-  }
-  return mixed.transpose(1, 2).reshape(q.sizes());
-}
-
-at::Tensor library_attention(const at::Tensor& q, const at::Tensor& k,
-                             const at::Tensor& v, const Spans& spans,
-                             AttentionMode mode) {
-  const std::vector<Run> runs = runs_of(spans);
-  std::vector<int64_t> queries, keys;
-  for (const Run& run : runs) {
-    queries.push_back(run.queries);
-    keys.push_back(run.keys);
-  }
-  // split's backward is one cat, where slices would each fill a tensor of all rows.
-  const auto q_runs = q.split_with_sizes(queries);
-  const auto k_runs = k.split_with_sizes(keys);
-  const auto v_runs = v.split_with_sizes(keys);
-  std::vector<at::Tensor> out;
-  out.reserve(runs.size());
-  for (size_t i = 0; i < runs.size(); ++i)
-    if (runs[i].queries > 0)
-      out.push_back(attend(q_runs[i], k_runs[i], v_runs[i], runs[i], mode));
-  // No query at all: an empty result that still hangs on its inputs, whose gradients are
-  // 0.
-  if (out.empty()) return q + (k.slice(0, 0, 0).sum() + v.slice(0, 0, 0).sum());
-  return out.size() == 1 ? out[0] : at::cat(out, 0);
-}
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
@@ -146,8 +49,15 @@ struct Piece {
   int64_t first_query, first_key;
 };
 
-std::vector<Piece> pieces_of(const at::Tensor& q, const at::Tensor& k,
-                             const at::Tensor& v, const Spans& spans) {
+// What of a call is the same for all sequences.
+struct Whole {
+  const at::Tensor &q, &k, &v;
+  const Spans& spans;
+  double scale;
+};
+
+std::vector<Piece> pieces_of(const Whole& whole) {
+  const auto& [q, k, v, spans, scale] = whole;
   std::vector<Piece> pieces;
   int64_t query = 0, key = 0;
   for (const Span& span : spans) {
@@ -158,7 +68,8 @@ std::vector<Piece> pieces_of(const at::Tensor& q, const at::Tensor& k,
     args.heads = q.size(1);
     args.kv_heads = k.size(1);
     args.head_dim = q.size(2);
-    args.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(q.size(2))));
+    args.scale = static_cast<float>(scale);
+    args.window = spans.window;
     args.mask = span.mask.defined() ? span.mask.const_data_ptr<bool>() : nullptr;
     pieces.push_back({args, query, key});
     query += span.queries;
@@ -183,10 +94,9 @@ void for_key_heads(const std::vector<Piece>& pieces, int64_t kv_heads, F&& f) {
   });
 }
 
-at::Tensor heads_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    const Spans& spans) {
-  at::Tensor out = at::empty_like(q);
-  for_key_heads(pieces_of(q, k, v, spans), k.size(1),
+at::Tensor heads_of(const Whole& whole) {
+  at::Tensor out = at::empty_like(whole.q);
+  for_key_heads(pieces_of(whole), whole.k.size(1),
                 [&](const Piece& piece, int64_t head, float* workspace) {
                   kernels::attention(piece.args, rows_from(out, piece.first_query),
                                      workspace, head, head + 1);
@@ -195,11 +105,10 @@ at::Tensor heads_of(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
 }
 
 // The gradients by q, k and v.
-variable_list head_gradients(const at::Tensor& q, const at::Tensor& k,
-                             const at::Tensor& v, const Spans& spans,
-                             const at::Tensor& out_gradient) {
-  at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
-  for_key_heads(pieces_of(q, k, v, spans), k.size(1),
+variable_list head_gradients(const Whole& whole, const at::Tensor& out_gradient) {
+  at::Tensor dq = at::empty_like(whole.q), dk = at::empty_like(whole.k),
+             dv = at::empty_like(whole.v);
+  for_key_heads(pieces_of(whole), whole.k.size(1),
                 [&](const Piece& piece, int64_t head, float* workspace) {
                   kernels::attention_backward(
                       piece.args, rows_from(out_gradient, piece.first_query),
@@ -209,13 +118,23 @@ variable_list head_gradients(const at::Tensor& q, const at::Tensor& k,
   return {dq, dk, dv};
 }
 
-// Spans in an autograd context: lengths as numbers, masks as tensors after q, k and v.
-constexpr size_t kFirstMask = 3;
+// What an autograd context keeps, in this order: queries, keys, values; four tensors each
+// of how queries and keys are made again; each span's mask; and `last`. Lengths are
+// numbers.
+constexpr size_t kMakers = 3, kMakersEach = 3, kFirstMask = kMakers + 2 * kMakersEach;
 
-// `last` are kept behind them.
-void save(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-          const at::Tensor& v, const Spans& spans, at::TensorList last) {
-  variable_list kept = {q, k, v};
+void save(AutogradContext* context, const Heads& q, const Heads& k, const at::Tensor& v,
+          const Spans& spans, double scale, at::TensorList last) {
+  variable_list kept;
+  for (const Heads* heads : {&q, &k})
+    kept.push_back((heads->raw.defined() ? heads->raw : heads->value).detach());
+  kept.push_back(v);
+  for (const Heads* heads : {&q, &k}) {
+    const bool again = heads->raw.defined();
+    kept.push_back(again ? heads->norm_weight.detach() : at::Tensor());
+    kept.push_back(again ? heads->cos : at::Tensor());
+    kept.push_back(again ? heads->sin : at::Tensor());
+  }
   std::vector<int64_t> queries, keys;
   for (const Span& span : spans) {
     queries.push_back(span.queries);
@@ -224,34 +143,60 @@ void save(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
   }
   kept.insert(kept.end(), last.begin(), last.end());
   context->save_for_backward(std::move(kept));
-  context->saved_data["queries"] = std::move(queries);
-  context->saved_data["keys"] = std::move(keys);
+  auto& data = context->saved_data;
+  data["queries"] = std::move(queries);
+  data["keys"] = std::move(keys);
+  data["window"] = spans.window;
+  data["scale"] = scale;
+  data["eps"] = std::vector<double>{q.norm_eps, k.norm_eps};
 }
 
-Spans saved_spans(AutogradContext* context, const variable_list& saved) {
-  const auto queries = context->saved_data["queries"].toIntVector();
-  const auto keys = context->saved_data["keys"].toIntVector();
+// What save() kept, as it went into attention.
+struct Kept {
+  explicit Kept(AutogradContext* context) : saved(context->get_saved_variables()) {
+    auto& data = context->saved_data;
+    const auto queries = data["queries"].toIntVector(), keys = data["keys"].toIntVector();
+    for (size_t i = 0; i < keys.size(); ++i)
+      spans.push_back({queries[i], keys[i], saved[kFirstMask + i]});
+    spans.window = data["window"].toInt();
+    scale = data["scale"].toDouble();
+    const auto eps = data["eps"].toDoubleVector();
+    q = made(0, eps[0]);
+    k = made(1, eps[1]);
+  }
+
+  Whole whole() const { return {q, k, saved[2], spans, scale}; }
+  std::span<const at::Tensor> last() const {
+    return std::span(saved).subspan(kFirstMask + spans.size());
+  }
+
+  variable_list saved;
   Spans spans;
-  for (size_t i = 0; i < keys.size(); ++i)
-    spans.push_back({queries[i], keys[i], saved[kFirstMask + i]});
-  return spans;
-}
+  double scale = 0;
+  at::Tensor q, k;
+
+ private:
+  at::Tensor made(size_t which, double eps) const {
+    const at::Tensor* maker = &saved[kMakers + which * kMakersEach];
+    return maker[0].defined()
+               ? Heads::normed(saved[which], maker[0], eps, maker[1], maker[2]).value
+               : saved[which];
+  }
+};
 
 class Attention final : public torch::autograd::Function<Attention> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v,
-                            const Spans& spans) {
-    save(context, q, k, v, spans, {});
-    return heads_of(q, k, v, spans);
+                            const at::Tensor& k, const at::Tensor& v, const Spans& spans,
+                            double scale) {
+    save(context, q, k, v, spans, scale, {});
+    return heads_of({q, k, v, spans, scale});
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const variable_list saved = context->get_saved_variables();
-    variable_list found =
-        head_gradients(saved[0], saved[1], saved[2], saved_spans(context, saved),
-                       gradients[0].contiguous());
-    found.emplace_back();
+    const Kept kept(context);
+    variable_list found = head_gradients(kept.whole(), gradients[0].contiguous());
+    found.resize(5);
     return found;
   }
 };
@@ -260,27 +205,26 @@ class AttentionLinear final : public torch::autograd::Function<AttentionLinear> 
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
                             const at::Tensor& k, const at::Tensor& v,
-                            at::TensorList tensors, const Spans& spans) {
-    save(context, q, k, v, spans, tensors);
+                            at::TensorList tensors, const Heads& made_q,
+                            const Heads& made_k, const Spans& spans, double scale) {
+    save(context, made_q, made_k, v, spans, scale, tensors);
     return LinearWeight::kept({tensors.data(), tensors.size()})
-        .value(heads_of(q, k, v, spans).flatten(1));
+        .value(heads_of({q, k, v, spans, scale}).flatten(1));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
-    const variable_list saved = context->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const Spans spans = saved_spans(context, saved);
-    const auto kept = std::span(saved).subspan(kFirstMask + spans.size());
-    const LinearWeight weight = LinearWeight::kept(kept);
+    const Kept kept(context);
+    const at::ScalarType type = kept.q.scalar_type();
+    const LinearWeight weight = LinearWeight::kept(kept.last());
     const at::Tensor dy = gradients[0].contiguous();
-    const at::Tensor heads_gradient = LinearFactor(weight, q.scalar_type()).by_input(dy);
-    LinearGradients by_weight(weight, q.scalar_type(),
-                              wanted_of(context, kFirstMask, kept.size()));
-    if (by_weight.needs_input()) by_weight.add(dy, heads_of(q, k, v, spans).flatten(1));
+    const at::Tensor heads_gradient = LinearFactor(weight, type).by_input(dy);
+    LinearGradients by_weight(weight, type, wanted_of(context, 3, kept.last().size()));
+    if (by_weight.needs_input()) by_weight.add(dy, heads_of(kept.whole()).flatten(1));
     const variable_list last = by_weight.finish(dy);
-    variable_list found = head_gradients(q, k, v, spans, heads_gradient.view(q.sizes()));
+    variable_list found =
+        head_gradients(kept.whole(), heads_gradient.view(kept.q.sizes()));
     found.insert(found.end(), last.begin(), last.end());
-    found.emplace_back();
+    found.resize(found.size() + 4);
     return found;
   }
 };
@@ -303,36 +247,62 @@ bool by_kernel(const at::Tensor& q, const Spans& spans, AttentionMode mode) {
 
 // What is not ours: LibTorch's kernels and the formula.
 at::Tensor others_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                            const Spans& spans, AttentionMode mode) {
-  check_attention(mode, shape_of(q));
+                            const Spans& spans, const AttentionRule& rule) {
+  const AttentionMode mode = rule.mode;
+  AttentionShape shape = shape_of(q);
+  shape.window = spans.window > 0;
+  check_attention(mode, shape);
   if (spans.masked && (mode == AttentionMode::kFlash || mode == AttentionMode::kCudnn))
     throw Error("memory.attention = " + std::string(word_of(mode)),
                 "cannot share a query among several texts",
                 "Set eval.share_query = false");
-  if (mode == AttentionMode::kCudnn) return cudnn_attention(q, k, v, spans);
-  const bool flash = mode != AttentionMode::kMath && !spans.masked &&
-                     flash_obstacle(shape_of(q)) == nullptr;
-  return flash ? flash_attention(q, k, v, spans)
-               : library_attention(q, k, v, spans, mode);
+  const double scale = rule.scale_of(q);
+  if (mode == AttentionMode::kCudnn) return cudnn_attention(q, k, v, spans, scale);
+  const bool flash =
+      mode != AttentionMode::kMath && !spans.masked && flash_obstacle(shape) == nullptr;
+  return flash ? flash_attention(q, k, v, spans, scale)
+               : library_attention(q, k, v, spans, {mode, scale});
 }
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                     const Spans& spans, AttentionMode mode) {
-  return by_kernel(q, spans, mode)
-             ? Attention::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans)
-             : others_attention(q, k, v, spans, mode);
+double AttentionRule::scale_of(const at::Tensor& q) const {
+  return scale != 0 ? scale : 1.0 / std::sqrt(static_cast<double>(q.size(2)));
 }
 
-at::Tensor attention_linear(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+Heads Heads::normed(const at::Tensor& x, const at::Tensor& weight, double eps,
+                    const at::Tensor& cos, const at::Tensor& sin) {
+  const at::Tensor normed =
+      rms_norm(x.reshape({-1, x.size(2)}), weight, eps, x.scalar_type()).view(x.sizes());
+  Heads heads(cos.defined() ? rotary(normed, cos, sin) : normed);
+  heads.raw = x;
+  heads.norm_weight = weight;
+  heads.cos = cos;
+  heads.sin = sin;
+  heads.norm_eps = eps;
+  return heads;
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const Spans& spans, AttentionRule rule) {
+  return by_kernel(q, spans, rule.mode)
+             ? Attention::apply(q.contiguous(), k.contiguous(), v.contiguous(), spans,
+                                rule.scale_of(q))
+             : others_attention(q, k, v, spans, rule);
+}
+
+at::Tensor attention_linear(const Heads& q, const Heads& k, const at::Tensor& v,
                             const Spans& spans, const LinearWeight& weight,
-                            AttentionMode mode) {
-  if (!by_kernel(q, spans, mode))
-    return linear(others_attention(q, k, v, spans, mode).flatten(1), weight,
-                  q.scalar_type());
-  return AttentionLinear::apply(q.contiguous(), k.contiguous(), v.contiguous(),
-                                at::TensorList(weight.tensors()), spans);
+                            AttentionRule rule) {
+  if (!by_kernel(q.value, spans, rule.mode))
+    return linear(others_attention(q.value, k.value, v, spans, rule).flatten(1), weight,
+                  q.value.scalar_type());
+  Heads contiguous_q = q, contiguous_k = k;
+  for (Heads* heads : {&contiguous_q, &contiguous_k})
+    heads->value = heads->value.contiguous();
+  return AttentionLinear::apply(contiguous_q.value, contiguous_k.value, v.contiguous(),
+                                at::TensorList(weight.tensors()), contiguous_q,
+                                contiguous_k, spans, rule.scale_of(q.value));
 }
 
 void check_attention(AttentionMode mode, const AttentionShape& shape) {

@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <map>
 
 #include "gpu_attention.h"
@@ -97,12 +96,12 @@ const char* cudnn_obstacle(const AttentionShape& shape) {
   if (shape.type != at::kBFloat16) return "needs model.compute_dtype = bf16";
   if (shape.head_dim % 8 != 0 || shape.head_dim > 128)
     return "needs heads of a multiple of 8 numbers, at most 128";
+  if (shape.window) return "has no kernel for a model that looks through a window";
   return nullptr;
 }
 
 at::Tensor cudnn_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                           const Spans& spans) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(2)));
+                           const Spans& spans, double scale) {
   return padded_attention(
       q, k, v, spans,
       [&](const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values) {

@@ -18,12 +18,12 @@ const char* cudnn_obstacle(const AttentionShape& shape);
 // where sequences and heads are many. Beside them keys' and values' gradients for each
 // head. Dao 2023, "FlashAttention-2".
 at::Tensor flash_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                           const Spans& spans);
+                           const Spans& spans, double scale);
 
 // Through cuDNN, for sequences of about one length at once, padded to a multiple of 64:
-// its plans are made a shape. No masks. Not deterministic.
+// its plans are made a shape. No masks, and no window. Not deterministic.
 at::Tensor cudnn_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                           const Spans& spans);
+                           const Spans& spans, double scale);
 
 // Causal attention of [count, heads, length, head_dim], keys with fewer heads.
 using PaddedKernel =

@@ -95,6 +95,10 @@ void read_tokenizer_config(const JsonField& file, FolderConfig& config,
   if (const auto field = file.find("add_prefix_space"))
     config.add_prefix_space = field->boolean();
   config.legacy = file.boolean("legacy", false);
+  if (const auto field = file.find("tokenizer_class"))
+    config.space_before_text_alone =
+        !config.legacy &&
+        (field->raw() == "LlamaTokenizer" || field->raw() == "LlamaTokenizerFast");
   if (const auto field = file.find("chat_template"))
     config.chat_template = read_chat_template(*field);
   const auto added = file.find("added_tokens_decoder");
@@ -143,6 +147,9 @@ FolderConfig read_folder_config(const std::filesystem::path& folder) {
     with_file(folder, name, [&](const JsonField& file) {
       read_id(file, "bos_token_id", config.bos_id);
       read_id(file, "eos_token_id", config.eos_id);
+      // Other families' folders may name LlamaTokenizer as well; their files count.
+      if (const auto type = file.find("model_type"); type && type->raw() != "llama")
+        config.space_before_text_alone = false;
     });
   return config;
 }

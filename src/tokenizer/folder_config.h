@@ -31,6 +31,10 @@ struct FolderConfig {
   std::optional<bool> add_bos_token;
   std::optional<bool> add_prefix_space;
   bool legacy = false;
+  // Whether transformers 5 sets up LlamaTokenizer here, whatever tokenizer.json says: the
+  // space that SentencePiece puts before a text then comes before the text alone, and not
+  // before what follows a special token.
+  bool space_before_text_alone = false;
   std::string chat_template;  // Jinja; empty where there is none
   // With their ids: `added_tokens_decoder`, then added_tokens.json.
   std::vector<AddedToken> added_tokens;

@@ -1,7 +1,10 @@
 #include "tokenizer/normalizer.h"
 
+#include <utility>
+
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
+#include "tokenizer/nfc.h"
 
 namespace lowmem::tokenization {
 namespace {
@@ -45,9 +48,12 @@ void Normalizer::read(const JsonField& field, int depth) {
   const std::string& type = field.at("type").string();
   if (steps_.size() >= kMostSteps) field.refuse("a sequence so long");
   if (type == "Prepend") {
-    steps_.push_back({"", field.at("prepend").string()});
+    steps_.push_back({Step::Kind::kPrepend, "", field.at("prepend").string()});
   } else if (type == "Replace") {
-    steps_.push_back({read_plain_pattern(field), field.at("content").string()});
+    steps_.push_back(
+        {Step::Kind::kReplace, read_plain_pattern(field), field.at("content").string()});
+  } else if (type == "NFC") {
+    steps_.push_back({Step::Kind::kNfc});
   } else if (type == "Sequence") {
     if (depth == kDeepestSequence) field.refuse("a sequence so deep");
     for (const JsonField& step : field.at("normalizers").elements())
@@ -57,21 +63,26 @@ void Normalizer::read(const JsonField& field, int depth) {
   }
 }
 
-std::string Normalizer::operator()(std::string_view text) const {
+std::string Normalizer::applied(const Step& step, std::string text,
+                                size_t longest) const {
+  if (step.kind == Step::Kind::kNfc) return to_nfc(text, where_);
+  const bool replaces = step.kind == Step::Kind::kReplace;
+  const size_t times = replaces ? count_of(text, step.pattern) : 1;
+  if (text.size() + times * step.content.size() > longest)
+    throw Error(
+        where_,
+        "makes more than " + format_bytes(static_cast<int64_t>(longest)) + " of a text",
+        kFetchAgain);
+  if (replaces) return replace_all(text, step.pattern, step.content);
+  return text.empty() ? text : step.content + text;
+}
+
+std::string Normalizer::operator()(std::string_view text, bool prepends) const {
   const size_t longest = kMiB + 16 * text.size();
   std::string result(text);
-  for (const Step& step : steps_) {
-    const size_t times = step.pattern.empty() ? 1 : count_of(result, step.pattern);
-    if (result.size() + times * step.content.size() > longest)
-      throw Error(where_,
-                  "makes more than " + format_bytes(static_cast<int64_t>(longest)) +
-                      " of a text of " + std::to_string(text.size()) + " bytes",
-                  kFetchAgain);
-    if (!step.pattern.empty())
-      result = replace_all(result, step.pattern, step.content);
-    else if (!result.empty())
-      result = step.content + result;
-  }
+  for (const Step& step : steps_)
+    if (prepends || step.kind != Step::Kind::kPrepend)
+      result = applied(step, std::move(result), longest);
   return result;
 }
 

@@ -8,7 +8,8 @@
 
 namespace lowmem::tokenization {
 
-// The `normalizer` of tokenizer.json: Prepend, Replace of a plain string, and sequences.
+// The `normalizer` of tokenizer.json: Prepend, Replace of a plain string, NFC, and
+// sequences.
 class Normalizer {
  public:
   Normalizer() = default;  // leaves texts as they are
@@ -17,13 +18,18 @@ class Normalizer {
   bool changes_text() const { return !steps_.empty(); }
   // Throws Error where a text would become more than 16 times as long, and 1 MiB: steps
   // that double it could fill any memory.
-  std::string operator()(std::string_view text) const;
+  // Without `prepends`, what is before a text is left out.
+  std::string operator()(std::string_view text, bool prepends = true) const;
 
  private:
   struct Step {
-    std::string pattern;  // empty: prepend `content` to a text that is not empty
-    std::string content;
+    enum class Kind { kPrepend, kReplace, kNfc };
+    Kind kind;
+    std::string pattern = {};
+    std::string content =
+        {};  // that a text which is not empty begins with, or a pattern's
   };
+  std::string applied(const Step& step, std::string text, size_t longest) const;
   void read(const JsonField& field, int depth);
 
   std::string where_;

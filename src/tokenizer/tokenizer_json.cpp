@@ -73,6 +73,7 @@ class JsonTokenizer : public Tokenizer {
                       std::to_string(*bos_id_),
                   "Make the two agree");
     chat_template_ = config.chat_template;
+    prepends_once_ = config.space_before_text_alone;
   }
 
   std::optional<int32_t> id_of(std::string_view token) const override {
@@ -179,7 +180,8 @@ class JsonTokenizer : public Tokenizer {
   void encode_part(std::string_view text, bool starts_text, bool special,
                    BpeScratch& scratch, std::vector<int32_t>& ids) const {
     std::string changed;
-    if (normalizer_.changes_text()) text = changed = normalizer_(text);
+    if (normalizer_.changes_text())
+      text = changed = normalizer_(text, starts_text || !prepends_once_);
     for (const AddedTokenFinder::Part part : normalized_tokens_.split(text, special)) {
       if (part.id != kNoId) {
         ids.push_back(part.id);
@@ -194,6 +196,7 @@ class JsonTokenizer : public Tokenizer {
   }
 
   Normalizer normalizer_;
+  bool prepends_once_ = false;
   PreTokenizers pre_tokenizers_;
   std::unique_ptr<Model> model_;
   Decoder decoder_;

@@ -175,7 +175,7 @@ Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
 // Gives a candidate that fits as many of its last blocks to keep their activations as
 // still fit: the fewer run twice, the faster. `plan_of` plans a candidate.
 template <class PlanOf>
-void keep_more(Candidate& candidate, Plan& plan, const model::LlamaConfig& shape,
+void keep_more(Candidate& candidate, Plan& plan, const model::Config& shape,
                int64_t bytes, const PlanOf& plan_of) {
   const int64_t blocks = shape.num_hidden_layers;
   const auto kept = kept_blocks(candidate.config.memory.activations);

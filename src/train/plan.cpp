@@ -25,13 +25,26 @@ struct Size {
   int64_t part = 0, labelled_part = 0;  // the most in a micro-batch
 };
 
-std::vector<Size> sizes_of(const std::vector<Example>& examples) {
+// Pairs of a token and one that it sees, in the mean of all layers.
+double attended(double length, const model::Config& shape) {
+  const double all = length * (length + 1) / 2;
+  const auto window = static_cast<double>(shape.sliding_window);
+  if (window == 0 || length <= window) return all;
+  const double near = window * (window + 1) / 2 + (length - window) * window;
+  double sum = 0;
+  for (int64_t i = 0; i < shape.num_hidden_layers; ++i)
+    sum += shape.layer(i).window ? near : all;
+  return sum / static_cast<double>(shape.num_hidden_layers);
+}
+
+std::vector<Size> sizes_of(const std::vector<Example>& examples,
+                           const model::Config& shape) {
   std::vector<Size> sizes;
   sizes.reserve(examples.size());
   for (const Example& example : examples) {
     const int64_t read = tokens_read(example);
-    const auto length = static_cast<double>(read);
-    sizes.push_back({read, example.labelled(), length * (length + 1) / 2});
+    sizes.push_back(
+        {read, example.labelled(), attended(static_cast<double>(read), shape)});
   }
   return sizes;
 }
@@ -58,7 +71,7 @@ Size size_of(const std::vector<int64_t>& batch, const std::vector<Size>& example
 
 // What oneDNN takes beside its products does not quite grow with a batch, and counts for
 // something in a small model: there several of the widest are rehearsed.
-bool is_small(const model::LlamaConfig& shape) {
+bool is_small(const model::Config& shape) {
   constexpr int64_t kSmall = 50'000'000;
   return model::parameter_count(shape) < kSmall;
 }
@@ -92,7 +105,7 @@ int64_t evaluations_of(const RunConfig& config, int64_t begin, int64_t end,
   return around + (end - 1) / interval - begin / interval;
 }
 
-int64_t largest_weight_bytes(const RunConfig& config, const model::LlamaConfig& shape) {
+int64_t largest_weight_bytes(const RunConfig& config, const model::Config& shape) {
   int64_t most = 0;
   for (const weights::Spec& spec : model::weight_specs(shape))
     most = std::max(most, spec.elements());
@@ -178,7 +191,7 @@ Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* fr
   constexpr int64_t kMostRows =
       5'000'000;  // after the first epoch: some tenths of a second
   const Texts& texts = *inputs.texts;
-  const std::vector<Size> sizes = sizes_of(texts.examples);
+  const std::vector<Size> sizes = sizes_of(texts.examples, inputs.shape);
   const auto rows = static_cast<int64_t>(sizes.size());
   Batches batches = order_of(config, texts);
   const int64_t an_epoch = batches.steps_per_epoch();

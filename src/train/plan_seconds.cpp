@@ -59,7 +59,7 @@ double memory_speed() {
 
 }  // namespace
 
-double kept_share(OrCount<ActivationsMode> activations, const model::LlamaConfig& shape) {
+double kept_share(OrCount<ActivationsMode> activations, const model::Config& shape) {
   if (!activations.count) return activations.word == ActivationsMode::kKeep ? 1 : 0;
   return static_cast<double>(*activations.count) /
          static_cast<double>(shape.num_hidden_layers);
@@ -83,7 +83,7 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
   return {product_speed(config, inputs, work), memory_speed(), 0};
 }
 
-double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
+double estimate_seconds(const RunConfig& config, const model::Config& shape,
                         const Work& work, const Speed& speed) {
   constexpr double kAttention = 3;  // its operations are slower than a product's
   double blocks = 0, trained_blocks = 0, trained = 0, trained_head = 0;
@@ -92,7 +92,7 @@ double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape
       shape.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
   for (const weights::Spec& spec : model::weight_specs(shape)) {
     const auto elements = static_cast<double>(spec.elements());
-    const bool is_trained = weights::selects(config.model.train, spec.name);
+    const bool is_trained = weights::selects(config.model.train, spec);
     if (is_trained) trained += elements;
     if (spec.name.starts_with("model.layers.")) {
       blocks += elements;

@@ -28,13 +28,12 @@ namespace {
 
 using ops::scalar_type;
 
-// Ids beyond the embedding table would read past its end.
-void check_vocabulary(const std::string& path, int64_t vocabulary, int64_t rows) {
+// Rows are looked at one by one: none may hold an id beyond the embedding table.
+void tell_of_foreign_ids(const std::string& path, int64_t vocabulary, int64_t rows) {
   if (vocabulary > rows)
-    throw Error(path,
-                "has a tokenizer with ids up to " + std::to_string(vocabulary - 1) +
-                    ", but config.json's vocab_size is " + std::to_string(rows),
-                "Check that the tokenizer and the weights belong together");
+    log::info(path + " has a tokenizer with ids up to " + std::to_string(vocabulary - 1) +
+              ", and config.json's vocab_size is " + std::to_string(rows) +
+              ": rows with others are refused");
 }
 
 // Tokens of a micro-batch on a GPU are a multiple of it: few shapes, so that graphs come
@@ -50,7 +49,7 @@ std::string fingerprint(const std::filesystem::path& json) {
 }
 
 // Room for the weights.
-HousedModel make_room(const RunConfig& config, const model::LlamaConfig& shape,
+HousedModel make_room(const RunConfig& config, const model::Config& shape,
                       c10::Device device) {
   const bool stands_in = memory::rehearsed_gpu() != nullptr;
   const bool math = config.memory.attention == AttentionMode::kMath;
@@ -104,13 +103,13 @@ c10::Device open_device(const MemoryConfig& memory) {
   return device;
 }
 
-HousedModel house_model(const RunConfig& config, const model::LlamaConfig& shape,
-                        int64_t vocabulary, c10::Device device) {
+HousedModel house_model(const RunConfig& config, const model::Config& shape,
+                        c10::Device device) {
   const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
-  check_vocabulary(config.model.path, vocabulary, shape.vocab_size);
   weights::check_selection(model::weight_specs(shape), config.model.train);
   ops::check_attention(config.memory.attention,
-                       {device, scalar_type(config.model.compute_dtype), shape.head_dim});
+                       {device, scalar_type(config.model.compute_dtype), shape.head_dim,
+                        shape.sliding_window > 0});
   HousedModel house = make_room(config, shape, device);
   weights::select(*house.table, config.model.train);
   return house;
@@ -144,10 +143,11 @@ void warn_of_length(const RunConfig& config, const Texts& texts) {
 }  // namespace
 
 Inputs read_inputs(const RunConfig& config) {
-  Inputs inputs{open_device(config.memory), model::read_llama_config(config.model.path),
+  Inputs inputs{open_device(config.memory), model::read_model_config(config.model.path),
                 nullptr};
   inputs.texts = std::make_shared<Texts>(read_texts(config, inputs.shape, inputs.device));
-  check_vocabulary(config.model.path, inputs.texts->vocabulary, inputs.shape.vocab_size);
+  tell_of_foreign_ids(config.model.path, inputs.texts->vocabulary,
+                      inputs.shape.vocab_size);
   warn_of_length(config, *inputs.texts);
   return inputs;
 }
@@ -159,7 +159,7 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
       texts_(inputs.texts),
       batches_(order_of(config, *texts_)),
       schedule_(config.optimizer, total_steps()),
-      house_(house_model(config, shape_, texts_->vocabulary, device_)),
+      house_(house_model(config, shape_, device_)),
       walk_(house_.walk()),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),

@@ -86,8 +86,10 @@ void read_file_of_rows(const RunConfig& config, const std::string& path,
 }
 
 std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tokenizer,
-                                   int64_t max_length, int64_t& skipped) {
-  TrainingRows rows = read_training_rows(config, tokenizer, max_length);
+                                   const model::Config& shape, int64_t& skipped) {
+  TrainingRows rows = read_training_rows(
+      config, tokenizer, std::min(config.data.max_length, shape.max_position_embeddings),
+      shape.vocab_size);
   skipped += rows.skipped.count;
   if (rows.examples.empty())
     throw Error("data.train", "has no row to train on",
@@ -109,7 +111,7 @@ std::string fingerprint(const std::vector<Example>& examples) {
 }  // namespace
 
 TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokenizer,
-                                int64_t max_length) {
+                                int64_t max_length, int64_t vocabulary) {
   const DataConfig& data = config.data;
   TrainingRows rows;
   refuse_missing(data.train);
@@ -117,7 +119,7 @@ TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokeni
     if (data.limit != 0 && rows.counts.rows == data.limit) break;
     read_file_of_rows(config, path, tokenizer,
                       {data.format, data.chat_template, data.long_rows, max_length,
-                       data.limit == 0 ? 0 : data.limit - rows.counts.rows},
+                       data.limit == 0 ? 0 : data.limit - rows.counts.rows, vocabulary},
                       rows);
   }
   report_rows(config, rows, "training row", max_length);
@@ -125,7 +127,7 @@ TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokeni
 }
 
 std::optional<Evaluation> make_evaluation(const RunConfig& config,
-                                          const model::LlamaConfig& shape,
+                                          const model::Config& shape,
                                           const Tokenizer& tokenizer, c10::Device device,
                                           int64_t& skipped_rows) {
   if (config.eval.data.empty()) return std::nullopt;
@@ -138,7 +140,7 @@ std::optional<Evaluation> make_evaluation(const RunConfig& config,
     if (format != DataFormat::kHellaSwag) {
       read_file_of_rows(config, path, tokenizer,
                         {format, config.data.chat_template, config.data.long_rows,
-                         longest, config.eval.limit},
+                         longest, config.eval.limit, shape.vocab_size},
                         texts);
       continue;
     }
@@ -161,7 +163,7 @@ std::optional<Evaluation> make_evaluation(const RunConfig& config,
     const int64_t most = shape.max_position_embeddings;
     const eval::HellaSwag& made = evaluation.hellaswag.emplace(
         questions, tokenizer, bos_of(config.eval.bos, tokenizer), config.eval.batch_size,
-        most, share);
+        most, share, shape.vocab_size);
     if (made.cut() > 0)
       log::warn("cut the beginning of " + format_count(made.cut(), "HellaSwag row") +
                 " with more than the model's " + format_count(most, "position"));
@@ -171,16 +173,13 @@ std::optional<Evaluation> make_evaluation(const RunConfig& config,
   return evaluation;
 }
 
-Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape,
+Texts read_texts(const RunConfig& config, const model::Config& shape,
                  c10::Device device) {
   Texts texts;
   {
     const auto tokenizer = open_tokenizer(config.model.path);
     texts.vocabulary = tokenizer->vocab_size();
-    texts.examples =
-        load_examples(config, *tokenizer,
-                      std::min(config.data.max_length, shape.max_position_embeddings),
-                      texts.skipped_rows);
+    texts.examples = load_examples(config, *tokenizer, shape, texts.skipped_rows);
     texts.fingerprint = fingerprint(texts.examples);
     texts.evaluation =
         make_evaluation(config, shape, *tokenizer, device, texts.skipped_rows);

@@ -35,7 +35,7 @@ std::span<std::byte> bytes_of(at::Tensor& tensor) {
 
 // A tied pair may lie in the file under either name.
 WeightsFolder::Location locate(const WeightsFolder& files, const Spec& spec) {
-  WeightsFolder::Location found = files.find(spec.name);
+  WeightsFolder::Location found = files.find(spec.file_name());
   if (!found && !spec.alias.empty()) found = files.find(spec.alias);
   return found;
 }
@@ -48,9 +48,18 @@ void refuse_nonfinite(const WeightsFolder::Location& from, const at::Tensor& hos
               "Take the weights from before they broke, or fetch them again");
 }
 
-void load_tensor(const WeightsFolder::Location& from, at::Tensor& to) {
+// The weight's own rows of a tensor that several are joined in.
+TensorInfo rows_of(const TensorInfo& tensor, const Spec& spec) {
+  TensorInfo rows = tensor;
+  rows.shape = spec.shape;
+  if (spec.joined_rows > 0)
+    rows.offset += tensor.bytes() / spec.joined_rows * spec.joined_first;
+  return rows;
+}
+
+void load_tensor(const WeightsFolder::Location& from, const Spec& spec, at::Tensor& to) {
   at::Tensor host = to.is_cpu() ? to : at::empty(to.sizes(), to.scalar_type());
-  from.file->read_as(dtype_of(to), *from.tensor, bytes_of(host));
+  from.file->read_as(dtype_of(to), rows_of(*from.tensor, spec), bytes_of(host));
   refuse_nonfinite(from, host);
   if (!to.is_cpu()) to.copy_(host);
 }
@@ -103,14 +112,14 @@ void check(const WeightsFolder& files, const std::vector<Spec>& specs,
   for (const Spec& spec : specs) {
     const auto from = locate(files, spec);
     if (!from)
-      throw Error(folder.string() + " tensor " + spec.name, "is not in the weight files",
-                  remedy);
-    if (from.tensor->shape != spec.shape)
-      throw Error(from.file->path().string() + " tensor " + spec.name,
+      throw Error(folder.string() + " tensor " + spec.file_name(),
+                  "is not in the weight files", remedy);
+    if (from.tensor->shape != spec.file_shape())
+      throw Error(from.file->path().string() + " tensor " + spec.file_name(),
                   "has the shape " + shape_text(from.tensor->shape) +
-                      ", where config.json asks for " + shape_text(spec.shape),
+                      ", where config.json asks for " + shape_text(spec.file_shape()),
                   remedy);
-    known.insert({spec.name, spec.alias});
+    known.insert({spec.file_name(), spec.alias});
   }
   refuse_surplus(files, known, folder);
 }
@@ -122,6 +131,14 @@ std::vector<Spec> specs_of(const Table& table) {
 }
 
 }  // namespace
+
+std::vector<TensorSpec> file_tensors(const std::vector<Spec>& specs, DType format) {
+  std::vector<TensorSpec> tensors;
+  for (const Spec& spec : specs)
+    if (spec.joined_first == 0)
+      tensors.push_back({spec.file_name(), format, spec.file_shape()});
+  return tensors;
+}
 
 void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& folder) {
   check(WeightsFolder(folder), specs, folder);
@@ -144,7 +161,7 @@ void load(Home& home, const std::filesystem::path& folder,
     for (Weight* weight : table.group(group)) {
       if (!is_wanted(*weight)) continue;
       refuse_other_twin(files, weight->spec);
-      load_tensor(locate(files, weight->spec), weight->here);
+      load_tensor(locate(files, weight->spec), weight->spec, weight->here);
       progress.add(weight->bytes());
     }
   }
@@ -157,9 +174,8 @@ void save(Home& home, const std::filesystem::path& source,
           const std::filesystem::path& folder, int64_t max_shard_bytes) {
   Table& table = home.table();
   create_model_folder(source / "config.json", folder, table.all().front().format);
-  std::vector<TensorSpec> specs;
-  for (const Weight& weight : table.all())
-    specs.push_back({weight.name(), weight.format, weight.spec.shape});
+  const std::vector<TensorSpec> specs =
+      file_tensors(specs_of(table), table.all().front().format);
   metrics::Progress progress("saving " + folder.string(), table.bytes(),
                              metrics::Progress::Unit::kBytes);
 
@@ -168,7 +184,7 @@ void save(Home& home, const std::filesystem::path& source,
     const Lease lease = home.borrow(group, Access::kRead);
     for (const Weight* weight : table.group(group))
       ops::read_pieces(weight->here, [&](std::span<const std::byte> piece) {
-        writer.write(weight->name(), piece);
+        writer.write(weight->spec.file_name(), piece);
         progress.add(static_cast<int64_t>(piece.size()));
       });
   }

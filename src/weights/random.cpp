@@ -72,20 +72,16 @@ void write_random(const std::vector<Spec>& specs, double deviation,
                   const std::filesystem::path& folder, DType dtype, uint64_t seed,
                   int64_t max_shard_bytes) {
   create_model_folder(config_file, folder, dtype);
-  std::vector<TensorSpec> tensors;
   int64_t all = 0;
-  for (const Spec& spec : specs) {
-    tensors.push_back({spec.name, dtype, spec.shape});
-    all += spec.elements() * dtype_size(dtype);
-  }
+  for (const Spec& spec : specs) all += spec.elements() * dtype_size(dtype);
   metrics::Progress progress("writing " + folder.string(), all,
                              metrics::Progress::Unit::kBytes);
 
-  WeightsWriter writer(folder, tensors, max_shard_bytes);
+  WeightsWriter writer(folder, file_tensors(specs, dtype), max_shard_bytes);
   std::vector<float> numbers;
   std::vector<std::byte> bytes;
   for (size_t i = 0; i < specs.size(); ++i) {
-    const int64_t count = tensors[i].count();
+    const int64_t count = specs[i].elements();
     for (int64_t first = 0; first < count; first += kSlice) {
       numbers.resize(static_cast<size_t>(std::min(kSlice, count - first)));
       fill(numbers, specs[i], seed, i, first, static_cast<float>(deviation));
@@ -96,7 +92,7 @@ void write_random(const std::vector<Spec>& specs, double deviation,
       else
         convert(DType::kF32, source, dtype, bytes.data(),
                 static_cast<int64_t>(numbers.size()));
-      writer.write(specs[i].name, bytes);
+      writer.write(specs[i].file_name(), bytes);
       progress.add(static_cast<int64_t>(bytes.size()));
     }
   }

@@ -32,20 +32,24 @@ std::string pattern_of(const std::string& word) {
   return word == "layers" ? "model.layers.*" : word == "all" ? "*" : word;
 }
 
+// A joined tensor's name stands for all that is in it.
+bool selects(const std::string& word, const Spec& spec) {
+  const std::string pattern = pattern_of(word);
+  return matches(pattern, spec.name) || matches(pattern, spec.file_name());
+}
+
 }  // namespace
 
-bool selects(const std::vector<std::string>& train, const std::string& name) {
-  return std::any_of(train.begin(), train.end(), [&](const std::string& word) {
-    return matches(pattern_of(word), name);
-  });
+bool selects(const std::vector<std::string>& train, const Spec& spec) {
+  return std::any_of(train.begin(), train.end(),
+                     [&](const std::string& word) { return selects(word, spec); });
 }
 
 void check_selection(const std::vector<Spec>& specs,
                      const std::vector<std::string>& train) {
   for (const std::string& word : train)
-    if (std::none_of(specs.begin(), specs.end(), [&](const Spec& spec) {
-          return matches(pattern_of(word), spec.name);
-        }))
+    if (std::none_of(specs.begin(), specs.end(),
+                     [&](const Spec& spec) { return selects(word, spec); }))
       throw Error("model.train = " + word, "matches no weight of this model",
                   "Write layers, all, or a pattern such as model.layers.*.mlp.*");
 }
@@ -55,7 +59,7 @@ void select(Table& table, const std::vector<std::string>& train) {
   for (const Weight& weight : table.all()) specs.push_back(weight.spec);
   check_selection(specs, train);
   for (Weight& weight : table.all()) {
-    weight.trained = selects(train, weight.name());
+    weight.trained = selects(train, weight.spec);
     weight.here.set_requires_grad(weight.trained);
   }
 }

@@ -80,10 +80,6 @@ std::vector<Damage> damaged_tokenizer_json() {
       demo(
           "IdTwice", [](json& j) { j["model"]["vocab"]["!"] = 1; }, " model.vocab",
           "gives the id 1 to both"),
-      damaged_json(
-          "IdBeyondTheEmbedding", kJson,
-          [](json& j) { j["model"]["vocab"]["far"] = 1024; }, "/model",
-          "has a tokenizer with ids up to 1024, but config.json's vocab_size is 1024"),
       other(
           bpe, "MergesAreAnObject",
           [](json& j) { j["model"]["merges"] = json::object(); }, " model.merges",
@@ -328,8 +324,8 @@ std::vector<Damage> damaged_settings() {
                    "added_tokens.json", "is not an object"),
       damaged_json(
           "VocabularyOfModelTooSmall", "model/config.json",
-          [](json& j) { j["vocab_size"] = 100; }, "/model",
-          "has a tokenizer with ids up to 482, but config.json's vocab_size is 100"),
+          [](json& j) { j["vocab_size"] = 100; }, ".jsonl line 1",
+          ", and config.json's vocab_size is 100"),
   };
 }
 LOWMEM_DAMAGES(SpecialTokens, damaged_settings());

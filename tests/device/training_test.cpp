@@ -71,6 +71,50 @@ OptimizerConfig optimizer(OptimizerKind kind, double lr) {
   return config;
 }
 
+class DeviceFamily : public testing::TestWithParam<const char*> {
+ protected:
+  static Recipe recipe(at::ScalarType type) {
+    Recipe recipe;
+    recipe.model = "../families/" + std::string(GetParam());
+    recipe.options = {type, type};
+    recipe.optimizer = optimizer(OptimizerKind::kAdamW, 1e-3);
+    recipe.steps = 4;
+    return recipe;
+  }
+};
+
+TEST_P(DeviceFamily, FollowsTheCpusCurve) {
+  const Curve want = run(recipe(at::kFloat)), got = run_on_device(recipe(at::kFloat));
+  for (size_t i = 0; i < want.losses.size(); ++i) {
+    EXPECT_NEAR(got.losses[i], want.losses[i], 1e-4 * want.losses[i]) << "step " << i;
+    EXPECT_NEAR(got.norms[i], want.norms[i], 1e-3 * want.norms[i]) << "step " << i;
+  }
+}
+
+TEST_P(DeviceFamily, GivesTheSameBitsForEveryPolicyAndForReplayedGraphs) {
+  Recipe base = recipe(at::kBFloat16);
+  base.multiple = 32;
+  base.batches = 2;
+  base.steps = 6;
+  const Curve want = run_on_device(base);
+  std::vector<Policies> all = test::every_policy();
+  all.push_back({ActivationsMode::kRecompute, GradientsMode::kUpdate, GraphsMode::kAuto});
+  for (const Policies& policies : all) {
+    Recipe other = base;
+    other.policies = policies;
+    const Curve got = run_on_device(other);
+    EXPECT_EQ(got.losses, want.losses);
+    for (const auto& [name, weight] : want.weights)
+      EXPECT_TRUE(at::equal(got.weights.at(name), weight)) << name;
+    if (policies.graphs == GraphsMode::kAuto) EXPECT_GT(got.graphs.replayed, 0);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, DeviceFamily,
+                         testing::Values("mistral_window", "qwen2_window", "qwen3",
+                                         "granite", "smollm3", "phi3"),
+                         [](const auto& given) { return std::string(given.param); });
+
 class DeviceTraining : public testing::TestWithParam<OptimizerKind> {
  protected:
   static Recipe recipe() {

@@ -14,7 +14,7 @@ using test::Policies, test::Trainer;
 constexpr int64_t kSequences = 8, kLength = 32, kVocabulary = 32000;
 
 std::unique_ptr<model::Llama> sixty_million() {
-  model::LlamaConfig config;
+  model::Config config;
   config.vocab_size = kVocabulary;
   config.hidden_size = 512;
   config.intermediate_size = 1536;

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
+#include <functional>
 #include <set>
 
 #include "io/error_of.h"
@@ -42,10 +43,10 @@ struct Train {
   const char* pattern;
 };
 
-class EveryPolicy : public testing::TestWithParam<std::tuple<Case, Train, size_t>> {};
-
-TEST_P(EveryPolicy, GivesTheSameBits) {
-  const auto& [optimizer, train, micro_batch] = GetParam();
+// `steps` steps of a model that is made anew for each policy.
+void expect_the_same_bits(const std::function<std::unique_ptr<model::Llama>()>& make,
+                          const Case& optimizer, const char* pattern, size_t micro_batch,
+                          int64_t steps) {
   std::vector<double> first_losses;
   State first_weights;
   // The first as it is; all others from a home that leaves nothing where it was.
@@ -58,9 +59,8 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
     OptimizerConfig config = config_of(optimizer.optimizer, 0.002);
     config.clip_norm = optimizer.clip_norm;
     config.state_dtype = optimizer.state;
-    Trainer trainer(tiny(optimizer.dtype), {train.pattern}, config, policies);
+    Trainer trainer(make(), {pattern}, config, policies);
     std::vector<double> losses;
-    const int64_t steps = std::string(train.name) == "OneMlp" ? 5 : 25;
     for (int64_t i = 0; i < steps; ++i) {
       const auto batch = test::micro_batches(
           *trainer.llama, batches()[static_cast<size_t>(i) % batches().size()],
@@ -79,6 +79,14 @@ TEST_P(EveryPolicy, GivesTheSameBits) {
   }
 }
 
+class EveryPolicy : public testing::TestWithParam<std::tuple<Case, Train, size_t>> {};
+
+TEST_P(EveryPolicy, GivesTheSameBits) {
+  const auto& [optimizer, train, micro_batch] = GetParam();
+  expect_the_same_bits([&] { return tiny(optimizer.dtype); }, optimizer, train.pattern,
+                       micro_batch, std::string(train.name) == "OneMlp" ? 5 : 25);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Engine, EveryPolicy,
     testing::Combine(
@@ -95,6 +103,32 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& given) {
       return std::string(std::get<0>(given.param).name) + std::get<1>(given.param).name +
              "By" + std::to_string(std::get<2>(given.param));
+    });
+
+class EveryPolicyOfAFamily
+    : public testing::TestWithParam<std::tuple<const char*, Case>> {};
+
+TEST_P(EveryPolicyOfAFamily, GivesTheSameBits) {
+  const auto& [family, optimizer] = GetParam();
+  for (const char* pattern : {"all", "model.layers.*self_attn*"})
+    expect_the_same_bits(
+        [&] {
+          return test::load_model(fixture("families") / family,
+                                  {optimizer.dtype, optimizer.dtype});
+        },
+        optimizer, pattern, 3, 6);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Engine, EveryPolicyOfAFamily,
+    testing::Combine(
+        testing::Values("mistral_window", "qwen2", "qwen3", "granite", "smollm3", "phi3"),
+        testing::Values(Case{"Adafactor", OptimizerKind::kAdafactor, at::kFloat},
+                        Case{"AdamWBf16InEightBits", OptimizerKind::kAdamW, at::kBFloat16,
+                             0, StateType::kInt8},
+                        Case{"SgdBf16Clipped", OptimizerKind::kSgd, at::kBFloat16, 0.5})),
+    [](const auto& given) {
+      return std::string(std::get<0>(given.param)) + "_" + std::get<1>(given.param).name;
     });
 
 TEST(Training, GivesTheSameBitsOnTwoThreads) {
@@ -187,7 +221,7 @@ TEST(Clipping, ShortensALongGradientToTheLimitAndLeavesAShortOneAlone) {
 
 // Wide layers, few tokens: gradients outweigh everything but the weights.
 std::unique_ptr<model::Llama> wide() {
-  model::LlamaConfig config;
+  model::Config config;
   config.vocab_size = 64;
   config.hidden_size = 128;
   config.intermediate_size = 512;

@@ -71,6 +71,26 @@ INSTANTIATE_TEST_SUITE_P(
                     "schedule_linear", "schedule_cosine"),
     [](const auto& given) { return std::string(given.param); });
 
+std::vector<std::string> curves_of_families() {
+  std::vector<std::string> names;
+  for (const char* family : {"llama_smollm2", "mistral_window", "mistral", "qwen2",
+                             "qwen2_window", "qwen3", "granite", "smollm3", "phi3"})
+    for (const char* rule : {"adamw", "sgd"})
+      names.push_back("family_" + std::string(family) + "_" + rule);
+  return names;
+}
+
+class FamilyCurve : public testing::TestWithParam<std::string> {};
+
+TEST_P(FamilyCurve, EqualsTheReferenceAtEveryStep) {
+  expect_curve(GetParam(), 8, 1e-4);
+  expect_curve(GetParam(), 3, 1e-4,
+               {ActivationsMode::kRecompute, GradientsMode::kUpdate});
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyCurve, testing::ValuesIn(curves_of_families()),
+                         [](const auto& given) { return given.param; });
+
 // torch.nn.utils.clip_grad_norm_ and a step, with two backward passes that keep no
 // gradient.
 TEST(ClippingInTwoPasses, EqualsTheReferenceAtEveryStep) {

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "lowmem/core/files.h"
@@ -118,6 +119,33 @@ TEST_F(ProgramOnFakeGpu, ComputesWithItsOwnKernelsAndFlashAttention) {
        {"lowmem::kernels::cuda::forward", "flash_fwd_kernel", "flash_bwd_dq_dk_dv"})
     EXPECT_THAT(kernels, HasSubstr(name));
   EXPECT_EQ(report("kernels")["on_legacy_stream"], 0);
+}
+
+// The same weights as a model of another family: flash attention's kernels for a window
+// are others, and cuDNN has none.
+TEST_F(ProgramOnFakeGpu, AWindowHasKernelsOfItsOwnAndNoneOfCudnn) {
+  fs::copy(folder() / "model", folder() / "mistral", fs::copy_options::recursive);
+  json config = read_json(folder() / "mistral/config.json");
+  config.merge_patch({{"architectures", {"MistralForCausalLM"}},
+                      {"model_type", "mistral"},
+                      {"sliding_window", 16}});
+  write_file_atomically(folder() / "mistral/config.json", config.dump());
+  const std::string path = " model.path=" + (folder() / "mistral").string();
+  ASSERT_EQ(train("full", "train.max_steps=1").status, 0);
+  const Outcome run = train("window", "train.max_steps=1" + path);
+  ASSERT_EQ(run.status, 0) << run.output;
+  EXPECT_THAT(report("window")["refused"], IsEmpty());
+  const auto flash = [](const std::string& name) {
+    std::set<std::string> names;
+    for (const auto& [kernel, count] : report(name)["kernels"]["by_name"].items())
+      if (kernel.find("flash_") != std::string::npos) names.insert(kernel);
+    return names;
+  };
+  EXPECT_GE(flash("window").size(), 2u);
+  EXPECT_NE(flash("window"), flash("full"));
+  const Outcome refused = train("cudnn", "memory.attention=cudnn" + path);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output, HasSubstr("looks through a window"));
 }
 
 // No kernel ran: the weights come back from the GPU as they went there.

@@ -1,7 +1,6 @@
 // config.json of a Hugging Face folder, and its copy with another dtype.
 
-#include "lowmem/model/llama_config.h"
-
+#include "lowmem/model/config.h"
 #include "support.h"
 
 using namespace lowmem;
@@ -21,10 +20,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Folder folder;
   folder.file.write(fuzz::text_of(data, size));
   fuzz::only_errors([] {
-    model::LlamaConfig config = model::read_llama_config(folder.path());
+    model::Config config = model::read_model_config(folder.path());
     weights::create_model_folder(folder.path() / "config.json", folder.path() / "copy",
                                  DType::kBF16);
-    model::read_llama_config(folder.path() / "copy");
+    model::read_model_config(folder.path() / "copy");
     // Only the time depends on the number of layers.
     if (config.num_hidden_layers <= kMostLayers)
       fuzz::require(model::parameter_count(config) > 0);

@@ -13,12 +13,14 @@ namespace {
 using test::Cut, test::expect_same_bits, test::kWhole, test::Numbers;
 
 struct Sizes {
-  int64_t queries, keys, heads, kv_heads, head_dim;
-  bool masked() const { return queries != keys; }
+  int64_t queries, keys, heads, kv_heads, head_dim, window = 0;
+  bool masked() const { return queries != keys && window == 0; }
 };
-constexpr Sizes kSizes[] = {{1, 1, 1, 1, 1},    {7, 7, 4, 2, 5},    {17, 17, 6, 3, 16},
-                            {65, 65, 4, 4, 20}, {33, 33, 8, 2, 64}, {3, 18, 4, 2, 33},
-                            {1, 70, 6, 1, 8}};
+constexpr Sizes kSizes[] = {
+    {1, 1, 1, 1, 1},        {7, 7, 4, 2, 5},       {17, 17, 6, 3, 16},
+    {65, 65, 4, 4, 20},     {33, 33, 8, 2, 64},    {3, 18, 4, 2, 33},
+    {1, 70, 6, 1, 8},       {40, 40, 4, 2, 16, 1}, {65, 65, 4, 4, 20, 17},
+    {70, 70, 4, 2, 33, 16}, {30, 90, 4, 1, 8, 33}, {9, 9, 2, 2, 8, 9}};
 
 // Everything that one call reads and writes, the workspace full of NaN.
 struct Problem {
@@ -40,6 +42,7 @@ struct Problem {
         mask[static_cast<size_t>(i * sizes.keys + j)] =
             (i + j) % 3 == 0 && (sizes.queries == 1 || i + 1 < sizes.queries);
     if (sizes.masked()) args.mask = mask.get();
+    args.window = sizes.window;
   }
 
   std::string forward(const Cut& cut) {

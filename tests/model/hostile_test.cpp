@@ -6,7 +6,7 @@
 
 #include "io/error_of.h"
 #include "io/temp_folder.h"
-#include "lowmem/model/llama_config.h"
+#include "lowmem/model/config.h"
 
 namespace lowmem::model {
 namespace {
@@ -17,7 +17,7 @@ using testing::HasSubstr;
 Error error_of_config(const std::string& text) {
   const TempFolder folder;
   write_text(folder / "config.json", text);
-  return error_of([&] { read_llama_config(folder.path()); });
+  return error_of([&] { read_model_config(folder.path()); });
 }
 
 TEST(HostileConfig, NestingIsRefusedBeforeItIsParsed) {
@@ -34,7 +34,7 @@ TEST(HostileConfig, IsNoLargerThan64KiB) {
   const TempFolder folder;
   write_text(folder / "config.json", "{");
   std::filesystem::resize_file(folder / "config.json", weights::kLargestConfig + 1);
-  EXPECT_THAT(error_of([&] { read_llama_config(folder.path()); }).problem(),
+  EXPECT_THAT(error_of([&] { read_model_config(folder.path()); }).problem(),
               HasSubstr("more than the 64"));
 }
 
@@ -47,14 +47,14 @@ TEST(HostileConfig, MessagesStayShortWhateverTheFileHolds) {
 TEST(HostileConfig, ALinkToItselfOrAPipeIsAnErrorThatNamesIt) {
   const TempFolder folder;
   std::filesystem::create_symlink("config.json", folder / "config.json");
-  EXPECT_THAT(error_of([&] { read_llama_config(folder.path()); }).what(),
+  EXPECT_THAT(error_of([&] { read_model_config(folder.path()); }).what(),
               HasSubstr("config.json"));
   std::filesystem::create_symlink("circle", folder / "circle");
-  EXPECT_THAT(error_of([&] { read_llama_config(folder / "circle"); }).what(),
+  EXPECT_THAT(error_of([&] { read_model_config(folder / "circle"); }).what(),
               HasSubstr("circle"));
   std::filesystem::remove(folder / "config.json");
   ASSERT_EQ(mkfifo((folder / "config.json").c_str(), 0600), 0);
-  EXPECT_THAT(error_of([&] { read_llama_config(folder.path()); }).problem(),
+  EXPECT_THAT(error_of([&] { read_model_config(folder.path()); }).problem(),
               HasSubstr("is a pipe"));
 }
 

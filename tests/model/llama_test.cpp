@@ -34,10 +34,20 @@ void expect_reference_logits(const at::Tensor& logits, const Packed& packed,
   }
 }
 
+void expect_names_of_the_table(const std::filesystem::path& folder) {
+  const Config config = read_model_config(folder);
+  const Llama llama(config, {});
+  std::map<std::string, std::vector<int64_t>> of_modules, of_table;
+  for (const auto& item : llama.named_parameters())
+    of_modules[item.key()] = item.value().sizes().vec();
+  for (const weights::Spec& spec : weight_specs(config)) of_table[spec.name] = spec.shape;
+  EXPECT_EQ(of_modules, of_table) << folder;
+}
+
 class LlamaReference : public testing::TestWithParam<const char*> {};
 
 TEST_P(LlamaReference, LogitsEqualTransformersForSequencesLaidEndToEnd) {
-  const auto folder = fixture("models") / GetParam();
+  const auto folder = fixture(GetParam());
   const auto llama = load_model(folder);
   const Reference reference(folder);
   const Packed packed = test::pack(*llama, reference.sequences);
@@ -45,7 +55,7 @@ TEST_P(LlamaReference, LogitsEqualTransformersForSequencesLaidEndToEnd) {
 }
 
 TEST_P(LlamaReference, NegativeLogLikelihoodsEqualTransformers) {
-  const auto folder = fixture("models") / GetParam();
+  const auto folder = fixture(GetParam());
   const auto llama = load_model(folder);
   const Reference reference(folder);
   for (size_t i = 0; i < reference.rows.size(); ++i) {
@@ -65,10 +75,89 @@ TEST_P(LlamaReference, NegativeLogLikelihoodsEqualTransformers) {
   }
 }
 
+std::string last_name(const testing::TestParamInfo<const char*>& given) {
+  return std::filesystem::path(given.param).filename();
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, LlamaReference,
-                         testing::Values("llama2_tiny", "llama32_tiny", "llama_bias_tiny",
-                                         "llama2_tiny_f16", "llama2_tiny_sharded_bf16"),
-                         [](const auto& given) { return std::string(given.param); });
+                         testing::Values("models/llama2_tiny", "models/llama32_tiny",
+                                         "models/llama_bias_tiny",
+                                         "models/llama2_tiny_f16",
+                                         "models/llama2_tiny_sharded_bf16"),
+                         last_name);
+
+constexpr const char* kFamilies[] = {
+    "families/llama_smollm2", "families/mistral_window", "families/mistral",
+    "families/qwen2",         "families/qwen2_window",   "families/qwen3",
+    "families/granite",       "families/smollm3",        "families/phi3"};
+
+INSTANTIATE_TEST_SUITE_P(Families, LlamaReference, testing::ValuesIn(kFamilies),
+                         last_name);
+
+class Family : public testing::TestWithParam<const char*> {};
+
+TEST_P(Family, IsOneModelInBothSpellingsOfConfigJson) {
+  const auto folder = fixture(GetParam());
+  EXPECT_EQ(read_model_config(folder), read_model_config(folder / "other"));
+}
+
+// Windows, scalars and norms are those of the plain formula too.
+TEST_P(Family, HasTheSameLogitsByTheFormula) {
+  const auto folder = fixture(GetParam());
+  const auto llama =
+      load_model(folder, {at::kFloat, at::kFloat, at::kCPU, AttentionMode::kMath});
+  const Reference reference(folder);
+  const Packed packed = test::pack(*llama, reference.sequences);
+  expect_reference_logits(test::logits_of(*llama, packed), packed, reference, 1e-5);
+}
+
+TEST_P(Family, ParameterNamesAndShapesAreThoseOfTheWeightTable) {
+  expect_names_of_the_table(fixture(GetParam()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, Family, testing::ValuesIn(kFamilies), last_name);
+
+TEST(Window, OfNoSequencesLengthIsNone) {
+  Config config = read_model_config(fixture("families/mistral_window"));
+  const std::vector<int32_t> ids = {5, 9, 200, 17, 3, 44, 60, 7};
+  std::vector<at::Tensor> logits;
+  for (const int64_t window : {8, 0, 7}) {
+    config.sliding_window = window;
+    const auto llama = std::make_unique<Llama>(config, ModelOptions{});
+    weights::load(*test::home_of(*llama), fixture("families/mistral_window"));
+    logits.push_back(test::logits_of(*llama, test::pack(*llama, {ids})));
+  }
+  EXPECT_TRUE(at::equal(logits[0], logits[1]));
+  EXPECT_TRUE(at::equal(logits[0].slice(0, 0, 7), logits[2].slice(0, 0, 7)));
+  EXPECT_GT(relative_difference(logits[2][7], logits[0][7]), 1e-3);
+}
+
+// A query that several endings continue sees as far back as each ending alone.
+TEST(Window, OfABranchGoesByItsPositions) {
+  const auto llama = load_model(fixture("families/mistral_window"));
+  const std::vector<int32_t> trunk = {5, 9, 200, 17, 3, 44, 60, 7, 8, 150};
+  const std::vector<int32_t> first = {11, 12, 13, 14}, second = {300, 21, 22};
+  const Packed shared = llama->pack({{trunk, {first, second}}});
+  const at::Tensor together = test::logits_of(*llama, shared);
+  int64_t start = 10;
+  for (const auto& branch : {first, second}) {
+    std::vector<int32_t> alone = trunk;
+    alone.insert(alone.end(), branch.begin(), branch.end());
+    const auto count = static_cast<int64_t>(branch.size());
+    EXPECT_LE(
+        relative_difference(
+            together.narrow(0, start, count),
+            test::logits_of(*llama, test::pack(*llama, {alone})).narrow(0, 10, count)),
+        1e-6);
+    start += count;
+  }
+  // And where only some tokens of the last block are asked for.
+  const test::Walked walked(*llama);
+  const Rows rows = select_rows(shared, {2, 9, 12, 13, 15});
+  const at::Tensor some = llama->norm(walked.walk.hidden_states(shared, &rows));
+  const at::Tensor all = llama->norm(walked.walk.hidden_states(shared));
+  EXPECT_LE(relative_difference(some, all.index_select(0, rows.index)), 1e-6);
+}
 
 TEST(Llama, ASequenceDoesNotSeeItsNeighbours) {
   const auto llama = load_model(fixture("models/llama32_tiny"));
@@ -80,16 +169,8 @@ TEST(Llama, ASequenceDoesNotSeeItsNeighbours) {
 }
 
 TEST(Llama, ParameterNamesAndShapesAreThoseOfTheWeightTable) {
-  for (const char* name : {"llama2_tiny", "llama32_tiny", "llama_bias_tiny"}) {
-    const LlamaConfig config = read_llama_config(fixture("models") / name);
-    const Llama llama(config, {});
-    std::map<std::string, std::vector<int64_t>> of_modules, of_table;
-    for (const auto& item : llama.named_parameters())
-      of_modules[item.key()] = item.value().sizes().vec();
-    for (const weights::Spec& spec : weight_specs(config))
-      of_table[spec.name] = spec.shape;
-    EXPECT_EQ(of_modules, of_table) << name;
-  }
+  for (const char* name : {"llama2_tiny", "llama32_tiny", "llama_bias_tiny"})
+    expect_names_of_the_table(fixture("models") / name);
 }
 
 TEST(Llama, BfloatWeightsStayCloseToTheReference) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "lowmem/core/error.h"
+#include "lowmem/memory/meter.h"
 #include "ops/gpu_attention.h"
 #include "ops/gradients.h"
 
@@ -14,19 +15,19 @@ using test::expect_close, test::expect_finite_differences, test::normal, test::T
 
 // Softmax written out, sequence by sequence and head by head.
 at::Tensor formula(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                   const Spans& spans) {
+                   const Spans& spans, double scale = 0) {
   const int64_t heads = q.size(1), group = heads / k.size(1);
-  const double scale = 1 / std::sqrt(static_cast<double>(q.size(2)));
+  if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(q.size(2)));
   std::vector<at::Tensor> rows;
   int64_t query = 0, key = 0;
   for (const Span& span : spans) {
     std::vector<at::Tensor> by_head;
     const at::Tensor index = at::arange(span.keys);
-    const at::Tensor seen =
-        span.mask.defined()
-            ? span.mask
-            : index.unsqueeze(0) <=
-                  index.narrow(0, span.keys - span.queries, span.queries).unsqueeze(1);
+    const at::Tensor own =
+        index.narrow(0, span.keys - span.queries, span.queries).unsqueeze(1);
+    at::Tensor seen = span.mask.defined() ? span.mask : index.unsqueeze(0) <= own;
+    if (!span.mask.defined() && spans.window > 0)
+      seen = seen.logical_and(own - index.unsqueeze(0) < spans.window);
     for (int64_t head = 0; head < heads; ++head) {
       const auto own = [&](const at::Tensor& all, int64_t from, int64_t count,
                            int64_t which) {
@@ -50,6 +51,11 @@ at::Tensor formula(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
 Spans causal(const std::vector<int64_t>& lengths) {
   Spans spans;
   for (const int64_t length : lengths) spans.push_back({length, length, {}});
+  return spans;
+}
+
+Spans windowed(Spans spans, int64_t window) {
+  spans.window = window;
   return spans;
 }
 
@@ -87,6 +93,10 @@ std::vector<Case> cases() {
       {"ASequenceWithoutQueries", {some({1}, 2), none, some({2, 3}, 4)}},
       {"FirstAndLastWithoutQueries", {none, some({0, 3}, 4), none}},
       {"NoQueryAtAll", {none, none}},
+      {"AWindow", windowed(causal({9}), 3)},
+      {"AWindowOfOneKey", windowed(causal({5, 2}), 1)},
+      {"AWindowShorterThanSome", windowed(causal({3, 5, 5, 2, 7}), 4)},
+      {"AWindowOverTheLastTokens", windowed({{2, 7, {}}, {3, 4, {}}, {4, 4, {}}}, 3)},
   };
 }
 
@@ -168,6 +178,144 @@ TEST(AttentionOfSequences, LongerOnesEqualTheFormulaToo) {
       const Tensors got = test::gradients(f, all), want = test::gradients(g, exact);
       for (size_t i = 0; i < all.size(); ++i) expect_close(got[i], want[i], 5e-6);
     }
+}
+
+// Longer than our kernel takes, shorter, and of both lengths around a part's end.
+TEST(AttentionThroughAWindow, EqualsTheFormulaForAnyLength) {
+  for (const auto& [lengths, window] :
+       {std::pair{std::vector<int64_t>{65, 33, 1, 17}, int64_t{16}},
+        {{200}, 33},
+        {{700, 12}, 100},
+        {{1100}, 64},
+        {{600, 600}, 599},
+        {{1030}, 513}})
+    for (const AttentionMode mode : {AttentionMode::kAuto, AttentionMode::kMath}) {
+      SCOPED_TRACE(std::to_string(lengths[0]) + " through " + std::to_string(window));
+      const Spans spans = windowed(causal(lengths), window);
+      int64_t tokens = 0;
+      for (const int64_t length : lengths) tokens += length;
+      const Tensors all{normal({tokens, 4, 8}, 1), normal({tokens, 2, 8}, 2),
+                        normal({tokens, 2, 8}, 3)};
+      const auto f = [&](const Tensors& in) {
+        return attention(in[0], in[1], in[2], spans, {mode, 0.3});
+      };
+      const auto g = [&](const Tensors& in) {
+        return formula(in[0], in[1], in[2], spans, 0.3);
+      };
+      const Tensors exact = test::cast(all, at::kDouble);
+      expect_close(f(all), g(exact), 2e-6);
+      const Tensors want = test::gradients(g, exact);
+      for (const auto& [dtype, tolerance] :
+           {std::pair{at::kFloat, 5e-6}, {at::kBFloat16, 0.04}}) {
+        const Tensors got = test::gradients(f, test::cast(all, dtype));
+        for (size_t i = 0; i < all.size(); ++i) expect_close(got[i], want[i], tolerance);
+      }
+    }
+}
+
+TEST(AttentionThroughAWindow, SeesNothingBeforeIt) {
+  for (const auto& [tokens, window] : {std::pair<int64_t, int64_t>{40, 7}, {700, 50}}) {
+    const at::Tensor q = normal({tokens, 4, 8}, 1), k = normal({tokens, 2, 8}, 2),
+                     v = normal({tokens, 2, 8}, 3);
+    const Spans spans = windowed(causal({tokens}), window);
+    at::Tensor other = v.clone();
+    other.select(0, 9).fill_(1e9);
+    const at::Tensor first = attention(q, k, v, spans),
+                     second = attention(q, k, other, spans);
+    EXPECT_TRUE(at::equal(first.slice(0, 0, 9), second.slice(0, 0, 9)));
+    EXPECT_TRUE(at::equal(first.slice(0, 9 + window), second.slice(0, 9 + window)));
+    EXPECT_FALSE(at::equal(first[9 + window - 1], second[9 + window - 1]));
+  }
+}
+
+// The scores of some are multiplied by another number.
+TEST(AttentionOfSequences, HasTheScaleItIsGiven) {
+  const Spans spans = causal({9, 4});
+  const Tensors all{normal({13, 4, 8}, 1, at::kDouble),
+                    normal({13, 2, 8}, 2, at::kDouble),
+                    normal({13, 2, 8}, 3, at::kDouble)};
+  const at::Tensor want = formula(all[0], all[1], all[2], spans, 0.05);
+  EXPECT_GT(test::relative_difference(want, formula(all[0], all[1], all[2], spans)),
+            0.01);
+  for (const AttentionMode mode : {AttentionMode::kAuto, AttentionMode::kMath})
+    for (const auto& [dtype, tolerance] :
+         {std::pair{at::kDouble, 1e-12}, {at::kFloat, 2e-6}}) {
+      const Tensors in = test::cast(all, dtype);
+      expect_close(attention(in[0], in[1], in[2], spans, {mode, 0.05}), want, tolerance);
+    }
+}
+
+// Queries and keys through a norm each, and then turned: what Qwen3 does.
+struct Normed {
+  Spans spans;
+  at::Tensor angles;
+  bool rotary;
+
+  at::Tensor operation(const Tensors& in) const {
+    const auto heads = [&](size_t i, size_t norm) {
+      return rotary ? Heads::normed(in[i], in[norm], 1e-3, angles.cos(), angles.sin())
+                    : Heads::normed(in[i], in[norm], 1e-3, {}, {});
+    };
+    return attention_linear(heads(0, 3), heads(1, 4), in[2], spans, {in[5], in[6]});
+  }
+  at::Tensor formula_of(const Tensors& in) const {
+    const auto heads = [&](size_t i, size_t norm) {
+      const at::Tensor x = in[i];
+      const at::Tensor h = x * (x.square().mean(-1, true) + 1e-3).rsqrt() * in[norm];
+      if (!rotary) return h;
+      const at::Tensor cos = angles.to(h.scalar_type()).cos().unsqueeze(1),
+                       sin = angles.to(h.scalar_type()).sin().unsqueeze(1);
+      const auto halves = h.chunk(2, -1);
+      return at::cat(
+          {halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin}, -1);
+    };
+    return formula(heads(0, 3), heads(1, 4), in[2], spans).flatten(1).mm(in[5].t()) +
+           in[6];
+  }
+};
+
+TEST(AttentionOfNormedHeads, HasTheGradientsOfItsFormula) {
+  for (const bool rotary : {true, false})
+    for (const int64_t window : {0, 3}) {
+      SCOPED_TRACE(rotary);
+      const Normed normed{windowed(causal({5, 1, 3}), window), normal({9, 2}, 8), rotary};
+      const auto draw = [](at::IntArrayRef shape, uint64_t seed) {
+        return normal(shape, seed, at::kDouble);
+      };
+      const Tensors all{draw({9, 4, 4}, 1), draw({9, 2, 4}, 2), draw({9, 2, 4}, 3),
+                        draw({4}, 4),       draw({4}, 5),       draw({3, 16}, 6),
+                        draw({3}, 7)};
+      const auto f = [&](const Tensors& in) { return normed.operation(in); };
+      const auto g = [&](const Tensors& in) { return normed.formula_of(in); };
+      test::expect_finite_differences(g, all);
+      const Tensors floats = test::cast(all, at::kFloat);
+      const Tensors exact = test::cast(floats, at::kDouble);
+      expect_close(f(floats), g(exact), 2e-6);
+      const Tensors got = test::gradients(f, floats), want = test::gradients(g, exact);
+      for (size_t i = 0; i < all.size(); ++i) {
+        SCOPED_TRACE(i);
+        expect_close(got[i], want[i], 5e-6);
+      }
+    }
+}
+
+// Beside values, and what a linear layer gives, nothing of their size is kept.
+TEST(AttentionOfNormedHeads, KeepsWhatWentIntoTheNormsAlone) {
+  memory::install();
+  constexpr int64_t kTokens = 256, kBytes = kTokens * 4 * 64 * 4;  // of queries
+  const Spans spans = causal({kTokens});
+  const auto leaf = [](at::IntArrayRef shape, uint64_t seed) {
+    return normal(shape, seed).requires_grad_();
+  };
+  const at::Tensor x = leaf({kTokens, 4, 64}, 1), k = leaf({kTokens, 4, 64}, 2),
+                   v = leaf({kTokens, 4, 64}, 3), w = leaf({64}, 4),
+                   o = leaf({8, 256}, 5), angles = normal({kTokens, 32}, 6);
+  const int64_t before = memory::device_ledger().current();
+  const at::Tensor out = attention_linear(
+      Heads::normed(x, w, 1e-5, angles.cos(), angles.sin()),
+      Heads::normed(k, w, 1e-5, angles.cos(), angles.sin()), v, spans, {o, {}});
+  const int64_t kept = memory::device_ledger().current() - before;
+  EXPECT_LT(kept, kBytes);  // the output and the angles: half of it
 }
 
 TEST(AttentionOfSequences, NoneSeesAnother) {

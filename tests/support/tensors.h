@@ -49,7 +49,7 @@ inline at::Tensor logits_of(const model::Llama& llama, const model::Packed& pack
 // A model folder, loaded.
 inline std::unique_ptr<model::Llama> load_model(const std::filesystem::path& folder,
                                                 model::ModelOptions options = {}) {
-  auto llama = std::make_unique<model::Llama>(model::read_llama_config(folder), options);
+  auto llama = std::make_unique<model::Llama>(model::read_model_config(folder), options);
   weights::load(*home_of(*llama), folder);
   return llama;
 }

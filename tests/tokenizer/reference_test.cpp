@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tokenizer/expected.h"
+#include "tokenizer/nfc.h"
 
 namespace lowmem::test {
 namespace {
@@ -86,10 +87,11 @@ TEST_P(TokenizerJsonVariant, HasTheReferenceIds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(PreTokenizers, TokenizerJsonVariant,
-                         testing::Values("gpt2", "gpt2_prefix_space", "gpt4o", "deepseek",
-                                         "digit_runs", "smollm", "removed_inverted",
-                                         "removed", "lines", "whole", "symbols",
-                                         "whitespace", "metaspace_first",
+                         testing::Values("qwen", "tekken", "nfc_within", "phi3",
+                                         "mistral_v3", "gpt2", "gpt2_prefix_space",
+                                         "gpt4o", "deepseek", "digit_runs", "smollm",
+                                         "removed_inverted", "removed", "lines", "whole",
+                                         "symbols", "whitespace", "metaspace_first",
                                          "metaspace_always", "metaspace_never"),
                          [](const auto& name) { return name.param; });
 INSTANTIATE_TEST_SUITE_P(Models, TokenizerJsonVariant,
@@ -97,6 +99,23 @@ INSTANTIATE_TEST_SUITE_P(Models, TokenizerJsonVariant,
                                          "unknown_dropped", "no_decoder", "added_tokens",
                                          "normalized_tokens"),
                          [](const auto& name) { return name.param; });
+
+TEST(NormalizationFormC, IsThatOfTheTokenizersLibrary) {
+  const nlohmann::json texts = tokenizer_reference("nfc");
+  ASSERT_GT(texts.size(), 300);
+  for (const auto& pair : texts) {
+    const auto text = pair[0].get<std::string>();
+    EXPECT_EQ(tokenization::to_nfc(text, "here"), pair[1].get<std::string>()) << text;
+  }
+  EXPECT_EQ(tokenization::to_nfc("e\xCC\x81", "here"), "\xC3\xA9");
+}
+
+TEST(NormalizationFormC, RefusesMoreMarksThanAnyWritingHas) {
+  std::string text = "a";
+  for (int i = 0; i < 5000; ++i) text += i % 2 == 0 ? "\xCC\x81" : "\xCC\xA3";
+  EXPECT_THROW(tokenization::to_nfc(text, "here"), Error);
+  EXPECT_NO_THROW(tokenization::to_nfc(text.substr(0, 2001), "here"));
+}
 
 }  // namespace
 }  // namespace lowmem::test

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "lowmem/config/choices.h"
@@ -16,7 +18,14 @@ struct ExampleOptions {
   LongMode long_rows = LongMode::kAuto;
   int64_t max_length = 160;  // tokens, at least 2
   int64_t limit = 0;         // rows to take, the first good ones; 0: all
+  int64_t vocabulary = 0;    // ids that the model has; 0: as many as the tokenizer
 };
+
+// Throws Error naming `where`, a row, and the first of `ids` that the model, which has
+// `vocabulary` of them, lacks: a tokenizer may have tokens that no row holds, such as one
+// for padding that was added later.
+void refuse_foreign_ids(std::span<const int32_t> ids, int64_t vocabulary,
+                        const Tokenizer& tokenizer, const std::string& where);
 
 // What the rows of a JSONL file hold: `format`, or where that is kAuto what the keys of
 // the first row say.

@@ -47,8 +47,11 @@ class HellaSwag {
   // `bos`: whether the query begins with BOS. Sequences longer than `max_length` tokens
   // lose their beginning, as in the harness.
   // `share_query`: false runs the four endings as four texts, for comparison.
+  // `vocabulary`: ids that the model has, 0 for the tokenizer's; Error for a row with
+  // others.
   HellaSwag(const std::vector<HellaSwagRow>& rows, const Tokenizer& tokenizer, bool bos,
-            int64_t batch_size, int64_t max_length, bool share_query = true);
+            int64_t batch_size, int64_t max_length, bool share_query = true,
+            int64_t vocabulary = 0);
 
   // At most `batch_size` rows at once, and `most_tokens` tokens unless one row has more.
   // `between` is called before each of these batches, and may throw to end the run.

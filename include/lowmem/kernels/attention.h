@@ -18,6 +18,9 @@ struct AttentionArgs {
   // [queries, keys], true where a query sees a key; null: the queries belong to the last
   // of the keys, and each sees its own key and those before it.
   const bool* mask = nullptr;
+  // Where there is no mask: how many keys a query sees, its own the last of them; 0: all.
+  // What lies before is not computed.
+  int64_t window = 0;
 };
 
 // fp32 numbers of workspace that a call needs: 2 queries * keys and some rows.

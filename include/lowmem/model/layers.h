@@ -1,7 +1,7 @@
 #pragma once
 
-// The parts of a Llama block: plain forward code that knows nothing of memory techniques.
-// Tensors are [N, ...]: the tokens of all sequences end to end.
+// The parts of a block, of any family: plain forward code that knows nothing of memory
+// techniques. Tensors are [N, ...]: the tokens of all sequences end to end.
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
@@ -10,8 +10,9 @@
 #include <memory>
 #include <string>
 
-#include "lowmem/model/llama_config.h"
+#include "lowmem/model/config.h"
 #include "lowmem/model/packed.h"
+#include "lowmem/ops/attention.h"
 #include "lowmem/ops/linear.h"
 #include "lowmem/ops/swiglu_linear.h"
 #include "lowmem/weights/table.h"
@@ -56,18 +57,37 @@ class RmsNorm : public torch::nn::Module {
   at::ScalarType compute_;
 };
 
+// The norm of each head of queries or keys.
+class HeadNorm : public torch::nn::Module {
+ public:
+  HeadNorm(weights::Table& table, const std::string& name, double eps);
+  // x [N, heads, head_dim]; without rotary where cos is undefined.
+  ops::Heads forward(const at::Tensor& x, const at::Tensor& cos,
+                     const at::Tensor& sin) const;
+
+ private:
+  at::Tensor weight_;  // [head_dim]
+  double eps_;
+};
+
 class Attention : public torch::nn::Module {
  public:
-  Attention(weights::Table& table, const std::string& name, const LlamaConfig& config,
-            ModelOptions options);
+  Attention(weights::Table& table, const std::string& name, const Config& config,
+            Config::Layer layer, ModelOptions options);
   // [N, D] -> [N, D]; with `rows`, [M, D]: only these tokens ask, all are asked.
   at::Tensor forward(const ops::LinearInput& x, const Packed& packed,
                      const Rows* rows) const;
 
  private:
+  // [N, heads head_dim] as heads, through their norm where there is one, and turned.
+  ops::Heads heads(const at::Tensor& flat, const std::shared_ptr<HeadNorm>& norm,
+                   const at::Tensor& cos, const at::Tensor& sin) const;
+
   int64_t head_dim_;
-  AttentionMode mode_;
+  bool rotary_, window_;
+  ops::AttentionRule rule_;
   std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, o_proj_;
+  std::shared_ptr<HeadNorm> q_norm_, k_norm_;  // null: none
 };
 
 class Mlp : public torch::nn::Module {
@@ -84,8 +104,8 @@ class Mlp : public torch::nn::Module {
 // after which only these tokens matter.
 class Block : public torch::nn::Module {
  public:
-  Block(weights::Table& table, const std::string& name, const LlamaConfig& config,
-        ModelOptions options);
+  Block(weights::Table& table, const std::string& name, const Config& config,
+        Config::Layer layer, ModelOptions options);
   at::Tensor forward(const at::Tensor& hidden, const Packed& packed,
                      const Rows* rows = nullptr,
                      ops::Output output = ops::Output::kValue) const;
@@ -96,6 +116,7 @@ class Block : public torch::nn::Module {
 
  private:
   bool replays_;
+  double residual_multiplier_;
   std::shared_ptr<RmsNorm> input_layernorm_, post_attention_layernorm_;
   std::shared_ptr<Attention> self_attn_;
   std::shared_ptr<Mlp> mlp_;

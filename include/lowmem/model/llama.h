@@ -6,26 +6,27 @@
 #include <memory>
 #include <vector>
 
+#include "lowmem/model/config.h"
 #include "lowmem/model/layers.h"
-#include "lowmem/model/llama_config.h"
 #include "lowmem/model/packed.h"
 
 namespace lowmem::model {
 
-// A Llama whose named_parameters() carry Hugging Face's names: plain forward code over
-// the weights of a table, which need no gradient until somebody asks for one (weights/
-// selection.h) and whose numbers are there while their group is borrowed.
+// A Llama, or a model of another family of model/family.h, whose named_parameters() carry
+// Hugging Face's names: plain forward code over the weights of a table, which need no
+// gradient until somebody asks for one (weights/ selection.h) and whose numbers are there
+// while their group is borrowed.
 //
 // The parts are public: engine/walk goes over them block by block.
 class Llama : public torch::nn::Module {
  public:
   // Over a table of weight_specs(config) with its tensors.
-  Llama(const LlamaConfig& config, ModelOptions options,
+  Llama(const Config& config, ModelOptions options,
         std::shared_ptr<weights::Table> table);
   // Over one of its own, on the model's device, uninitialised.
-  Llama(const LlamaConfig& config, ModelOptions options);
+  Llama(const Config& config, ModelOptions options);
 
-  const LlamaConfig& config() const { return config_; }
+  const Config& config() const { return config_; }
   const ModelOptions& options() const { return options_; }
   c10::Device device() const { return options_.device; }
   weights::Table& table() const { return *table_; }
@@ -37,11 +38,13 @@ class Llama : public torch::nn::Module {
     return angles_.pack(sequences, options_.device, multiple);
   }
 
-  // Rows of the embedding table: [N] -> [N, D], in the residual stream's type.
+  // Rows of the embedding table, times embedding_multiplier: [N] -> [N, D], in the
+  // residual stream's type. Without a graph.
   at::Tensor embed(const at::Tensor& ids) const;
 
-  // Final norm of any rows: [M, D] -> [M, D], in the compute type.
-  at::Tensor norm(const at::Tensor& hidden) const { return norm_->forward(hidden).value; }
+  // Final norm of any rows: [M, D] -> [M, D], in the compute type, over logits_scaling,
+  // so that whatever multiplies it by head() has the model's logits.
+  at::Tensor norm(const at::Tensor& hidden) const;
 
   // The output matrix [V, D]: lm_head, or the embedding table where they are tied.
   const at::Tensor& head() const;
@@ -49,7 +52,7 @@ class Llama : public torch::nn::Module {
   bool tied() const { return !lm_head_.defined(); }
 
  private:
-  LlamaConfig config_;
+  Config config_;
   ModelOptions options_;
   std::shared_ptr<weights::Table> table_;
   RotaryAngles angles_;

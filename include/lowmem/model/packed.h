@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "lowmem/model/llama_config.h"
+#include "lowmem/model/config.h"
 #include "lowmem/ops/attention.h"
 
 namespace lowmem::model {
@@ -16,7 +16,8 @@ struct Packed {
   at::Tensor ids;                 // [N] int64, on the model's device
   std::vector<int64_t> host_ids;  // the same, where nothing has to wait for them
   ops::Spans spans;               // each sequence's tokens, and what they may attend to
-  at::Tensor cos, sin;            // [N, head_dim / 2] fp32: rotary angles of each token
+  ops::Spans window_spans;  // the same for layers with a window, where there are any
+  at::Tensor cos, sin;      // [N, head_dim / 2] fp32: rotary angles of each token
 
   int64_t tokens() const { return static_cast<int64_t>(host_ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(spans.size()) - padding; }
@@ -28,8 +29,9 @@ struct Packed {
 
 // Some of the tokens: those whose hidden states are wanted after the last block. M rows.
 struct Rows {
-  at::Tensor index;     // [M] int64, ascending, on the model's device
-  ops::Spans spans;     // like Packed's, with queries for these tokens alone
+  at::Tensor index;  // [M] int64, ascending, on the model's device
+  ops::Spans spans;  // like Packed's, with queries for these tokens alone
+  ops::Spans window_spans;
   at::Tensor cos, sin;  // [M, head_dim / 2] fp32
 };
 
@@ -43,10 +45,11 @@ struct Sequence {
   std::vector<std::span<const int32_t>> branches;
 };
 
-// Angles of rotary position embeddings for any model length. Holds head_dim / 2 numbers.
+// Angles of rotary position embeddings for any model length, and the model's window.
+// Holds head_dim / 2 numbers.
 class RotaryAngles {
  public:
-  explicit RotaryAngles(const LlamaConfig& config);
+  explicit RotaryAngles(const Config& config);
 
   // Inverse frequencies after the model's scaling, [head_dim / 2] float.
   const std::vector<float>& inverse_frequencies() const { return inverse_; }
@@ -58,6 +61,7 @@ class RotaryAngles {
 
  private:
   std::vector<float> inverse_;
+  int64_t window_;  // 0: none
 };
 
 }  // namespace lowmem::model

@@ -52,7 +52,7 @@ struct Plan {
 };
 
 // Of a model's blocks, how many keep their activations: from 0 to 1.
-double kept_share(OrCount<ActivationsMode> activations, const model::LlamaConfig& shape);
+double kept_share(OrCount<ActivationsMode> activations, const model::Config& shape);
 
 // What a run holds before its first step: its weights, and what is beside them.
 struct AtRest {
@@ -66,7 +66,7 @@ AtRest at_rest(const RunConfig& config, const Inputs& inputs);
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
 
 // Seconds that the work takes at that speed: an estimate (docs/benchmarks.md has runs).
-double estimate_seconds(const RunConfig& config, const model::LlamaConfig& shape,
+double estimate_seconds(const RunConfig& config, const model::Config& shape,
                         const Work& work, const Speed& speed);
 
 // Rehearses the run (memory::Rehearsal) on its largest batches: room for the weights, an

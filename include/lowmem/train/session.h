@@ -17,7 +17,7 @@ namespace lowmem::train {
 // What a run reads before its weights: what can be known of it without them.
 struct Inputs {
   c10::Device device = c10::kCPU;
-  model::LlamaConfig shape;
+  model::Config shape;
   std::shared_ptr<const Texts> texts;
 };
 
@@ -44,10 +44,9 @@ struct HousedModel {
 };
 
 // The model that the configuration names, of the given shape, with what it trains
-// selected; room for its weights, no numbers. Throws Error naming what is wrong, also
-// where the tokenizer, of `vocabulary` ids, has more than the model.
-HousedModel house_model(const RunConfig& config, const model::LlamaConfig& shape,
-                        int64_t vocabulary, c10::Device device);
+// selected; room for its weights, no numbers. Throws Error naming what is wrong.
+HousedModel house_model(const RunConfig& config, const model::Config& shape,
+                        c10::Device device);
 
 // Fills the weights, or those that are `wanted`, from model.path.
 void load_weights(const RunConfig& config, weights::Home& home,
@@ -108,7 +107,7 @@ class Session {
  private:
   RunConfig config_;
   c10::Device device_;
-  model::LlamaConfig shape_;
+  model::Config shape_;
   std::shared_ptr<const Texts> texts_;
   Batches batches_;
   optim::Schedule schedule_;

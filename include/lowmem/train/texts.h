@@ -9,7 +9,7 @@
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/data/example.h"
-#include "lowmem/model/llama_config.h"
+#include "lowmem/model/config.h"
 #include "lowmem/tokenizer/tokenizer.h"
 #include "lowmem/train/evaluation.h"
 
@@ -26,7 +26,7 @@ struct Texts {
 
 // Reads and tokenizes what the configuration names, for a model of that shape. Throws
 // Error naming the file and line of what is wrong, and where nothing is left to train on.
-Texts read_texts(const RunConfig& config, const model::LlamaConfig& shape,
+Texts read_texts(const RunConfig& config, const model::Config& shape,
                  c10::Device device);
 
 // The training rows as sequences of at most `max_length` tokens.
@@ -36,15 +36,15 @@ struct TrainingRows {
   BadRows skipped;  // that data.on_bad_row = skip left out
 };
 // Those of data.train; may be without an example. Tells the log what is not HellaSwag,
-// and warns of what was left out.
+// and warns of what was left out. `vocabulary` as in ExampleOptions.
 TrainingRows read_training_rows(const RunConfig& config, const Tokenizer& tokenizer,
-                                int64_t max_length);
+                                int64_t max_length, int64_t vocabulary = 0);
 
 // The evaluation that the configuration asks for; nullopt where eval.data is empty.
 // HellaSwag rows are asked for their right ending; all others become sequences as
 // training rows do. Adds to `skipped_rows` what data.on_bad_row = skip leaves out.
 std::optional<Evaluation> make_evaluation(const RunConfig& config,
-                                          const model::LlamaConfig& shape,
+                                          const model::Config& shape,
                                           const Tokenizer& tokenizer, c10::Device device,
                                           int64_t& skipped_rows);
 

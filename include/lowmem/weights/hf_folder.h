@@ -11,6 +11,10 @@
 
 namespace lowmem::weights {
 
+// The tensors of a folder's files in their order: a joined one stands where its first
+// rows do, and its specs follow one another.
+std::vector<TensorSpec> file_tensors(const std::vector<Spec>& specs, DType format);
+
 // Compares the names and shapes of a Hugging Face folder's weights with `specs`, before
 // room is made for any. Throws what load() would.
 void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& folder);

@@ -16,8 +16,9 @@ void select(Table& table, const std::vector<std::string>& train);
 void check_selection(const std::vector<Spec>& specs,
                      const std::vector<std::string>& train);
 
-// Whether a weight of that name is among those to train.
-bool selects(const std::vector<std::string>& train, const std::string& name);
+// Whether a weight is among those to train. A pattern may also name the tensor that files
+// join it with others in: all of them are meant.
+bool selects(const std::vector<std::string>& train, const Spec& spec);
 
 // Whether `name` matches `pattern`, in which * stands for any text, also none.
 bool matches(const std::string& pattern, const std::string& name);

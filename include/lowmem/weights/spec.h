@@ -20,7 +20,15 @@ struct Spec {
   size_t group = 0;
   std::string alias = {};  // another name that a file may have it under; empty: none
 
+  // Where files have it as rows of a larger tensor, together with the specs before or
+  // after it that name the same one: its name, and how its rows lie there. Empty: files
+  // have it under its own name.
+  std::string joined = {};
+  int64_t joined_first = 0, joined_rows = 0;
+
   int64_t elements() const;
+  const std::string& file_name() const { return joined.empty() ? name : joined; }
+  std::vector<int64_t> file_shape() const;
 };
 
 }  // namespace lowmem::weights

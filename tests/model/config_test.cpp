@@ -1,5 +1,5 @@
 // What config.json may say: both forms, defaults, and every refusal.
-#include "lowmem/model/llama_config.h"
+#include "lowmem/model/config.h"
 
 #include <gmock/gmock.h>
 
@@ -30,28 +30,28 @@ json base() {
 }
 
 // The config of `base` with `changes` merged in; null takes a key out.
-LlamaConfig read(const json& changes) {
+Config read(const json& changes) {
   const test::TempFolder folder;
   json config = base();
   config.merge_patch(changes);
   test::write_text(folder / "config.json", config.dump());
-  return read_llama_config(folder.path());
+  return read_model_config(folder.path());
 }
 
-auto rope_of(const LlamaConfig& config) {
+auto rope_of(const Config& config) {
   return std::make_tuple(config.rope_theta, config.rope_scaling, config.rope_factor,
                          config.rope_low_freq_factor, config.rope_high_freq_factor,
                          config.rope_original_max_position_embeddings);
 }
 
-TEST(LlamaConfig, ReadsEverySize) {
-  const LlamaConfig config = read({{"head_dim", 16},
-                                   {"max_position_embeddings", 512},
-                                   {"rms_norm_eps", 1e-5},
-                                   {"initializer_range", 0.05},
-                                   {"tie_word_embeddings", true},
-                                   {"attention_bias", true},
-                                   {"mlp_bias", true}});
+TEST(ModelConfig, ReadsEverySize) {
+  const Config config = read({{"head_dim", 16},
+                              {"max_position_embeddings", 512},
+                              {"rms_norm_eps", 1e-5},
+                              {"initializer_range", 0.05},
+                              {"tie_word_embeddings", true},
+                              {"attention_bias", true},
+                              {"mlp_bias", true}});
   EXPECT_EQ(config.vocab_size, 320);
   EXPECT_EQ(config.hidden_size, 32);
   EXPECT_EQ(config.intermediate_size, 88);
@@ -69,9 +69,8 @@ TEST(LlamaConfig, ReadsEverySize) {
   EXPECT_TRUE(config.mlp_bias);
 }
 
-TEST(LlamaConfig, HasTheDefaultsOfTransformers) {
-  const LlamaConfig config =
-      read({{"num_key_value_heads", nullptr}, {"rope_theta", nullptr}});
+TEST(ModelConfig, HasTheDefaultsOfTransformers) {
+  const Config config = read({{"num_key_value_heads", nullptr}, {"rope_theta", nullptr}});
   EXPECT_EQ(config.num_key_value_heads, 4);
   EXPECT_EQ(config.head_dim, 8);
   EXPECT_EQ(config.max_position_embeddings, 2048);
@@ -84,26 +83,26 @@ TEST(LlamaConfig, HasTheDefaultsOfTransformers) {
   EXPECT_FALSE(config.mlp_bias);
 }
 
-TEST(LlamaConfig, IgnoresWhatDoesNotChangeTheModel) {
-  const LlamaConfig config = read({{"use_cache", true},
-                                   {"bos_token_id", 1},
-                                   {"eos_token_id", {1, 2}},
-                                   {"torch_dtype", "bfloat16"},
-                                   {"attention_dropout", 0.0},
-                                   {"pretraining_tp", 2},
-                                   {"pruned_heads", json::object()},
-                                   {"_name_or_path", "a/b"}});
+TEST(ModelConfig, IgnoresWhatDoesNotChangeTheModel) {
+  const Config config = read({{"use_cache", true},
+                              {"bos_token_id", 1},
+                              {"eos_token_id", {1, 2}},
+                              {"torch_dtype", "bfloat16"},
+                              {"attention_dropout", 0.0},
+                              {"pretraining_tp", 2},
+                              {"pruned_heads", json::object()},
+                              {"_name_or_path", "a/b"}});
   EXPECT_EQ(config.hidden_size, 32);
 }
 
-TEST(LlamaConfig, ANullKeyCountsAsAbsent) {
+TEST(ModelConfig, ANullKeyCountsAsAbsent) {
   json config = base();
   config["head_dim"] = nullptr;
   config["rope_scaling"] = nullptr;
   config["an_unknown_key"] = nullptr;
   const test::TempFolder folder;
   test::write_text(folder / "config.json", config.dump());
-  EXPECT_EQ(read_llama_config(folder / "config.json").head_dim, 8);
+  EXPECT_EQ(read_model_config(folder / "config.json").head_dim, 8);
 }
 
 json linear() { return {{"rope_type", "linear"}, {"factor", 2.5}}; }
@@ -115,21 +114,21 @@ json llama3() {
           {"original_max_position_embeddings", 64}};
 }
 
-TEST(LlamaConfig, ReadsLinearScaling) {
-  const LlamaConfig config = read({{"rope_scaling", linear()}});
+TEST(ModelConfig, ReadsLinearScaling) {
+  const Config config = read({{"rope_scaling", linear()}});
   EXPECT_EQ(config.rope_scaling, RopeScaling::kLinear);
   EXPECT_EQ(config.rope_factor, 2.5);
 }
 
-TEST(LlamaConfig, ReadsLlama3Scaling) {
-  const LlamaConfig config = read({{"rope_scaling", llama3()}});
+TEST(ModelConfig, ReadsLlama3Scaling) {
+  const Config config = read({{"rope_scaling", llama3()}});
   EXPECT_EQ(rope_of(config),
             std::make_tuple(500000.0, RopeScaling::kLlama3, 8.0, 1.5, 5.0, 64));
 }
 
-TEST(LlamaConfig, BothFormsOfRopeAreEqual) {
+TEST(ModelConfig, BothFormsOfRopeAreEqual) {
   for (json rope : {json{{"rope_type", "default"}}, linear(), llama3()}) {
-    const LlamaConfig old = read({{"rope_scaling", rope}});
+    const Config old = read({{"rope_scaling", rope}});
     json typed = rope;
     typed["type"] = typed["rope_type"];
     typed.erase("rope_type");
@@ -140,7 +139,7 @@ TEST(LlamaConfig, BothFormsOfRopeAreEqual) {
   }
 }
 
-TEST(LlamaConfig, EqualRopeMayStandInBothPlaces) {
+TEST(ModelConfig, EqualRopeMayStandInBothPlaces) {
   json rope = llama3();
   rope["rope_theta"] = 500000.0;
   EXPECT_EQ(rope_of(read({{"rope_scaling", rope}, {"rope_parameters", rope}})),
@@ -173,9 +172,12 @@ TEST_P(Refused, NamesTheFileAndTheKey) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    LlamaConfig, Refused,
+    ModelConfig, Refused,
     testing::Values(
-        Refusal{"ModelType", {{"model_type", "mistral"}}, "model_type = \"mistral\""},
+        Refusal{"ModelType", {{"model_type", "gemma2"}}, "model_type = \"gemma2\""},
+        Refusal{"AnotherFamilysArchitecture",
+                {{"model_type", "mistral"}},
+                "architectures = [\"LlamaForCausalLM\"]"},
         Refusal{"ModelTypeThatIsNoText", {{"model_type", 1}}, "model_type = 1"},
         Refusal{"Architecture",
                 {{"architectures", {"LlamaForSequenceClassification"}}},
@@ -196,7 +198,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& given) { return std::string(given.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(
-    LlamaConfigRope, Refused,
+    ModelConfigRope, Refused,
     testing::Values(
         Refusal{"Yarn", with(linear(), "rope_type", "yarn"),
                 "rope_scaling rope_type = \"yarn\""},
@@ -225,7 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& given) { return std::string(given.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(
-    LlamaConfigShape, Refused,
+    ModelConfigShape, Refused,
     testing::Values(
         Refusal{"HeadsThatDoNotDivideTheSize",
                 {{"num_attention_heads", 3}, {"num_key_value_heads", 3}},
@@ -244,7 +246,7 @@ INSTANTIATE_TEST_SUITE_P(
 constexpr const char* kSizes[] = {"vocab_size", "hidden_size", "intermediate_size",
                                   "num_hidden_layers", "num_attention_heads"};
 
-TEST(LlamaConfig, RefusesASizeThatIsNoPositiveWholeNumber) {
+TEST(ModelConfig, RefusesASizeThatIsNoPositiveWholeNumber) {
   const json wrong[] = {0,
                         -1,
                         32.0,
@@ -267,7 +269,7 @@ TEST(LlamaConfig, RefusesASizeThatIsNoPositiveWholeNumber) {
                 HasSubstr(key + " = 0"));
 }
 
-TEST(LlamaConfig, NamesAMissingSize) {
+TEST(ModelConfig, NamesAMissingSize) {
   for (const std::string key : kSizes) {
     const Error error = test::error_of([&] { read({{key, nullptr}}); });
     EXPECT_THAT(error.thing(), HasSubstr("config.json " + key));
@@ -275,11 +277,11 @@ TEST(LlamaConfig, NamesAMissingSize) {
   }
 }
 
-TEST(LlamaConfig, RefusesAFileThatIsMissingOrNoObject) {
+TEST(ModelConfig, RefusesAFileThatIsMissingOrNoObject) {
   const test::TempFolder folder;
   const std::string path = (folder / "config.json").string();
   const auto thing = [&] {
-    return test::error_of([&] { read_llama_config(folder.path()); }).thing();
+    return test::error_of([&] { read_model_config(folder.path()); }).thing();
   };
   EXPECT_THAT(thing(), StartsWith(path));
   for (const char* text : {"", "[1]", "3", "{\"a\": ", "\xff"}) {
@@ -289,7 +291,7 @@ TEST(LlamaConfig, RefusesAFileThatIsMissingOrNoObject) {
 }
 
 TEST(WeightSpecs, CountTheParametersOfEachForm) {
-  LlamaConfig config = read(json::object());
+  Config config = read(json::object());
   const int64_t block = 2 * 32 + 32 * 32 + 2 * 16 * 32 + 32 * 32 + 3 * 88 * 32;
   EXPECT_EQ(parameter_count(config), 2 * 320 * 32 + 2 * block + 32);
   config.tie_word_embeddings = true;
