@@ -67,7 +67,11 @@ std::vector<Damage> damaged_configs() {
                    "config.json", "is nested deeper than 64"),
       damaged_file("NumberBeyondDouble", kFile, "{\"vocab_size\": 1e999}", "config.json",
                    "holds a number that no computer number can hold"),
-      key("OtherModelType", "model_type", "mistral", unknown),
+      key("OtherModelType", "model_type", "gemma3", unknown),
+      config(
+          "AFamilyAndTheArchitectureOfAnother",
+          [](json& j) { j["model_type"] = "mistral"; }, "architectures",
+          "is not [\"Mistral"),
       key("OtherArchitecture", "architectures", {"GPT2LMHeadModel"}, "is not [\"Llama"),
       key("OtherActivation", "hidden_act", "gelu", unknown),
       key("UnknownSetting", "query_scale", 2, "is not a setting this program knows"),

@@ -237,6 +237,39 @@ TEST_F(Brought, KeysThatCannotChangeTheModelAreNoReasonToRefuse) {
               HasSubstr("rope_interleaved"));
 }
 
+// The token is one of the tokenizer's, and the weights have no row for it.
+TEST_F(Brought, APaddingTokenBeyondTheVocabularyIsNeverMet) {
+  const std::string path = model("padded", json::object());
+  json tokenizer = read_json(path + "/tokenizer.json");
+  const auto beyond = read_json(path + "/config.json")["vocab_size"].get<int64_t>();
+  json added = tokenizer["added_tokens"];
+  auto next = static_cast<int64_t>(tokenizer["model"]["vocab"].size());
+  for (; next <= beyond; ++next) {
+    json token = {{"id", next},         {"content", "<pad" + std::to_string(next) + ">"},
+                  {"special", true},    {"single_word", false},
+                  {"lstrip", false},    {"rstrip", false},
+                  {"normalized", false}};
+    added.push_back(token);
+  }
+  tokenizer["added_tokens"] = added;
+  write_file_atomically(path + "/tokenizer.json", tokenizer.dump());
+  const std::string as = quick("padded") + "run.overwrite=true model.path=" + path;
+  const Outcome trained = run_program(as);
+  EXPECT_EQ(trained.status, 0) << trained.output;
+  EXPECT_EQ(evaluate(path).output, evaluate(at("model")).output);
+
+  const std::string token = "<pad" + std::to_string(beyond) + ">";
+  const std::string file =
+      rows("pad.jsonl", json{{"text", "one"}}.dump() + "\n" +
+                            json{{"text", "a " + token + " b"}}.dump() + "\n");
+  for (const std::string command : {"data ", ""}) {
+    const Outcome refused = run_program(command + as + " data.train=" + file);
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_THAT(refused.output, HasSubstr("pad.jsonl line 2"));
+    EXPECT_THAT(refused.output, HasSubstr("\"" + token + "\" with the id"));
+  }
+}
+
 TEST_F(Brought, LabelsMayBeWrittenAsATableHasThem) {
   std::ifstream in(at("val.jsonl"));
   std::string integers, reals, line;

@@ -18,13 +18,20 @@ using testing::HasSubstr;
 class LongRows : public Plan {
  protected:
   static std::string settings(const std::string& more) {
-    const auto model = folder() / "far";
+    return settings_of("far", json::object(), more);
+  }
+  // Of a model named `name`, with `shape` in its config.json.
+  static std::string settings_of(const std::string& name, json shape,
+                                 const std::string& more) {
+    const auto model = folder() / name;
     if (!exists(model)) {
-      write_shape(folder() / "far.json", {{"max_position_embeddings", 2048}});
-      const Outcome made = run_program("init " + at("far.json") + " " + model.string());
+      shape["max_position_embeddings"] = 2048;
+      write_shape(folder() / (name + ".json"), shape);
+      const Outcome made =
+          run_program("init " + at(name + ".json") + " " + model.string());
       EXPECT_EQ(made.status, 0) << made.output;
-      for (const char* name : {"tokenizer.json", "tokenizer_config.json"})
-        std::filesystem::copy_file(folder() / "model" / name, model / name,
+      for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+        std::filesystem::copy_file(folder() / "model" / file, model / file,
                                    std::filesystem::copy_options::skip_existing);
       std::ofstream rows(at("long.jsonl"));
       for (int i = 0; i < 4; ++i) {
@@ -57,6 +64,45 @@ TEST_F(LongRows, PeakAsPlannedUnderLibTorchsAttention) {
                   0.02 * measured[phase].get<double>())
           << phase << " of " << more;
   }
+}
+
+TEST_F(LongRows, PeakAsPlannedForEachFamily) {
+  const auto of = [](const char* type, const char* architecture, json more) {
+    more["model_type"] = type;
+    more["architectures"] = {architecture};
+    return more;
+  };
+  for (const json& shape :
+       {of("mistral", "MistralForCausalLM", {{"sliding_window", 256}}),
+        of("qwen2", "Qwen2ForCausalLM",
+           {{"use_sliding_window", true},
+            {"sliding_window", 100},
+            {"max_window_layers", 1}}),
+        of("qwen3", "Qwen3ForCausalLM", {{"head_dim", 64}}),
+        of("granite", "GraniteForCausalLM",
+           {{"embedding_multiplier", 12.0},
+            {"attention_multiplier", 0.1},
+            {"residual_multiplier", 0.2},
+            {"logits_scaling", 6.0}}),
+        of("smollm3", "SmolLM3ForCausalLM", {{"no_rope_layer_interval", 2}}),
+        of("phi3", "Phi3ForCausalLM", {{"sliding_window", 700}})})
+    for (const std::string more :
+         {"model.dtype=bf16",
+          "model.dtype=bf16 data.max_length=300 memory.activations=keep",
+          "model.dtype=fp32 model.compute_dtype=fp32 optimizer.name=adam model.train=all "
+          "memory.gradients=accumulate"}) {
+      const std::string with = settings_of(shape["model_type"], shape, more);
+      const Outcome planned = run_program("plan --json -q" + with);
+      ASSERT_EQ(planned.status, 0) << planned.output;
+      const json plan = json::parse(planned.output);
+      const Outcome run = run_program("-q" + with);
+      ASSERT_EQ(run.status, 0) << run.output;
+      const json measured = results("run")["peak_bytes"];
+      for (const char* phase : {"total", "backward", "update", "save"})
+        EXPECT_NEAR(plan["peak_bytes"][phase].get<double>(),
+                    measured[phase].get<double>(), 0.02 * measured[phase].get<double>())
+            << phase << " of " << shape["model_type"] << " with " << more;
+    }
 }
 
 // Rows of many tokens and one label, and of few tokens that all are labels.

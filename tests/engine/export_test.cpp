@@ -34,7 +34,7 @@ nlohmann::json logits_of(const model::Llama& llama) {
 }
 
 TEST_P(Export, ATrainedModelIsWrittenWithItsLogits) {
-  const fs::path source = test::fixture("models") / GetParam();
+  const fs::path source = test::fixture(GetParam());
   auto llama = test::load_model(source);
   const auto before = logits_of(*llama);
   test::train_some(llama, 5);
@@ -44,16 +44,20 @@ TEST_P(Export, ATrainedModelIsWrittenWithItsLogits) {
   const test::TempFolder temporary;
   const char* kept = std::getenv("LOWMEM_EXPORT_DIR");
   const fs::path folder =
-      (kept != nullptr ? fs::path(kept) : temporary.path()) / GetParam();
+      (kept != nullptr ? fs::path(kept) : temporary.path()) / source.filename();
   weights::save(*test::home_of(*llama), source, folder);
   write_file_atomically(folder / "logits.json", after.dump());
   EXPECT_EQ(logits_of(*test::load_model(folder)), after);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Export,
-                         testing::Values("llama2_tiny", "llama32_tiny",
-                                         "llama_bias_tiny"),
-                         [](const auto& given) { return std::string(given.param); });
+INSTANTIATE_TEST_SUITE_P(
+    Models, Export,
+    testing::Values("models/llama2_tiny", "models/llama32_tiny", "models/llama_bias_tiny",
+                    "families/llama_smollm2", "families/mistral",
+                    "families/mistral_window", "families/qwen2", "families/qwen2_window",
+                    "families/qwen3", "families/granite", "families/smollm3",
+                    "families/phi3"),
+    [](const auto& given) { return fs::path(given.param).filename().string(); });
 
 }  // namespace
 }  // namespace lowmem::engine

@@ -139,6 +139,132 @@ TEST(ModelConfig, BothFormsOfRopeAreEqual) {
   }
 }
 
+// transformers 5 reads its own; 4's keys may still be there.
+TEST(ModelConfig, TheNewSpellingsThetaCounts) {
+  const Config config =
+      read({{"rope_theta", 10.0},
+            {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 20000.0}}}});
+  EXPECT_EQ(config.rope_theta, 20000.0);
+  EXPECT_EQ(read({{"rope_parameters", json::object()}, {"rope_scaling", json::object()}}),
+            read(json::object()));
+  json rope = llama3();
+  rope["rope_theta"] = 7000.0;
+  EXPECT_EQ(read({{"rope_scaling", llama3()}, {"rope_parameters", rope}}).rope_theta,
+            7000.0);
+}
+
+TEST(ModelConfig, AnOriginalLengthAtTheTopCounts) {
+  EXPECT_EQ(read({{"rope_scaling", llama3()}, {"original_max_position_embeddings", 128}})
+                .rope_original_max_position_embeddings,
+            128);
+}
+
+TEST(ModelConfig, AKeyThatAsksForNothingIsNoReasonToRefuse) {
+  const json nothing = {{"an_unknown_flag", false},
+                        {"an_unknown_number", 0},
+                        {"an_unknown_real", 0.0},
+                        {"an_unknown_list", json::array()},
+                        {"an_unknown_object", json::object()},
+                        {"an_unknown_text", ""},
+                        {"residual_multiplier", 1.0},
+                        {"logits_scaling", 1},
+                        {"use_sliding_window", false},
+                        {"sliding_window", 4096},
+                        {"max_window_layers", 28},
+                        {"layer_types", {"full_attention", "full_attention"}},
+                        {"no_rope_layers", {1, 1}},
+                        {"partial_rotary_factor", 1.0},
+                        {"resid_pdrop", 0.0},
+                        {"is_causal", true},
+                        {"auto_map", {{"AutoModel", "x.Y"}}}};
+  EXPECT_EQ(read(nothing), read(json::object()));
+}
+
+json family(const char* model_type, const char* architecture) {
+  return {{"model_type", model_type}, {"architectures", {architecture}}};
+}
+json merged(json base, const json& changes) {
+  base.update(changes);
+  return base;
+}
+json mistral() { return family("mistral", "MistralForCausalLM"); }
+json qwen2() { return family("qwen2", "Qwen2ForCausalLM"); }
+json qwen3() { return family("qwen3", "Qwen3ForCausalLM"); }
+json smollm3() { return family("smollm3", "SmolLM3ForCausalLM"); }
+
+// Absent and null are two things, which merge_patch cannot tell apart.
+Config read_whole(json config) {
+  const test::TempFolder folder;
+  json whole = base();
+  whole.update(config);
+  test::write_text(folder / "config.json", whole.dump());
+  return read_model_config(folder.path());
+}
+
+TEST(Families, AreNamedByTheirArchitectureWhereTheTypeIsMissing) {
+  json config = mistral();
+  config["model_type"] = nullptr;
+  EXPECT_EQ(read_whole(config), read_whole(mistral()));
+}
+
+TEST(Families, MistralsWindowIsThatOfItsFirstReleaseWhereTheKeyIsMissing) {
+  const Config absent = read_whole(mistral());
+  EXPECT_EQ(absent.sliding_window, 4096);
+  EXPECT_TRUE(absent.layer(0).window && absent.layer(1).window);
+  const Config null = read_whole(merged(mistral(), {{"sliding_window", nullptr}}));
+  EXPECT_EQ(null.sliding_window, 0);
+  EXPECT_FALSE(null.layer(0).window);
+}
+
+TEST(Families, AWindowThatNoTextIsLongerThanIsNone) {
+  const auto window = [](int64_t positions) {
+    return read_whole(merged(mistral(), {{"sliding_window", 100},
+                                         {"max_position_embeddings", positions}}))
+        .sliding_window;
+  };
+  EXPECT_EQ(window(101), 100);
+  EXPECT_EQ(window(100), 0);
+}
+
+TEST(Families, QwensWindowIsUsedWhereItIsAskedFor) {
+  const json window = {{"sliding_window", 8}, {"max_window_layers", 1}};
+  for (const json& qwen : {qwen2(), qwen3()}) {
+    const Config unused = read_whole(merged(qwen, window));
+    EXPECT_EQ(unused.sliding_window, 0);
+    const Config upper =
+        read_whole(merged(merged(qwen, window), {{"use_sliding_window", true}}));
+    EXPECT_EQ(upper.sliding_window, 8);
+    EXPECT_FALSE(upper.layer(0).window);
+    EXPECT_TRUE(upper.layer(1).window);
+    const Config named = read_whole(
+        merged(qwen, {{"sliding_window", 8},
+                      {"use_sliding_window", true},
+                      {"layer_types", {"sliding_attention", "full_attention"}}}));
+    EXPECT_TRUE(named.layer(0).window);
+    EXPECT_FALSE(named.layer(1).window);
+  }
+}
+
+TEST(Families, HaveTheirOwnDefaults) {
+  const Config qwen = read_whole(qwen3());
+  EXPECT_EQ(qwen.head_dim, 128);
+  EXPECT_TRUE(qwen.head_norms);
+  EXPECT_FALSE(qwen.query_key_value_bias);
+  EXPECT_TRUE(read_whole(qwen2()).query_key_value_bias);
+  const Config phi = read_whole(family("phi3", "Phi3ForCausalLM"));
+  EXPECT_TRUE(phi.fused_names);
+  EXPECT_EQ(phi.rms_norm_eps, 1e-5);
+  EXPECT_EQ(phi.sliding_window, 0);
+  const Config granite = read_whole(family("granite", "GraniteForCausalLM"));
+  EXPECT_EQ(granite.attention_multiplier, 1.0);  // and not 1 / sqrt(head_dim)
+  json without_theta = smollm3();
+  without_theta["rope_theta"] = nullptr;
+  const Config smol = read_whole(merged(without_theta, {{"num_hidden_layers", 5}}));
+  EXPECT_EQ(smol.rope_theta, 2e6);
+  EXPECT_TRUE(smol.tie_word_embeddings);
+  for (int64_t i = 0; i < 5; ++i) EXPECT_EQ(smol.layer(i).rotary, i != 3) << i;
+}
+
 TEST(ModelConfig, EqualRopeMayStandInBothPlaces) {
   json rope = llama3();
   rope["rope_theta"] = 500000.0;
@@ -235,6 +361,40 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"KeyHeadsThatDoNotDivideHeads",
                 {{"num_key_value_heads", 3}},
                 "num_key_value_heads = 3"},
+        Refusal{"AKeyOfAnotherFamily", {{"sliding_window", 512}}, "sliding_window = 512"},
+        Refusal{"LayersWithoutRotaryElsewhere",
+                {{"no_rope_layers", {1, 0}}},
+                "no_rope_layers = [1,0]"},
+        Refusal{"WindowOfNoTokens", merged(mistral(), {{"sliding_window", 0}}),
+                "sliding_window = 0"},
+        Refusal{"BiasThatMistralLacks", merged(mistral(), {{"attention_bias", true}}),
+                "attention_bias = true"},
+        Refusal{"LayerTypesThatAreShort",
+                merged(qwen2(), {{"layer_types", {"full_attention"}}}), "layer_types"},
+        Refusal{
+            "LayerTypesWithoutAWindow",
+            merged(qwen2(), {{"layer_types", {"full_attention", "sliding_attention"}}}),
+            "layer_types"},
+        Refusal{
+            "ChunkedLayers",
+            merged(qwen3(), {{"layer_types", {"full_attention", "chunked_attention"}}}),
+            "layer_types"},
+        Refusal{"RotaryFlagsOfOtherNumbers",
+                merged(smollm3(), {{"no_rope_layers", {1, 2}}}), "no_rope_layers"},
+        Refusal{"NegativeScalar",
+                merged(family("granite", "GraniteForCausalLM"),
+                       {{"residual_multiplier", -1}}),
+                "residual_multiplier = -1"},
+        Refusal{"LongRope",
+                merged(family("phi3", "Phi3ForCausalLM"),
+                       {{"rope_scaling", {{"type", "longrope"}}}}),
+                "rope_scaling type = \"longrope\""},
+        Refusal{
+            "PartialRotaryOfPhi",
+            merged(family("phi3", "Phi3ForCausalLM"), {{"partial_rotary_factor", 0.75}}),
+            "partial_rotary_factor = 0.75"},
+        Refusal{"NotCausal", {{"is_causal", false}}, "is_causal = false"},
+        Refusal{"Experts", {{"num_local_experts", 8}}, "num_local_experts = 8"},
         Refusal{"OddHeadDim", {{"head_dim", 7}}, "head_dim = 7"},
         Refusal{"HugeMatrix",
                 {{"vocab_size", int64_t{1} << 31}, {"hidden_size", int64_t{1} << 31}},

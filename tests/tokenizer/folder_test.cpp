@@ -190,5 +190,28 @@ TEST(TokenizerFolder, NamesTheSpecialTokensOfTiktokenFiles) {
   EXPECT_GT(named->encode("<|eom_id|>").size(), 1u);
 }
 
+// transformers 5 sets LlamaTokenizer up by its own rules, whatever tokenizer.json says:
+// without `legacy` the space before a text comes once.
+TEST(TokenizerFolder, LlamaTokenizerPutsASpaceBeforeTheTextAlone) {
+  const auto ids = [](const json& settings, const char* model_type, const char* text) {
+    TemporaryFolder folder;
+    folder.write("tokenizer.json", tokenizer_file("llama2_style"))
+        .write("tokenizer_config.json", settings)
+        .write("config.json", json{{"model_type", model_type}});
+    return folder.open()->encode(text);
+  };
+  const json llama = {{"tokenizer_class", "LlamaTokenizer"}};
+  const json fast = {{"tokenizer_class", "LlamaTokenizerFast"}, {"legacy", false}};
+  const json old = {{"tokenizer_class", "LlamaTokenizer"}, {"legacy", true}};
+  const json plain = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
+  const auto by_file = ids(plain, "llama", "x</s>the");
+  EXPECT_EQ(ids(old, "llama", "x</s>the"), by_file);
+  EXPECT_EQ(ids(llama, "mistral", "x</s>the"), by_file);
+  const auto once = ids(llama, "llama", "x</s>the");
+  EXPECT_NE(once, by_file);
+  EXPECT_EQ(ids(fast, "llama", "x</s>the"), once);
+  EXPECT_EQ(ids(llama, "llama", "x the"), ids(plain, "llama", "x the"));
+}
+
 }  // namespace
 }  // namespace lowmem::test

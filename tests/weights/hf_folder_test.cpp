@@ -3,10 +3,13 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "io/error_of.h"
 #include "io/temp_folder.h"
 #include "lowmem/io/weights_folder.h"
 #include "lowmem/model/random_model.h"
+#include "lowmem/weights/selection.h"
 #include "support/tensors.h"
 
 namespace lowmem::weights {
@@ -57,6 +60,66 @@ void write_folder(const std::filesystem::path& folder,
                  {static_cast<const std::byte*>(whole.const_data_ptr()), whole.nbytes()});
   }
   writer.finish();
+}
+
+// Phi-3's files have q, k and v as one tensor, and gate and up.
+TEST(JoinedTensors, AreSplitOnLoadAndJoinedOnSave) {
+  const auto source = fixture("families/phi3");
+  const auto llama = load_model(source, {at::kBFloat16, at::kBFloat16});
+  const TempFolder folder;
+  save(*home_of(*llama), source, folder / "out");
+  const WeightsFolder before(source), after(folder / "out");
+  EXPECT_EQ(after.tensors().size(), before.tensors().size());
+  for (const auto& location : before.tensors()) {
+    const auto again = after.find(location.tensor->name);
+    ASSERT_TRUE(again) << location.tensor->name;
+    EXPECT_EQ(again.tensor->shape, location.tensor->shape);
+    std::vector<std::byte> left(static_cast<size_t>(location.tensor->bytes())),
+        right(left.size());
+    location.file->read(*location.tensor, 0, left);
+    again.file->read(*again.tensor, 0, right);
+    EXPECT_EQ(left, right) << location.tensor->name;
+  }
+  EXPECT_NE(after.find("model.layers.0.self_attn.qkv_proj.weight").tensor, nullptr);
+  expect_same(*load_model(folder / "out", {at::kBFloat16, at::kBFloat16}), *llama);
+}
+
+TEST(JoinedTensors, ThatAreMissingOrOfAnotherShapeAreNamedAsFilesHaveThem) {
+  const auto llama = load_model(fixture("families/phi3"));
+  State state;
+  for (const Spec& spec : weight_specs(llama->config()))
+    if (spec.joined_first == 0) state[spec.file_name()] = at::zeros(spec.file_shape());
+  const std::string name = "model.layers.1.mlp.gate_up_proj.weight";
+  for (const bool missing : {true, false}) {
+    const TempFolder folder;
+    State other = state;
+    if (missing)
+      other.erase(name);
+    else
+      other[name] = at::zeros({81, 48});
+    write_folder(folder.path(), fixture("families/phi3"), other);
+    const Error error = test::error_of(
+        [&] { check_folder(weight_specs(llama->config()), folder.path()); });
+    EXPECT_THAT(error.thing(), HasSubstr(name));
+  }
+}
+
+TEST(JoinedTensors, AreSelectedByEitherName) {
+  const auto llama = load_model(fixture("families/phi3"));
+  const auto trained = [&](const char* pattern) {
+    select(llama->table(), {pattern});
+    std::set<std::string> names;
+    for (const Weight& weight : llama->table().all())
+      if (weight.trained) names.insert(weight.name());
+    return names;
+  };
+  EXPECT_EQ(trained("model.layers.0.*qkv_proj*"),
+            (std::set<std::string>{"model.layers.0.self_attn.q_proj.weight",
+                                   "model.layers.0.self_attn.k_proj.weight",
+                                   "model.layers.0.self_attn.v_proj.weight"}));
+  EXPECT_EQ(trained("model.layers.0.*up_proj*").size(), 2u);  // gate_up_proj, and up_proj
+  EXPECT_EQ(trained("*.1.*k_proj*"),
+            (std::set<std::string>{"model.layers.1.self_attn.k_proj.weight"}));
 }
 
 class Saved
