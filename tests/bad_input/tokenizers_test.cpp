@@ -108,9 +108,9 @@ std::vector<Damage> damaged_tokenizer_json() {
       demo(
           "NormalizerUnknown",
           [](json& j) {
-            j["normalizer"] = {{"type", "NFC"}};
+            j["normalizer"] = {{"type", "NFKC"}};
           },
-          " normalizer", "the normalizer NFC is not implemented"),
+          " normalizer", "the normalizer NFKC is not implemented"),
       demo(
           "NormalizersTooDeep",
           [](json& j) { j["normalizer"] = sequence("normalizers", 20); }, " normalizer",

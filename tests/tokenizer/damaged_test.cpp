@@ -120,11 +120,11 @@ std::vector<JsonDamage> json_damages() {
        " model.merges[1]", "is not a pair"},
       {"MergeOfOne", bytes, [](json& j) { j["model"]["merges"][1] = {"a"}; },
        " model.merges[1]", "is not a pair"},
-      {"Nfc", bytes,
+      {"Nfkc", bytes,
        [](json& j) {
-         j["normalizer"] = {{"type", "NFC"}};
+         j["normalizer"] = {{"type", "NFKC"}};
        },
-       " normalizer", "the normalizer NFC is not implemented"},
+       " normalizer", "the normalizer NFKC is not implemented"},
       {"ReplaceRegex", bytes,
        [](json& j) {
          j["normalizer"] = {

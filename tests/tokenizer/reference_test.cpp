@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "tokenizer/expected.h"
-#include "tokenizer/nfc.h"
 
 namespace lowmem::test {
 namespace {
@@ -100,21 +99,31 @@ INSTANTIATE_TEST_SUITE_P(Models, TokenizerJsonVariant,
                                          "normalized_tokens"),
                          [](const auto& name) { return name.param; });
 
+std::unique_ptr<Tokenizer> with_nfc() {
+  nlohmann::json content = tokenizer_file("byte_level");
+  content["normalizer"] = {{"type", "NFC"}};
+  return TemporaryFolder().write("tokenizer.json", content).open();
+}
+
+// Byte-level pieces spell what the normalizer has left of a text.
 TEST(NormalizationFormC, IsThatOfTheTokenizersLibrary) {
+  const auto tokenizer = with_nfc();
   const nlohmann::json texts = tokenizer_reference("nfc");
   ASSERT_GT(texts.size(), 300);
   for (const auto& pair : texts) {
     const auto text = pair[0].get<std::string>();
-    EXPECT_EQ(tokenization::to_nfc(text, "here"), pair[1].get<std::string>()) << text;
+    EXPECT_EQ(tokenizer->decode(tokenizer->encode(text)), pair[1].get<std::string>())
+        << text;
   }
-  EXPECT_EQ(tokenization::to_nfc("e\xCC\x81", "here"), "\xC3\xA9");
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode("e\xCC\x81")), "\xC3\xA9");
 }
 
 TEST(NormalizationFormC, RefusesMoreMarksThanAnyWritingHas) {
+  const auto tokenizer = with_nfc();
   std::string text = "a";
   for (int i = 0; i < 5000; ++i) text += i % 2 == 0 ? "\xCC\x81" : "\xCC\xA3";
-  EXPECT_THROW(tokenization::to_nfc(text, "here"), Error);
-  EXPECT_NO_THROW(tokenization::to_nfc(text.substr(0, 2001), "here"));
+  EXPECT_THROW(tokenizer->encode(text), Error);
+  EXPECT_NO_THROW(tokenizer->encode(text.substr(0, 2001)));
 }
 
 }  // namespace
