@@ -23,11 +23,11 @@ at::Tensor formula(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
   for (const Span& span : spans) {
     std::vector<at::Tensor> by_head;
     const at::Tensor index = at::arange(span.keys);
-    const at::Tensor own =
+    const at::Tensor place =
         index.narrow(0, span.keys - span.queries, span.queries).unsqueeze(1);
-    at::Tensor seen = span.mask.defined() ? span.mask : index.unsqueeze(0) <= own;
+    at::Tensor seen = span.mask.defined() ? span.mask : index.unsqueeze(0) <= place;
     if (!span.mask.defined() && spans.window > 0)
-      seen = seen.logical_and(own - index.unsqueeze(0) < spans.window);
+      seen = seen.logical_and(place - index.unsqueeze(0) < spans.window);
     for (int64_t head = 0; head < heads; ++head) {
       const auto own = [&](const at::Tensor& all, int64_t from, int64_t count,
                            int64_t which) {
