@@ -94,7 +94,7 @@ std::vector<Case> cases() {
       {"FirstAndLastWithoutQueries", {none, some({0, 3}, 4), none}},
       {"NoQueryAtAll", {none, none}},
       {"AWindow", windowed(causal({9}), 3)},
-      {"AWindowOfOneKey", windowed(causal({5, 2}), 1)},
+      {"AWindowOfTwoKeys", windowed(causal({5, 2, 1}), 2)},
       {"AWindowShorterThanSome", windowed(causal({3, 5, 5, 2, 7}), 4)},
       {"AWindowOverTheLastTokens", windowed({{2, 7, {}}, {3, 4, {}}, {4, 4, {}}}, 3)},
   };
@@ -211,6 +211,15 @@ TEST(AttentionThroughAWindow, EqualsTheFormulaForAnyLength) {
         for (size_t i = 0; i < all.size(); ++i) expect_close(got[i], want[i], tolerance);
       }
     }
+}
+
+TEST(AttentionThroughAWindow, OfOneKeyIsItsValue) {
+  for (const int64_t tokens : {9, 600}) {
+    const at::Tensor q = normal({tokens, 4, 8}, 1), k = normal({tokens, 2, 8}, 2),
+                     v = normal({tokens, 2, 8}, 3);
+    expect_close(attention(q, k, v, windowed(causal({tokens}), 1)),
+                 v.repeat_interleave(2, 1), 1e-6);
+  }
 }
 
 TEST(AttentionThroughAWindow, SeesNothingBeforeIt) {
