@@ -68,7 +68,7 @@ class Session {
           const Checkpoint* from = nullptr);
 
   const RunConfig& config() const { return config_; }
-  const model::LlamaConfig& shape() const { return shape_; }
+  const model::Config& shape() const { return shape_; }
   const weights::Table& table() const { return *house_.table; }
   weights::Home& home() { return *house_.home; }
   const std::optional<Evaluation>& evaluation() const { return texts_->evaluation; }

@@ -26,8 +26,7 @@ struct Texts {
 
 // Reads and tokenizes what the configuration names, for a model of that shape. Throws
 // Error naming the file and line of what is wrong, and where nothing is left to train on.
-Texts read_texts(const RunConfig& config, const model::Config& shape,
-                 c10::Device device);
+Texts read_texts(const RunConfig& config, const model::Config& shape, c10::Device device);
 
 // The training rows as sequences of at most `max_length` tokens.
 struct TrainingRows {
