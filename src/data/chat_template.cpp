@@ -3,7 +3,7 @@
 
 #include "data/draft.h"
 #include "data/row_file.h"
-#include "data/text.h"
+#include "template/python_text.h"
 #include "lowmem/core/error.h"
 #include "lowmem/data/chat.h"
 

@@ -8,7 +8,7 @@
 #include "data/draft.h"
 #include "data/formats.h"
 #include "data/row_file.h"
-#include "data/text.h"
+#include "template/python_text.h"
 #include "lowmem/core/error.h"
 
 namespace lowmem {
