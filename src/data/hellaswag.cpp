@@ -107,7 +107,8 @@ std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path, int6
                                          BadRows* skipped) {
   std::vector<HellaSwagRow> rows;
   for_each_row(path, limit, skipped,
-               [&](const json& object, int64_t number, const std::string& where) {
+               [&](const json& object, const Ordered& /*ordered*/, int64_t number,
+                   const std::string& where) {
                  rows.push_back(row_of(object, number, where));
                });
   return rows;

@@ -22,8 +22,8 @@ Value loop_attribute(const Loop& loop, const std::string& name) {
   if (name == "length") return count;
   if (name == "revindex") return count - loop.index;
   if (name == "revindex0") return count - loop.index - 1;
-  if (name == "depth") return loop.depth_above + 1;
-  if (name == "depth0") return loop.depth_above;
+  if (name == "depth") return int64_t{1};  // of recursive loops
+  if (name == "depth0") return int64_t{0};
   if (name == "previtem") return neighbour(loop.index - 1);
   if (name == "nextitem") return neighbour(loop.index + 1);
   return Value::undefined("loop." + name);

@@ -184,20 +184,12 @@ Interpreter::Leaves Interpreter::execute_for(const Statement& statement) {
   static constexpr std::string_view kLoop = "loop";
   const auto name = std::find(tree_.names.begin(), tree_.names.end(), kLoop);
   const auto number = static_cast<Name>(name - tree_.names.begin());
-  int64_t above = 0;
-  for (Scope* scope = scope_; scope != nullptr && name != tree_.names.end();
-       scope = scope->parent)
-    if (const Value* outer = scope->find(number))
-      if (const auto* loop = dynamic_cast<const Loop*>(outer->as_object())) {
-        above = loop->depth_above + 1;
-        break;
-      }
   const auto sequence = std::make_shared<Sequence>();
   sequence->kind = Sequence::Kind::kList;
   for (const Value& item : items)
     sequence->depth = std::max(sequence->depth, item.depth() + 1);
   sequence->items = std::move(items);
-  const auto loop = std::make_shared<const Loop>(sequence, above);
+  const auto loop = std::make_shared<const Loop>(sequence);
   for (size_t i = 0; i < sequence->items.size(); ++i) {
     const ScopeGuard inner(*this, scope_);
     loop->index = static_cast<int64_t>(i);

@@ -34,7 +34,7 @@ Value range(Interpreter& run, const Arguments& given) {
   const __int128 items = span <= 0 ? 0 : (span + size - 1) / size;
   if (items > kMost)
     run.fail("has a range of more than " + std::to_string(kMost) + " numbers");
-  return Range{begin, step, static_cast<int64_t>(items)};
+  return Range{begin, end, step, static_cast<int64_t>(items)};
 }
 
 std::vector<std::pair<Value, Value>> pairs_of(Interpreter& run, const Value& value,

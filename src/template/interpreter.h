@@ -162,11 +162,9 @@ class Characters {
 // What a loop's body sees as `loop`.
 class Loop : public Object {
  public:
-  Loop(std::shared_ptr<Sequence> all, int64_t above)
-      : items(std::move(all)), depth_above(above) {}
+  explicit Loop(std::shared_ptr<Sequence> all) : items(std::move(all)) {}
   int depth() const override { return items->depth + 1; }
   std::shared_ptr<Sequence> items;
-  int64_t depth_above;
   mutable int64_t index = 0;  // from 0
 };
 

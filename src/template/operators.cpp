@@ -214,6 +214,8 @@ bool contains(Interpreter& run, const Value& whole, const Value& part) {
     return text->view().find(wanted->view()) != std::string_view::npos;
   }
   if (const Dict* dict = whole.as_dict()) {
+    if (part.as_dict() != nullptr || part.as_sequence() != nullptr)
+      run.fail("looks for " + kind_of(part) + " among the keys of a dict");
     run.charge(static_cast<int64_t>(dict->items.size() / 8));
     return std::any_of(dict->items.begin(), dict->items.end(),
                        [&](const auto& item) { return equal(item.first, part); });

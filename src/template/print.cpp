@@ -49,8 +49,7 @@ Text quoted(const Text& text) {
 Text own(std::string text) { return Text(std::move(text)); }
 
 Text range_text(const Range& range) {
-  const int64_t end = range.begin + range.step * range.count;
-  std::string text = "range(" + std::to_string(range.begin) + ", " + std::to_string(end);
+  std::string text = "range(" + std::to_string(range.begin) + ", " + std::to_string(range.end);
   if (range.step != 1) text += ", " + std::to_string(range.step);
   return own(text + ")");
 }

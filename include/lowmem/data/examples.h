@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "lowmem/config/choices.h"
@@ -12,10 +13,11 @@ namespace lowmem {
 
 struct ExampleOptions {
   DataFormat format = DataFormat::kAuto;
-  ChatTemplate chat_template = ChatTemplate::kAuto;
+  OrText<ChatTemplate> chat_template = ChatTemplate::kAuto;
   LongMode long_rows = LongMode::kAuto;
   int64_t max_length = 160;  // tokens, at least 2
   int64_t limit = 0;         // rows to take, the first good ones; 0: all
+  std::string chat_date = "today";
 };
 
 // What the rows of a JSONL file hold: `format`, or where that is kAuto what the keys of

@@ -66,7 +66,7 @@ struct Dict {
 };
 
 struct Range {
-  int64_t begin, step, count;
+  int64_t begin, end, step, count;
 };
 
 struct Namespace {
