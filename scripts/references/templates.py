@@ -145,6 +145,7 @@ def make_tokenizer():
             "rstrip": False, "normalized": False, "special": token in SPECIAL})
         number += 1
     (FOLDER / "tokenizer.json").write_text(json.dumps(model, ensure_ascii=False) + "\n")
+    (FOLDER / "tokenizer_config.json").write_text(json.dumps(NAMES) + "\n")
     return PreTrainedTokenizerFast(tokenizer_file=str(FOLDER / "tokenizer.json"), **NAMES,
                                    clean_up_tokenization_spaces=False)
 
@@ -185,9 +186,9 @@ def difference(render, tokenizer, row):
     for i, turn in enumerate(messages):
         if turn["role"] != "assistant":
             continue
-        if i == 0:
-            begin = 0
-            prompt = ""
+        if i == 0:  # nothing prompts for it: its own words
+            begin = whole.index(texts_of(turn)[0].strip())
+            prompt = whole[:begin]
         else:
             prompt = render(messages[:i], True)
             begin = len(prompt)
