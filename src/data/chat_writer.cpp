@@ -76,8 +76,8 @@ class ChatWriter::Row {
         template_(*writer.source_for(chat).parsed) {
     for (size_t i = 0; i < chat.turns.size(); ++i)
       messages_.push_back(message(i, /*without=*/""));
-    tools_ = Value::of(chat.tools, kGiven);
-    documents_ = Value::of(chat.documents, kGiven);
+    tools_ = value_of(chat.tools, kGiven);
+    documents_ = value_of(chat.documents, kGiven);
   }
 
   Example example() {
@@ -106,11 +106,20 @@ class ChatWriter::Row {
     return where_ + " " + chat_.list + "[" + std::to_string(i - chat_.beside) + "]";
   }
 
+  Value value_of(const ordered_json& json, jinja::Source source) const {
+    try {
+      return Value::of(json, source);
+    } catch (const Error& error) {
+      throw Error(where_, "holds " + error.thing() + ", which " + error.problem(),
+                  error.remedy());
+    }
+  }
+
   Value message(size_t i, const std::string& without) const {
     std::vector<std::pair<std::string, Value>> items;
     for (const auto& [key, value] : chat_.turns[i].message.items())
       if (key != without)
-        items.emplace_back(key, Value::of(value, key == "role"      ? jinja::kOwn
+        items.emplace_back(key, value_of(value, key == "role"      ? jinja::kOwn
                                                  : key == "content" ? content_of(i)
                                                                     : kGiven));
     return Value::dict(std::move(items));
@@ -125,7 +134,7 @@ class ChatWriter::Row {
     variables.emplace_back("add_generation_prompt", prompt);
     if (chat_.more.is_object())
       for (const auto& [name, value] : chat_.more.items())
-        variables.emplace_back(name, Value::of(value, kGiven));
+        variables.emplace_back(name, value_of(value, kGiven));
     try {
       return template_.render(variables, writer_.options_);
     } catch (const Error& error) {

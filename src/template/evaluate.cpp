@@ -29,11 +29,11 @@ void Interpreter::fail(const std::string& problem, const char* remedy) const {
 }
 
 void Interpreter::charge(int64_t steps) {
-  steps_ += steps;
-  if (steps_ > options_.most_steps)
+  if (steps > options_.most_steps - steps_)
     fail("takes more than " + std::to_string(options_.most_steps) +
              " steps over this chat",
          "Make the chat shorter, or choose another data.chat_template");
+  steps_ += steps;
 }
 
 void Interpreter::check_text(size_t bytes) {

@@ -89,8 +89,9 @@ Value repeated(Interpreter& run, const Value& value, int64_t times) {
   times = std::max<int64_t>(times, 0);
   if (const Text* text = value.as_text()) {
     if (text->empty()) return value;
+    const __int128 size = __int128{times} * static_cast<int64_t>(text->size());
+    run.check_text(static_cast<size_t>(std::min<__int128>(size, INT64_MAX)));
     run.charge(times);
-    run.check_text(text->size() * static_cast<size_t>(times));
     Text all;
     for (int64_t i = 0; i < times; ++i) all.append(*text);
     return run.made(std::move(all));

@@ -26,7 +26,7 @@ Tree Parser::parse() {
 // Statements up to a tag of `ends`, which is here afterwards; with none, up to the end.
 Block Parser::block_until(std::initializer_list<std::string_view> ends) {
   const Depth depth(*this);
-  const int begun = here().line;
+  const int begun = at_ == 0 ? 1 : tokens_[at_ - 1].line;  // the tag before it
   Block block;
   while (true) {
     const Token& token = here();

@@ -24,7 +24,7 @@ TEST(TemplateErrors, NameTheLineAndWhatIsThere) {
             "t line 1: refuses the chat: only\nusers");
   EXPECT_EQ(refusal("{{ x }}\n{% set y = 1 |"),
             "t line 2: has a block without an end");
-  EXPECT_EQ(refusal("{{ 1 }"), "t line 1: has \"}\" where }} is expected");
+  EXPECT_EQ(refusal("{{ 1 }"), "t line 1: closes } too early");
 }
 
 TEST(TemplateErrors, NameWhatIsNotImplemented) {
@@ -77,8 +77,8 @@ TEST(TemplateBounds, AreHeldTo) {
            {"{% set ns = namespace(x='x') %}{% for i in range(64) %}"
             "{% set ns.x = ns.x + ns.x %}{% endfor %}",
             "makes a text of more than"},
-           {"{% for i in range(500) %}{{ 'twenty bytes of text' }}{% endfor %}",
-            "10000 steps"},
+           {"{% for i in range(600) %}{{ 'twenty bytes of text' }}{% endfor %}",
+            "makes a text of more than"},
            {"{{ [0] * 5000 }}", "takes more than"},
            {"{{ 'x'|indent(99999999) }}", "makes a text of more than"},
            {"{{ '%9999d%9999d' % (1, 2) }}", "makes a text of more than"},
@@ -94,8 +94,6 @@ TEST(TemplateBounds, AreHeldTo) {
               HasSubstr("nests lists too deep"));
   EXPECT_THAT(refusal("{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}"),
               HasSubstr("prints a namespace"));
-  EXPECT_THAT(refusal(std::string(200, '(') + "1" + std::string(200, ')')),
-              HasSubstr("has \"(\""));
   EXPECT_THAT(refusal("{{ " + std::string(200, '(') + "1" + std::string(200, ')') + " }}"),
               HasSubstr("nests deeper than"));
   std::string sum = "{{ 1";
