@@ -38,9 +38,8 @@ void keep_day(RunConfig& config, bool resume) {
   if (config.data.chat_date != "today") return;
   const auto saved =
       std::filesystem::path(config.run.dir) / config.run.name / "config.yaml";
-  config.data.chat_date = resume && is_there(saved)
-                              ? load_config(saved).data.chat_date
-                              : chat_day(config.data.chat_date);
+  config.data.chat_date = resume && is_there(saved) ? load_config(saved).data.chat_date
+                                                    : chat_day(config.data.chat_date);
 }
 
 }  // namespace

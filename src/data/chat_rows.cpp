@@ -16,8 +16,8 @@ using nlohmann::ordered_json;
 
 // Roles that published templates know. What a template makes of one is its own affair.
 constexpr std::string_view kRoles[] = {
-    "system",   "developer",     "user",          "assistant",   "tool",
-    "function", "ipython",       "tool_results",  "environment", "context",
+    "system",   "developer",     "user",           "assistant",   "tool",
+    "function", "ipython",       "tool_results",   "environment", "context",
     "document", "tool_response", "available_tools"};
 
 bool has(const ordered_json& row, const char* key) {
@@ -117,8 +117,9 @@ void read_arguments(ordered_json& message, const std::string& turn) {
   if (!calls.is_array() || !std::all_of(calls.begin(), calls.end(), is_object))
     throw Error(turn + " tool_calls", "is not a list of objects", kRepairLine);
   for (ordered_json& call : calls) {
-    ordered_json& function =
-        call.contains("function") && call["function"].is_object() ? call["function"] : call;
+    ordered_json& function = call.contains("function") && call["function"].is_object()
+                                 ? call["function"]
+                                 : call;
     if (!function.contains("arguments")) continue;
     if (auto parsed = json_in(function["arguments"], '{'))
       function["arguments"] = std::move(*parsed);
@@ -161,8 +162,8 @@ ordered_json list_at(const ordered_json& row, const char* key, const std::string
 
 Chat read_chat(const ordered_json& row, const std::string& where) {
   Chat chat;
-  chat.list = !has(row, "messages") && has(row, "conversations") ? "conversations"
-                                                                 : "messages";
+  chat.list =
+      !has(row, "messages") && has(row, "conversations") ? "conversations" : "messages";
   const std::string list = where + " " + chat.list;
   if (!has(row, chat.list.c_str())) throw Error(list, "is missing", kRepairLine);
   const ordered_json& entries = row.at(chat.list);
@@ -188,7 +189,8 @@ Chat read_chat(const ordered_json& row, const std::string& where) {
                    [](const Chat::Turn& turn) { return turn.learned; }))
     throw Error(list, "has no turn of the assistant to learn", kRepairLine);
   if (has_items(row, "functions"))
-    throw Error(where + " functions", "is the older form of tools, which is not read here",
+    throw Error(where + " functions",
+                "is the older form of tools, which is not read here",
                 "Write tools, each {\"type\": \"function\", \"function\": {...}}");
   chat.tools = list_at(row, "tools", where);
   chat.documents = list_at(row, "documents", where);

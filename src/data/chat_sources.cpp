@@ -23,7 +23,8 @@ void check_tokens(ChatTemplate word, const Tokenizer& tokenizer) {
   const std::string key = "data.chat_template = " + std::string(word_of(word));
   const auto named = [&](std::optional<int32_t> id, const char* name, const char* where) {
     if (!id)
-      throw Error("the tokenizer", std::string("names no ") + name + ", which " + key + " writes",
+      throw Error("the tokenizer",
+                  std::string("names no ") + name + ", which " + key + " writes",
                   std::string("Name ") + where +
                       " in tokenizer_config.json, or choose another data.chat_template");
     if (!is_written(tokenizer, tokenizer.piece(*id)))
@@ -94,16 +95,17 @@ std::vector<ChatSource> chat_sources(const OrText<ChatTemplate>& choice,
   } else if (choice.word != ChatTemplate::kAuto) {
     sources.push_back(built_in(choice.word, tokenizer));
   } else if (tokenizer.chat_templates().empty()) {
-    sources.push_back(built_in(is_written(tokenizer, kHeaderBegin) ? ChatTemplate::kLlama3
-                                                                  : ChatTemplate::kLlama2,
+    sources.push_back(built_in(is_written(tokenizer, kHeaderBegin)
+                                   ? ChatTemplate::kLlama3
+                                   : ChatTemplate::kLlama2,
                                tokenizer));
   } else {
     const NamedTemplate* first = find(tokenizer, "default");
     if (first == nullptr)
-      throw Error("data.chat_template = auto",
-                  "finds no template default in the model folder, but " +
-                      names_of(tokenizer),
-                  "Set data.chat_template to one of these names");
+      throw Error(
+          "data.chat_template = auto",
+          "finds no template default in the model folder, but " + names_of(tokenizer),
+          "Set data.chat_template to one of these names");
     sources.push_back(of_folder(*first));
     if (const NamedTemplate* tools = find(tokenizer, "tool_use"))
       sources.push_back(of_folder(*tools));

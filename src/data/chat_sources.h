@@ -15,7 +15,8 @@ struct ChatSource {
   std::shared_ptr<const jinja::Template> parsed;
 };
 
-// What writes the chats, and behind it what writes those with tools where that is another.
+// What writes the chats, and behind it what writes those with tools where that is
+// another.
 std::vector<ChatSource> chat_sources(const OrText<ChatTemplate>& choice,
                                      const Tokenizer& tokenizer);
 

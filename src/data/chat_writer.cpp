@@ -25,7 +25,8 @@ constexpr jinja::Source kGiven = 1, kContent = 2;
 jinja::Source content_of(size_t turn) { return kContent + static_cast<uint32_t>(turn); }
 
 constexpr const char* kOneTurn =
-    "Keep one turn of the assistant a row, the last; or choose another data.chat_template";
+    "Keep one turn of the assistant a row, the last; or choose another "
+    "data.chat_template";
 
 // Bytes of a text that are no white space.
 size_t solid_bytes(std::string_view text) {
@@ -50,8 +51,8 @@ size_t solid_bytes_of(const ordered_json& content) {
 }
 
 bool is_given(const ordered_json& value) {
-  return !value.is_null() && !((value.is_array() || value.is_object() || value.is_string()) &&
-                               value.empty());
+  return !value.is_null() &&
+         !((value.is_array() || value.is_object() || value.is_string()) && value.empty());
 }
 
 }  // namespace
@@ -86,8 +87,8 @@ class ChatWriter::Row {
     refuse_lost_content(whole.text);
     const RenderedTokens tokens(whole.text, writer_.tokenizer_);
     refuse_written_tokens(tokens);
-    const auto spans = template_.marks_generation() ? marked(whole)
-                                                    : differences(whole.text, tokens);
+    const auto spans =
+        template_.marks_generation() ? marked(whole) : differences(whole.text, tokens);
     std::vector<bool> learned(tokens.ids().size());
     for (const auto& [begin, end] : spans) {
       const auto [first, last] = tokens.tokens_of(begin, end);
@@ -120,8 +121,8 @@ class ChatWriter::Row {
     for (const auto& [key, value] : chat_.turns[i].message.items())
       if (key != without)
         items.emplace_back(key, value_of(value, key == "role"      ? jinja::kOwn
-                                                 : key == "content" ? content_of(i)
-                                                                    : kGiven));
+                                                : key == "content" ? content_of(i)
+                                                                   : kGiven));
     return Value::dict(std::move(items));
   }
 
@@ -146,8 +147,9 @@ class ChatWriter::Row {
   }
 
   jinja::Rendered render(size_t turns, bool prompt) const {
-    return render({messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(turns)},
-                  prompt, tools_, documents_);
+    return render(
+        {messages_.begin(), messages_.begin() + static_cast<std::ptrdiff_t>(turns)},
+        prompt, tools_, documents_);
   }
 
   // Keys of turns, and of the row, without which the text is the same.
@@ -163,7 +165,8 @@ class ChatWriter::Row {
     std::map<std::string, size_t> keys;  // and the first turn that has it
     for (size_t i = 0; i < chat_.turns.size(); ++i)
       for (const auto& [key, value] : chat_.turns[i].message.items())
-        if (key != "role" && key != "content" && is_given(value)) keys.try_emplace(key, i);
+        if (key != "role" && key != "content" && is_given(value))
+          keys.try_emplace(key, i);
     for (const auto& [key, first] : keys) {
       const bool calls = key == "tool_calls" || key == "function_call";
       if (!calls && writer_.told_.contains(key)) continue;
@@ -235,7 +238,8 @@ class ChatWriter::Row {
         if (std::find(reserved.begin(), reserved.end(), id) != reserved.end())
           throw Error(where_,
                       "holds text that this tokenizer reads as " +
-                          writer_.tokenizer_.piece(id) + ", which the chat template writes",
+                          writer_.tokenizer_.piece(id) +
+                          ", which the chat template writes",
                       kRepairLine);
       }
     }
@@ -264,11 +268,12 @@ class ChatWriter::Row {
   }
 
   [[noreturn]] void refuse_rewriting(size_t i) const {
-    throw Error(turn(i),
-                "is written in another way by the chat template " + template_.name() +
-                    " when a turn follows, as where it leaves out earlier reasoning: what "
-                    "is learned of it cannot be told",
-                kOneTurn);
+    throw Error(
+        turn(i),
+        "is written in another way by the chat template " + template_.name() +
+            " when a turn follows, as where it leaves out earlier reasoning: what "
+            "is learned of it cannot be told",
+        kOneTurn);
   }
 
   Spans differences(const jinja::Text& whole, const RenderedTokens& tokens) const {
@@ -319,7 +324,8 @@ class ChatWriter::Row {
     if (same < begin) refuse_rewriting(i);
     const size_t token = tokens.last_written_token(begin, same);
     const bool whole_turn = same == after.size();
-    if (token > begin && (!whole_turn || is_blank(whole.view().substr(token, same - token))))
+    if (token > begin &&
+        (!whole_turn || is_blank(whole.view().substr(token, same - token))))
       return token;
     if (!whole_turn || same == begin) refuse_rewriting(i);
     return same;
@@ -353,9 +359,8 @@ bool ChatWriter::is_special(int32_t id) {
   const std::string piece = to_utf8(tokenizer_.piece(id));
   const Tokenizer::Range all = {0, piece.size()};
   const auto parts = tokenizer_.parts(piece, {&all, 1});
-  const bool special = std::none_of(parts.begin(), parts.end(), [&](const auto& part) {
-    return part.id == id;
-  });
+  const bool special = std::none_of(parts.begin(), parts.end(),
+                                    [&](const auto& part) { return part.id == id; });
   return special_[id] = special;
 }
 
@@ -373,10 +378,10 @@ UsedTemplate ChatWriter::used() {
   const ChatSource& source = sources_.front();
   UsedTemplate used{source.text, source.described, source.built_in, std::nullopt};
   try {
-    const Chat chat = read_chat(
-        ordered_json::parse(R"({"messages": [{"role": "user", "content": "a"},
+    const Chat chat =
+        read_chat(ordered_json::parse(R"({"messages": [{"role": "user", "content": "a"},
                                              {"role": "assistant", "content": "b"}]})"),
-        "a chat of two turns");
+                  "a chat of two turns");
     const Example trial = example(chat, "a chat of two turns");
     for (const int32_t label : trial.labels)
       if (label != kIgnoreLabel) used.end_of_turn = label;

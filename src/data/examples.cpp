@@ -120,9 +120,10 @@ DataFormat format_of_file(const std::filesystem::path& path, DataFormat format,
                           bool skip_bad) {
   if (format != DataFormat::kAuto) return format;
   BadRows ignored;
-  for_each_row(path, 1, skip_bad ? &ignored : nullptr,
-               [&](const nlohmann::json& row, const Ordered& /*ordered*/,
-                   int64_t /*number*/, const std::string& where) { format = format_of_row(row, where); });
+  for_each_row(
+      path, 1, skip_bad ? &ignored : nullptr,
+      [&](const nlohmann::json& row, const Ordered& /*ordered*/, int64_t /*number*/,
+          const std::string& where) { format = format_of_row(row, where); });
   return format;
 }
 
@@ -160,8 +161,8 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
                [&](const nlohmann::json& row, const Ordered& ordered, int64_t number,
                    const std::string& where) {
                  try {
-                   add_cut(example_of(row, ordered, number, where), options.max_length, mode,
-                           examples, counts);
+                   add_cut(example_of(row, ordered, number, where), options.max_length,
+                           mode, examples, counts);
                  } catch (const Error&) {
                    refuse_other_format(row, where, format);
                    throw;

@@ -43,9 +43,8 @@ RenderedTokens::RenderedTokens(const jinja::Text& text, const Tokenizer& tokeniz
 
 // The token that holds this byte.
 size_t RenderedTokens::token_at(size_t byte) const {
-  const auto part =
-      std::partition_point(parts_.begin(), parts_.end(),
-                           [&](const Part& each) { return each.end <= byte; });
+  const auto part = std::partition_point(
+      parts_.begin(), parts_.end(), [&](const Part& each) { return each.end <= byte; });
   if (part == parts_.end()) return ids_.size();
   const size_t offset = byte - part->begin;
   if (part->id || offset == 0) return part->first;

@@ -98,7 +98,8 @@ Value Interpreter::item(const Value& value, const Value& key) {
   }
   const bool flag = key.get<bool>() != nullptr;
   if (flag || key.get<int64_t>() != nullptr) {
-    const int64_t at = flag ? static_cast<int64_t>(*key.get<bool>()) : *key.get<int64_t>();
+    const int64_t at =
+        flag ? static_cast<int64_t>(*key.get<bool>()) : *key.get<int64_t>();
     const auto place = [&](int64_t count) -> int64_t {
       return at < -count || at >= count ? -1 : at < 0 ? at + count : at;
     };

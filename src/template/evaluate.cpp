@@ -38,8 +38,9 @@ void Interpreter::charge(int64_t steps) {
 
 void Interpreter::check_text(size_t bytes) {
   if (bytes > options_.most_bytes)
-    fail("makes a text of more than " + std::to_string(options_.most_bytes >> 20) + " MiB",
-         "Make the chat shorter, or choose another data.chat_template");
+    fail(
+        "makes a text of more than " + std::to_string(options_.most_bytes >> 20) + " MiB",
+        "Make the chat shorter, or choose another data.chat_template");
 }
 
 Value Interpreter::made(Text text) {
@@ -85,8 +86,9 @@ Value Interpreter::evaluate(const Expression& node) {
     case Kind::kTuple: {
       std::vector<Value> items;
       for (const ExpressionPtr& each : node.operands) items.push_back(evaluate(*each));
-      return made(node.kind == Kind::kList ? Sequence::Kind::kList : Sequence::Kind::kTuple,
-                  std::move(items));
+      return made(
+          node.kind == Kind::kList ? Sequence::Kind::kList : Sequence::Kind::kTuple,
+          std::move(items));
     }
     case Kind::kDict: {
       std::vector<std::pair<Value, Value>> items;
@@ -253,12 +255,14 @@ Value Interpreter::evaluate_slice(const Expression& node) {
   if (step == 0) fail("has a slice of step 0");
   const Text* text = whole.as_text();
   const Sequence* sequence = whole.as_sequence();
-  if (whole.is_undefined()) fail("takes a slice of " + whole.get<Undefined>()->what + ", which is undefined");
+  if (whole.is_undefined())
+    fail("takes a slice of " + whole.get<Undefined>()->what + ", which is undefined");
   const bool sliceable =
       sequence != nullptr && (sequence->kind == Sequence::Kind::kList ||
                               sequence->kind == Sequence::Kind::kTuple);
   if (text == nullptr && !sliceable) {
-    if (whole.get<Range>() == nullptr) return Value::undefined("a slice of " + kind_of(whole));
+    if (whole.get<Range>() == nullptr)
+      return Value::undefined("a slice of " + kind_of(whole));
     fail("takes a slice of a range, which is not implemented", kOtherTemplate);
   }
   if (text != nullptr) charge(static_cast<int64_t>(text->size() / 8));

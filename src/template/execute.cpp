@@ -194,7 +194,8 @@ Interpreter::Leaves Interpreter::execute_for(const Statement& statement) {
     const ScopeGuard inner(*this, scope_);
     loop->index = static_cast<int64_t>(i);
     line_ = statement.line;
-    if (name != tree_.names.end()) scope_->set(number, std::shared_ptr<const Object>(loop));
+    if (name != tree_.names.end())
+      scope_->set(number, std::shared_ptr<const Object>(loop));
     assign(statement.target, sequence->items[i]);
     if (execute(statement.body) == Leaves::kBreak) break;
   }
@@ -235,7 +236,8 @@ void Interpreter::assign(const Target& target, Value value) {
         names->items.emplace_back(target.attribute, std::move(value));
         return;
       }
-      fail("sets " + name + "." + target.attribute + ", and " + name + " is no namespace");
+      fail("sets " + name + "." + target.attribute + ", and " + name +
+           " is no namespace");
     }
     case Target::Kind::kTuple: {
       const std::vector<Value> parts = items_of(value);

@@ -54,8 +54,8 @@ Text filled(Interpreter& run, const Place& place, const Value& value) {
     text = place.conversion == 's' ? str(run, value) : repr(run, value);
     if (place.precision >= 0) {
       const Characters characters(text.view());
-      text = text.part(0, characters.offset(
-                              std::min<int64_t>(place.precision, characters.count())));
+      text = text.part(
+          0, characters.offset(std::min<int64_t>(place.precision, characters.count())));
     }
   } else {
     text = number_text(run, place, value);
@@ -155,7 +155,8 @@ Value format(Interpreter& run, const Text& format, const Arguments& given) {
       run.fail("has a single brace in a format");
     const std::string name(text.substr(brace + 1, end - brace - 1));
     if (name.find_first_of("{:!.[") != std::string::npos)
-      run.fail("has {" + name + "} in a format, which is not implemented", kOtherTemplate);
+      run.fail("has {" + name + "} in a format, which is not implemented",
+               kOtherTemplate);
     const bool is_number = !name.empty() && name.size() < 4 &&
                            name.find_first_not_of("0123456789") == std::string::npos;
     const Value* value = name.empty() || is_number

@@ -1,9 +1,9 @@
 #include "template/functions.h"
 
-#include <ctime>
+#include <locale.h>
 
 #include <algorithm>
-#include <locale.h>
+#include <ctime>
 
 #include "lowmem/core/utf8.h"
 #include "template/interpreter.h"
@@ -71,7 +71,8 @@ std::vector<std::pair<Value, Value>> dict_items(Interpreter& run, const Argument
 Value make_namespace(Interpreter& run, const Arguments& given) {
   std::vector<std::pair<std::string, Value>> names;
   for (const auto& [key, value] : dict_items(run, given, "namespace()")) {
-    if (key.as_text() == nullptr) run.fail("names a part of a namespace by " + kind_of(key));
+    if (key.as_text() == nullptr)
+      run.fail("names a part of a namespace by " + kind_of(key));
     names.emplace_back(key.as_text()->bytes(), value);
   }
   return run.made_namespace(std::move(names));
@@ -94,7 +95,8 @@ Value strftime_now(Interpreter& run, const Arguments& given) {
   // A byte more than asked for tells an empty result from one that did not fit.
   const std::string marked = format.bytes() + ".";
   const size_t size = strftime_l(text.data(), text.size(), marked.c_str(), &time, locale);
-  if (size == 0) run.fail("has a date of more than " + std::to_string(text.size()) + " bytes");
+  if (size == 0)
+    run.fail("has a date of more than " + std::to_string(text.size()) + " bytes");
   text.resize(size - 1);
   if (!is_utf8(text)) run.fail("has a date that is no text");
   return run.made(Text(std::move(text)));
@@ -118,13 +120,15 @@ void check_arguments(Interpreter& run, const Arguments& given, const std::string
                kOtherTemplate);
   const size_t count = given.values.size() + given.named.size();
   if (count < least || count > most)
-    run.fail("gives " + name + " " + (count < least ? "too few" : "too many") + " arguments");
+    run.fail("gives " + name + " " + (count < least ? "too few" : "too many") +
+             " arguments");
 }
 
 int64_t integer_of(Interpreter& run, const Value& value, const std::string& what) {
   if (const bool* flag = value.get<bool>()) return static_cast<int64_t>(*flag);
   const int64_t* number = value.get<int64_t>();
-  if (number == nullptr) run.fail("gives " + what + " " + kind_of(value) + " for an integer");
+  if (number == nullptr)
+    run.fail("gives " + what + " " + kind_of(value) + " for an integer");
   return *number;
 }
 

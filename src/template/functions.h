@@ -31,8 +31,8 @@ struct NamedFilter {
 const NamedFilter* text_filters(size_t* count);
 const NamedFilter* list_filters(size_t* count);
 
-// Methods of texts, lists and dicts: `value.name(...)`. Undefined in `found` where there is
-// none of this name.
+// Methods of texts, lists and dicts: `value.name(...)`. Undefined in `found` where there
+// is none of this name.
 bool has_method(const Value& value, std::string_view name);
 Value call_method(Interpreter& run, const Value& value, const std::string& name,
                   const Arguments& given);

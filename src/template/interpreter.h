@@ -177,7 +177,8 @@ class Macro : public Object {
 
 class Method : public Object {
  public:
-  Method(Value owner, std::string called) : self(std::move(owner)), name(std::move(called)) {}
+  Method(Value owner, std::string called)
+      : self(std::move(owner)), name(std::move(called)) {}
   int depth() const override { return self.depth() + 1; }
   Value self;
   std::string name;

@@ -107,8 +107,8 @@ class Writer {
 
   void append_character(std::string& out, char32_t code, std::string_view bytes) const {
     static constexpr std::string_view kSpelt = "\"\\\n\r\t\b\f", kLetters = "\"\\nrtbf";
-    const size_t known = code < 0x80 ? kSpelt.find(static_cast<char>(code))
-                                     : std::string_view::npos;
+    const size_t known =
+        code < 0x80 ? kSpelt.find(static_cast<char>(code)) : std::string_view::npos;
     if (known != std::string_view::npos) {
       (out += '\\') += kLetters[known];
     } else if (code < 0x20 || (style_.ascii && code > 0x7E && code < 0x10000)) {

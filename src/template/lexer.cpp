@@ -75,8 +75,8 @@ class Lexer {
       const size_t newline = data.rfind('\n');
       const bool starts_line = newline != std::string_view::npos || starts_line_;
       const size_t indent = newline == std::string_view::npos ? 0 : newline + 1;
-      if (starts_line && text::trailing_space(data.substr(indent)).size() ==
-                             data.size() - indent)
+      if (starts_line &&
+          text::trailing_space(data.substr(indent)).size() == data.size() - indent)
         data = data.substr(0, indent);
     }
     if (!data.empty()) add(Token::Kind::kData, std::string(data));
@@ -210,7 +210,8 @@ class Lexer {
     const char c = source_[at_];
     if (begins_name(c)) {
       size_t end = at_;
-      while (end < source_.size() && (begins_name(source_[end]) || is_digit(source_[end])))
+      while (end < source_.size() &&
+             (begins_name(source_[end]) || is_digit(source_[end])))
         ++end;
       add(Token::Kind::kName, source_.substr(at_, end - at_));
       at_ = end;
@@ -229,8 +230,8 @@ class Lexer {
     for (const std::string_view longer : kMarks)
       if (sees(longer)) text = longer;
     const char c = text[0];
-    if (text == "!" || std::string_view("+-*/%~<>=!.:,|;()[]{}").find(c) ==
-                           std::string_view::npos)
+    if (text == "!" ||
+        std::string_view("+-*/%~<>=!.:,|;()[]{}").find(c) == std::string_view::npos)
       fail("has a character that is none of Jinja's, " + text);
     if (c == '(') brackets += ')';
     if (c == '[') brackets += ']';
@@ -261,8 +262,8 @@ class Lexer {
     };
     bool is_float = false;
     size_t end = at_;
-    if (source_[at_] == '0' && std::string_view("xob").find(lower(at_ + 1)) !=
-                                   std::string_view::npos) {
+    if (source_[at_] == '0' &&
+        std::string_view("xob").find(lower(at_ + 1)) != std::string_view::npos) {
       end = digits(at_ + 2, lower(at_ + 1) == 'x');
     } else {
       // After a point it is the number of an item: a.0.1

@@ -60,7 +60,8 @@ Value first(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "first", 1, 1, {});
   Sequence* sequence = given.values[0].as_sequence();
   if (sequence != nullptr && sequence->kind == Kind::kGenerator) {
-    if (sequence->taken == sequence->items.size()) return Value::undefined("the first item");
+    if (sequence->taken == sequence->items.size())
+      return Value::undefined("the first item");
     return sequence->items[sequence->taken++];
   }
   const std::vector<Value> items = run.items_of(given.values[0]);
@@ -95,8 +96,8 @@ Value join(Interpreter& run, const Arguments& given) {
 Value fallback(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "default", 1, 3, {"default_value", "boolean"});
   const Value& value = given.values[0];
-  const bool absent = value.is_undefined() ||
-                      (flag_at(given, 2, "boolean") && !truth(value));
+  const bool absent =
+      value.is_undefined() || (flag_at(given, 2, "boolean") && !truth(value));
   if (!absent) return value;
   const Value* other = given.at(1, "default_value");
   return other != nullptr ? *other : Value(Text());
@@ -120,7 +121,8 @@ Value items(Interpreter& run, const Arguments& given) {
 }
 
 // Sorts by keys of which each is compared as often as merging asks.
-void sort_by(Interpreter& run, std::vector<std::pair<Value, Value>>& keyed, bool backwards) {
+void sort_by(Interpreter& run, std::vector<std::pair<Value, Value>>& keyed,
+             bool backwards) {
   std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
     run.charge(1);
     return backwards ? compare(run, b.first, a.first) < 0
@@ -137,9 +139,9 @@ Value dictsort(Interpreter& run, const Arguments& given) {
   if (part != "key" && part != "value") run.fail("sorts a dict by " + part);
   std::vector<std::pair<Value, Value>> keyed;
   for (const auto& [key, value] : dict->items)
-    keyed.emplace_back(folded(run, part == "key" ? key : value,
-                              flag_at(given, 1, "case_sensitive")),
-                       run.made(Kind::kTuple, {key, value}));
+    keyed.emplace_back(
+        folded(run, part == "key" ? key : value, flag_at(given, 1, "case_sensitive")),
+        run.made(Kind::kTuple, {key, value}));
   sort_by(run, keyed, flag_at(given, 3, "reverse"));
   std::vector<Value> sorted;
   for (auto& [key, pair] : keyed) sorted.push_back(std::move(pair));
@@ -167,8 +169,8 @@ Value sort(Interpreter& run, const Arguments& given) {
   if (attribute != nullptr && attribute->as_text() != nullptr &&
       attribute->as_text()->bytes().find(',') != std::string::npos)
     run.fail("sorts by several attributes, which is not implemented", kOtherTemplate);
-  auto keyed = keyed_items(run, given.values[0], flag_at(given, 2, "case_sensitive"),
-                           attribute);
+  auto keyed =
+      keyed_items(run, given.values[0], flag_at(given, 2, "case_sensitive"), attribute);
   sort_by(run, keyed, flag_at(given, 1, "reverse"));
   std::vector<Value> sorted;
   for (auto& [key, item] : keyed) sorted.push_back(std::move(item));
@@ -183,7 +185,8 @@ Value unique(Interpreter& run, const Arguments& given) {
   for (size_t i = 0; i < keyed.size(); ++i) {
     run.charge(static_cast<int64_t>(i));
     if (keyed[i].first.as_dict() != nullptr || keyed[i].first.as_sequence() != nullptr)
-      run.fail("looks for " + kind_of(keyed[i].first) + " among others, which has no hash");
+      run.fail("looks for " + kind_of(keyed[i].first) +
+               " among others, which has no hash");
     const auto before = keyed.begin() + static_cast<std::ptrdiff_t>(i);
     if (std::none_of(keyed.begin(), before, [&](const auto& other) {
           return equal(other.first, keyed[i].first);
@@ -197,8 +200,9 @@ template <bool greatest>
 Value extreme(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, greatest ? "max" : "min", 1, 3,
                   {"case_sensitive", "attribute"});
-  const auto keyed = keyed_items(run, given.values[0], flag_at(given, 1, "case_sensitive"),
-                                 given.at(2, "attribute"));
+  const auto keyed =
+      keyed_items(run, given.values[0], flag_at(given, 1, "case_sensitive"),
+                  given.at(2, "attribute"));
   if (keyed.empty()) return Value::undefined("an item of an empty list");
   size_t best = 0;
   for (size_t i = 1; i < keyed.size(); ++i) {
@@ -292,10 +296,12 @@ Value choose(Interpreter& run, const Arguments& given) {
   Arguments inner;
   inner.named = given.named;
   if (given.values.size() > first_argument) {
-    const std::string& name = text_of(run, given.values[first_argument], "select").bytes();
+    const std::string& name =
+        text_of(run, given.values[first_argument], "select").bytes();
     test = test_named(name);
     if (test == nullptr)
-      run.fail("selects by the test " + name + ", which is not known here", kOtherTemplate);
+      run.fail("selects by the test " + name + ", which is not known here",
+               kOtherTemplate);
     inner.values.assign(
         given.values.begin() + static_cast<std::ptrdiff_t>(first_argument),
         given.values.end());

@@ -80,8 +80,10 @@ Value loop_method(Interpreter& run, const Loop& loop, const std::string& name,
 bool has_method(const Value& value, std::string_view name) {
   if (value.as_text() != nullptr) return has_text_method(name);
   if (value.as_dict() != nullptr)
-    return is_of(name, {"get", "items", "keys", "values", "copy"}) || changes(value, name);
-  if (is_list(value)) return is_of(name, {"index", "count", "copy"}) || changes(value, name);
+    return is_of(name, {"get", "items", "keys", "values", "copy"}) ||
+           changes(value, name);
+  if (is_list(value))
+    return is_of(name, {"index", "count", "copy"}) || changes(value, name);
   if (is_tuple(value)) return is_of(name, {"index", "count"});
   return dynamic_cast<const Loop*>(value.as_object()) != nullptr &&
          is_of(name, {"cycle", "changed"});

@@ -68,7 +68,8 @@ Value float_arithmetic(Interpreter& run, std::string_view sign, double a, double
   if (sign == "*") return a * b;
   if (sign == "**") {
     if (a == 0 && b < 0) run.fail("divides by zero");
-    if (a < 0 && b != std::floor(b)) run.fail("computes a complex number", kOtherTemplate);
+    if (a < 0 && b != std::floor(b))
+      run.fail("computes a complex number", kOtherTemplate);
     const double power = std::pow(a, b);
     if (std::isinf(power) && std::isfinite(a) && std::isfinite(b))
       run.fail("computes a number that no double holds");
@@ -164,19 +165,18 @@ bool equal(const Value& a, const Value& b) {
   if (a.get<Range>() != nullptr && b.get<Range>() != nullptr) {
     const Range &left = *a.get<Range>(), &right = *b.get<Range>();
     return left.count == right.count &&
-           (left.count == 0 || (left.begin == right.begin &&
-                                (left.count == 1 || left.step == right.step)));
+           (left.count == 0 ||
+            (left.begin == right.begin && (left.count == 1 || left.step == right.step)));
   }
   const Dict *left_dict = a.as_dict(), *right_dict = b.as_dict();
   if (left_dict != nullptr && right_dict != nullptr) {
     if (left_dict->items.size() != right_dict->items.size()) return false;
     return std::all_of(
         left_dict->items.begin(), left_dict->items.end(), [&](const auto& item) {
-          return std::any_of(right_dict->items.begin(), right_dict->items.end(),
-                             [&](const auto& other) {
-                               return equal(item.first, other.first) &&
-                                      equal(item.second, other.second);
-                             });
+          return std::any_of(
+              right_dict->items.begin(), right_dict->items.end(), [&](const auto& other) {
+                return equal(item.first, other.first) && equal(item.second, other.second);
+              });
         });
   }
   const auto *left = list_items(a), *right = list_items(b);
@@ -233,7 +233,8 @@ Value negative(Interpreter& run, const Value& a) {
   run.fail("has a - before " + kind_of(a));
 }
 
-Value arithmetic(Interpreter& run, std::string_view sign, const Value& a, const Value& b) {
+Value arithmetic(Interpreter& run, std::string_view sign, const Value& a,
+                 const Value& b) {
   if (is_number(a) && is_number(b)) {
     const auto left = as_integer(a), right = as_integer(b);
     if (left && right) return integer_arithmetic(run, sign, *left, *right);
@@ -257,7 +258,8 @@ Value arithmetic(Interpreter& run, std::string_view sign, const Value& a, const 
   if (sign == "*" && repeats(a) && as_integer(b)) return repeated(run, a, *as_integer(b));
   if (sign == "*" && repeats(b) && as_integer(a)) return repeated(run, b, *as_integer(a));
   if (sign == "%" && a.as_text() != nullptr) return percent(run, *a.as_text(), b);
-  run.fail("has a " + std::string(sign) + " between " + kind_of(a) + " and " + kind_of(b));
+  run.fail("has a " + std::string(sign) + " between " + kind_of(a) + " and " +
+           kind_of(b));
 }
 
 }  // namespace lowmem::jinja

@@ -257,7 +257,8 @@ ExpressionPtr Parser::primary() {
       double number = 0;
       const auto read = std::from_chars(token.text.data(),
                                         token.text.data() + token.text.size(), number);
-      if (read.ec != std::errc{}) fail("has the number " + token.text + ", which no double holds");
+      if (read.ec != std::errc{})
+        fail("has the number " + token.text + ", which no double holds");
       node->constant = number;
       return node;
     }
@@ -399,9 +400,12 @@ ExpressionPtr Parser::filter(ExpressionPtr node) {
   if (result->filter == nullptr)
     fail("has the filter " + result->text + ", which is not known here", kOtherTemplate);
   if (is_operator("(")) arguments(*result);
-  if (result->text == "safe" && (is_operator("|") || here().kind != Token::Kind::kVariableEnd))
-    fail("uses the filter safe elsewhere than at an output's end, which is not implemented",
-         kOtherTemplate);
+  if (result->text == "safe" &&
+      (is_operator("|") || here().kind != Token::Kind::kVariableEnd))
+    fail(
+        "uses the filter safe elsewhere than at an output's end, which is not "
+        "implemented",
+        kOtherTemplate);
   return result;
 }
 
@@ -418,8 +422,9 @@ ExpressionPtr Parser::test(ExpressionPtr node) {
     arguments(*result);
   } else if ((here().kind == Token::Kind::kName && !is_name("else") && !is_name("or") &&
               !is_name("and")) ||
-             here().kind == Token::Kind::kString || here().kind == Token::Kind::kInteger ||
-             here().kind == Token::Kind::kFloat || is_operator("[") || is_operator("{")) {
+             here().kind == Token::Kind::kString ||
+             here().kind == Token::Kind::kInteger || here().kind == Token::Kind::kFloat ||
+             is_operator("[") || is_operator("{")) {
     if (is_name("is")) fail("has a test behind a test");
     add(*result, postfix(primary()));
   }

@@ -242,8 +242,10 @@ std::unique_ptr<Statement> Parser::with_statement() {
 std::unique_ptr<Statement> Parser::generation_statement() {
   auto generation = make_statement(Kind::kGeneration, here().line);
   if (in_macro_)
-    fail("has a generation block inside a macro, where transformers does not find its place",
-         kOtherTemplate);
+    fail(
+        "has a generation block inside a macro, where transformers does not find its "
+        "place",
+        kOtherTemplate);
   ++at_;
   end_of_block();
   tree_.marks_generation = true;

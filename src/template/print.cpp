@@ -49,7 +49,8 @@ Text quoted(const Text& text) {
 Text own(std::string text) { return Text(std::move(text)); }
 
 Text range_text(const Range& range) {
-  std::string text = "range(" + std::to_string(range.begin) + ", " + std::to_string(range.end);
+  std::string text =
+      "range(" + std::to_string(range.begin) + ", " + std::to_string(range.end);
   if (range.step != 1) text += ", " + std::to_string(range.step);
   return own(text + ")");
 }
@@ -115,7 +116,8 @@ Text repr(Interpreter& run, const Value& value) {
   }
   const Sequence* sequence = value.as_sequence();
   if (sequence == nullptr || sequence->kind == Sequence::Kind::kGenerator)
-    run.fail("prints " + kind_of(value) + ", which Python writes as an address in memory");
+    run.fail("prints " + kind_of(value) +
+             ", which Python writes as an address in memory");
   using Kind = Sequence::Kind;
   const Kind kind = sequence->kind;
   const bool tuple = kind == Kind::kTuple;

@@ -20,7 +20,9 @@ class Case {
 
   char32_t lower(char32_t c) const { return towlower_l(static_cast<wint_t>(c), locale_); }
   char32_t upper(char32_t c) const { return towupper_l(static_cast<wint_t>(c), locale_); }
-  bool prints(char32_t c) const { return iswprint_l(static_cast<wint_t>(c), locale_) != 0; }
+  bool prints(char32_t c) const {
+    return iswprint_l(static_cast<wint_t>(c), locale_) != 0;
+  }
   char32_t title(char32_t c) const {
     return towctrans_l(static_cast<wint_t>(c), title_, locale_);
   }
@@ -79,13 +81,12 @@ bool is_space(char32_t c) {
 bool is_printable(char32_t c) {
   if (c < 0x7F) return c >= 0x20;
   // Formatting characters, private use and what is not assigned.
-  const bool formats = c == 0xAD || (c >= 0x600 && c <= 0x605) || c == 0x61C ||
-                       c == 0x6DD || c == 0x70F || c == 0x180E ||
-                       (c >= 0x200B && c <= 0x200F) || (c >= 0x202A && c <= 0x202E) ||
-                       (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF ||
-                       (c >= 0xFFF9 && c <= 0xFFFB) || (c >= 0x1D173 && c <= 0x1D17A) ||
-                       (c >= 0xE0000 && c <= 0xE007F) || (c >= 0xE000 && c <= 0xF8FF) ||
-                       c >= 0xF0000;
+  const bool formats =
+      c == 0xAD || (c >= 0x600 && c <= 0x605) || c == 0x61C || c == 0x6DD || c == 0x70F ||
+      c == 0x180E || (c >= 0x200B && c <= 0x200F) || (c >= 0x202A && c <= 0x202E) ||
+      (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
+      (c >= 0x1D173 && c <= 0x1D17A) || (c >= 0xE0000 && c <= 0xE007F) ||
+      (c >= 0xE000 && c <= 0xF8FF) || c >= 0xF0000;
   return !formats && !is_white_space(c) && Case::get().prints(c);
 }
 

@@ -41,10 +41,9 @@ Value replace_filter(Interpreter& run, const Arguments& given) {
   const auto times = static_cast<size_t>(count(text.view(), from.view()));
   run.charge(static_cast<int64_t>(times));
   run.check_text(text.size() + times * to.size());
-  return run.made(replace(text, from.view(), to,
-                          most == nullptr || most->is_none()
-                              ? -1
-                              : integer_of(run, *most, "replace")));
+  return run.made(replace(
+      text, from.view(), to,
+      most == nullptr || most->is_none() ? -1 : integer_of(run, *most, "replace")));
 }
 
 Value indent(Interpreter& run, const Arguments& given) {
@@ -68,8 +67,9 @@ Value indent(Interpreter& run, const Arguments& given) {
   Text out;
   for (size_t i = 0; i < lines.size(); ++i) {
     if (i > 0) out.append("\n", kOwn);
-    const bool indented = i == 0 ? first != nullptr && truth(*first)
-                                 : (blank != nullptr && truth(*blank)) || !lines[i].empty();
+    const bool indented = i == 0
+                              ? first != nullptr && truth(*first)
+                              : (blank != nullptr && truth(*blank)) || !lines[i].empty();
     if (indented) out.append(by);
     out.append(lines[i]);
   }
@@ -97,7 +97,8 @@ Value to_json(Interpreter& run, const Arguments& given) {
       style.indent.assign(static_cast<size_t>(std::max<int64_t>(spaces, 0)), ' ');
     }
   }
-  if (const Value* both = given.at(3, "separators"); both != nullptr && !both->is_none()) {
+  if (const Value* both = given.at(3, "separators");
+      both != nullptr && !both->is_none()) {
     const std::vector<Value> parts = run.items_of(*both);
     if (parts.size() != 2) run.fail("gives tojson separators that are not two");
     style.item_separator = text_of(run, parts[0], "tojson").bytes();
@@ -146,8 +147,8 @@ std::optional<int64_t> integer_in(Interpreter& run, const Text& text, int64_t ba
   if ((base == 16 && is_prefix('x')) || (base == 8 && is_prefix('o')) ||
       (base == 2 && is_prefix('b')))
     digits.erase(0, 2);
-  if (base < 2 || base > 36) run.fail("reads an integer of base " + std::to_string(base),
-                                      kOtherTemplate);
+  if (base < 2 || base > 36)
+    run.fail("reads an integer of base " + std::to_string(base), kOtherTemplate);
   if (digits.empty() || digits[0] == '-') return std::nullopt;
   int64_t number = 0;
   const auto read = std::from_chars(digits.data(), digits.data() + digits.size(), number,
@@ -194,7 +195,8 @@ Value to_float(Interpreter& run, const Arguments& given) {
 Value absolute(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "abs", 1, 1, {});
   if (!is_number(given.values[0])) run.fail("takes abs of " + kind_of(given.values[0]));
-  if (given.values[0].get<double>() != nullptr) return std::abs(as_double(given.values[0]));
+  if (given.values[0].get<double>() != nullptr)
+    return std::abs(as_double(given.values[0]));
   return as_double(given.values[0]) < 0 ? negative(run, given.values[0])
                                         : integer_of(run, given.values[0], "abs");
 }
@@ -203,13 +205,15 @@ Value round_filter(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "round", 1, 3, {"precision", "method"});
   const Value *digits = given.at(1, "precision"), *how = given.at(2, "method");
   const int64_t precision = digits == nullptr ? 0 : integer_of(run, *digits, "round");
-  const std::string method = how == nullptr ? "common" : text_of(run, *how, "round").bytes();
+  const std::string method =
+      how == nullptr ? "common" : text_of(run, *how, "round").bytes();
   if (!is_number(given.values[0])) run.fail("rounds " + kind_of(given.values[0]));
   if (method != "common" && method != "ceil" && method != "floor")
     run.fail("rounds by " + method);
   if (precision < 0 || precision > 15)
-    run.fail("rounds to " + std::to_string(precision) + " digits, which is not implemented",
-             kOtherTemplate);
+    run.fail(
+        "rounds to " + std::to_string(precision) + " digits, which is not implemented",
+        kOtherTemplate);
   const double number = as_double(given.values[0]);
   if (method == "common") {
     if (given.values[0].get<double>() == nullptr)
@@ -222,7 +226,8 @@ Value round_filter(Interpreter& run, const Arguments& given) {
     return rounded;
   }
   const double scale = std::pow(10.0, static_cast<double>(precision));
-  return (method == "ceil" ? std::ceil(number * scale) : std::floor(number * scale)) / scale;
+  return (method == "ceil" ? std::ceil(number * scale) : std::floor(number * scale)) /
+         scale;
 }
 
 constexpr NamedFilter kFilters[] = {

@@ -63,7 +63,8 @@ Value split_method(const Call& call) {
   call.takes(0, 2, {"sep", "maxsplit"});
   const int64_t most = call.integer(1, "maxsplit", -1);
   if (call.optional(0, "sep") == nullptr)
-    return list_of(call.run, split_at_space(call.self, most, from), Sequence::Kind::kList);
+    return list_of(call.run, split_at_space(call.self, most, from),
+                   Sequence::Kind::kList);
   const Text& separator = call.text(0, "sep");
   if (separator.empty()) call.run.fail("splits a text at the empty text");
   call.run.charge(8 * count(call.self.view(), separator.view()));
@@ -87,9 +88,8 @@ Value has_affix(const Call& call) {
     return at_end ? call.self.view().ends_with(wanted)
                   : call.self.view().starts_with(wanted);
   };
-  const Sequence* several = call.given.values.empty()
-                                ? nullptr
-                                : call.given.values[0].as_sequence();
+  const Sequence* several =
+      call.given.values.empty() ? nullptr : call.given.values[0].as_sequence();
   if (several == nullptr || several->kind != Sequence::Kind::kTuple)
     return has(call.given.values.at(0));
   return std::any_of(several->items.begin(), several->items.end(), has);
@@ -131,7 +131,8 @@ Value find(const Call& call) {
     const std::string_view part =
         call.self.view().substr(range->first, range->second - range->first);
     const size_t found = last ? part.rfind(wanted) : part.find(wanted);
-    if (found != std::string_view::npos) return characters.at_offset(range->first + found);
+    if (found != std::string_view::npos)
+      return characters.at_offset(range->first + found);
   }
   if (must) call.run.fail("asks for the place of what a text does not hold");
   return int64_t{-1};
@@ -147,7 +148,8 @@ Value count_method(const Call& call) {
 }
 
 // Bytes that replacing makes, before they are made.
-void check_replaced(Interpreter& run, const Text& text, const Text& from, const Text& to) {
+void check_replaced(Interpreter& run, const Text& text, const Text& from,
+                    const Text& to) {
   const auto times = static_cast<size_t>(count(text.view(), from.view()));
   run.charge(static_cast<int64_t>(times));
   run.check_text(text.size() + times * to.size());
@@ -196,15 +198,15 @@ Value justify(const Call& call) {
   const Text fill = call.given.values.size() > 1 ? call.text(1) : Text(" ");
   if (Characters(fill.view()).count() != 1)
     call.run.fail("fills a text up with more than one character");
-  const int64_t missing =
-      call.integer(0, "", 0) - Characters(call.self.view()).count();
+  const int64_t missing = call.integer(0, "", 0) - Characters(call.self.view()).count();
   if (missing <= 0) return call.value;
   call.run.check_text(call.self.size() + static_cast<size_t>(missing) * fill.size());
   call.run.charge(missing);
   // Python puts the odd one of center() to the left where the width is odd.
-  const int64_t left = to == Side::kLeft    ? 0
-                       : to == Side::kRight ? missing
-                                            : missing / 2 + (missing & call.integer(0, "", 0) & 1);
+  const int64_t left = to == Side::kLeft ? 0
+                       : to == Side::kRight
+                           ? missing
+                           : missing / 2 + (missing & call.integer(0, "", 0) & 1);
   Text out;
   for (int64_t i = 0; i < left; ++i) out.append(fill);
   out.append(call.self);
@@ -217,8 +219,8 @@ Value zfill(const Call& call) {
   const int64_t missing = call.integer(0, "", 0) - Characters(call.self.view()).count();
   if (missing <= 0) return call.value;
   call.run.check_text(call.self.size() + static_cast<size_t>(missing));
-  const bool sign = !call.self.empty() &&
-                    (call.self.bytes()[0] == '-' || call.self.bytes()[0] == '+');
+  const bool sign =
+      !call.self.empty() && (call.self.bytes()[0] == '-' || call.self.bytes()[0] == '+');
   Text out = call.self.part(0, sign);
   out.append(std::string(static_cast<size_t>(missing), '0'), kOwn);
   out.append(call.self, sign, call.self.size());
@@ -231,8 +233,10 @@ Value all_are(const Call& call) {
   call.takes(0, 0);
   for (const char c : call.self.view()) {
     if (c < 0)
-      call.run.fail("asks ." + call.name + "() of a character beyond ASCII, which is not "
-                    "implemented", kOtherTemplate);
+      call.run.fail("asks ." + call.name +
+                        "() of a character beyond ASCII, which is not "
+                        "implemented",
+                    kOtherTemplate);
     if (!is(c)) return false;
   }
   return !call.self.empty();

@@ -27,15 +27,15 @@ struct Expression {
   enum class Kind {
     kConstant,
     kName,
-    kList,         // operands
-    kTuple,        // operands
-    kDict,         // key, value, key, value, ...
-    kAttribute,    // operands[0] . text
-    kSubscript,    // operands[0] [ operands[1] ]
-    kSlice,        // operands[0] [ begin : end : step ], each may be null
-    kCall,         // operands[0] ( operands[1...], named )
-    kFilter,       // operands[0] | text ( operands[1...], named )
-    kTest,         // operands[0] is text ( operands[1...], named )
+    kList,       // operands
+    kTuple,      // operands
+    kDict,       // key, value, key, value, ...
+    kAttribute,  // operands[0] . text
+    kSubscript,  // operands[0] [ operands[1] ]
+    kSlice,      // operands[0] [ begin : end : step ], each may be null
+    kCall,       // operands[0] ( operands[1...], named )
+    kFilter,     // operands[0] | text ( operands[1...], named )
+    kTest,       // operands[0] is text ( operands[1...], named )
     kNot,
     kNegative,
     kPositive,

@@ -14,8 +14,8 @@
 namespace lowmem::tokenization {
 
 // What the files beside a tokenizer say about it: tokenizer_config.json,
-// special_tokens_map.json, added_tokens.json, generation_config.json, config.json, and the
-// files of chat templates, each optional.
+// special_tokens_map.json, added_tokens.json, generation_config.json, config.json, and
+// the files of chat templates, each optional.
 struct FolderConfig {
   struct Name {
     std::string content;

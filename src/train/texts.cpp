@@ -74,12 +74,12 @@ void read_file_of_rows(const RunConfig& config, const std::string& path,
   options.chat_date = config.data.chat_date;
   std::string written;
   if (options.format == DataFormat::kChat)
-    written =
-        ", written as " + ChatWriter(options.chat_template, tokenizer).described();
+    written = ", written as " + ChatWriter(options.chat_template, tokenizer).described();
   auto more = read_examples(path, tokenizer, options, rows.counts, skip ? &bad : nullptr);
   report_skipped(path, bad);
   if (options.format != DataFormat::kHellaSwag)
-    log::info(path + " holds " + std::string(word_of(options.format)) + " rows" + written);
+    log::info(path + " holds " + std::string(word_of(options.format)) + " rows" +
+              written);
   if (rows.skipped.count == 0) rows.skipped.first = bad.first;
   rows.skipped.count += bad.count;
   std::move(more.begin(), more.end(), std::back_inserter(rows.examples));

@@ -122,30 +122,34 @@ TEST_F(Data, WritesChatsByTheFoldersOwnTemplate) {
     return model.string();
   };
   const auto shown = [&](const std::string& model) {
-    return run_program("data model.path=" + model + " data.chat_date=2026-03-05 data.train=" +
-                       write("one.jsonl",
-                             R"({"messages": [{"role": "user", "content": "A man"},)"
-                             R"( {"role": "assistant", "content": "bakes"}]})"));
+    return run_program(
+        "data model.path=" + model + " data.chat_date=2026-03-05 data.train=" +
+        write("one.jsonl", R"({"messages": [{"role": "user", "content": "A man"},)"
+                           R"( {"role": "assistant", "content": "bakes"}]})"));
   };
   // Always a system turn with two dates, as Llama 3.1 has it.
-  const Outcome dated = shown(folder_with(
-      "dated", "{{ bos_token }}<|start_header_id|>Knowledge Date: then\nToday: "
-               "{{ strftime_now('%d %b %Y') }}<|eot_id|>{% for m in messages %}"
-               "{{ m.role + ':' + m.content + eos_token }}{% endfor %}"));
+  const Outcome dated =
+      shown(folder_with("dated",
+                        "{{ bos_token }}<|start_header_id|>Knowledge Date: then\nToday: "
+                        "{{ strftime_now('%d %b %Y') }}<|eot_id|>{% for m in messages %}"
+                        "{{ m.role + ':' + m.content + eos_token }}{% endfor %}"));
   EXPECT_EQ(dated.status, 0) << dated.output;
   std::string text = dated.output;
   text.erase(std::remove(text.begin(), text.end(), '|'), text.end());
   EXPECT_THAT(text, HasSubstr("Knowledge Date: then\\nToday: 05 Mar 2026"));
   EXPECT_THAT(dated.output, HasSubstr("one.jsonl holds chat rows, written as "));
   EXPECT_THAT(dated.output, HasSubstr("dated/chat_template.jinja"));
-  // One for a judge of chats: it prompts behind the whole chat, and so learns nothing of it.
+  // One for a judge of chats: it prompts behind the whole chat, and so learns nothing of
+  // it.
   const Outcome guard = shown(folder_with(
-      "guard", "<|start_header_id|>user<|end_header_id|>[INST] <<SYS>> Decide whether it is "
-               "safe.{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
-               "<|eot_id|><|start_header_id|>assistant<|end_header_id|>"));
+      "guard",
+      "<|start_header_id|>user<|end_header_id|>[INST] <<SYS>> Decide whether it is "
+      "safe.{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
+      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>"));
   EXPECT_EQ(guard.status, 1);
-  EXPECT_THAT(guard.output, HasSubstr("messages[1]: is written in another way by the chat "
-                                      "template"));
+  EXPECT_THAT(guard.output,
+              HasSubstr("messages[1]: is written in another way by the chat "
+                        "template"));
 }
 
 TEST_F(Data, RefusesATemplateWhereNoFileHoldsChats) {

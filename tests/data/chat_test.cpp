@@ -14,13 +14,13 @@ namespace lowmem {
 namespace {
 
 using nlohmann::json;
+using nlohmann::ordered_json;
 using test::ByteTokenizer;
 using test::error_of;
 using test::fixture;
 using test::labels_of;
 using test::text_of;
 using testing::HasSubstr;
-using nlohmann::ordered_json;
 
 ChatTemplate template_of(const std::string& word) {
   for (const auto& choice : choices(ChatTemplate()))
@@ -224,7 +224,8 @@ TEST(ChatTemplates, NameTheTokenThatTheTokenizerLacks) {
   EXPECT_THAT(refused(ChatTemplate::kTinyLlama, bare), HasSubstr("names no EOS"));
   EXPECT_THAT(refused(ChatTemplate::kLlama3, bytes),
               HasSubstr("has no token <|start_header_id|>"));
-  EXPECT_THAT(refused(ChatTemplate::kChatMl, bytes), HasSubstr("has no token <|im_start|>"));
+  EXPECT_THAT(refused(ChatTemplate::kChatMl, bytes),
+              HasSubstr("has no token <|im_start|>"));
 }
 
 // Keys of a chat that say more than its text.

@@ -107,7 +107,9 @@ TEST(FolderTemplateReferenceData, IdsAreThoseOfTransformersWithLlama3) {
 
 // One token a byte, with the templates of a folder.
 struct Folder : test::ByteTokenizer {
-  explicit Folder(const std::string& text) { chat_templates_ = {{"default", text, "here"}}; }
+  explicit Folder(const std::string& text) {
+    chat_templates_ = {{"default", text, "here"}};
+  }
   explicit Folder(std::vector<NamedTemplate> all) { chat_templates_ = std::move(all); }
 };
 
@@ -137,30 +139,30 @@ constexpr const char* kPlain =
     "{% if add_generation_prompt %}a:{% endif %}";
 
 TEST(FolderTemplate, IsLearnedByWhatATurnAddsUpToItsLastToken) {
-  const Example example = written(
-      kPlain, chat({user("q"), assistant("x"), user("r"), assistant("yz")}));
+  const Example example =
+      written(kPlain, chat({user("q"), assistant("x"), user("r"), assistant("yz")}));
   EXPECT_EQ(test::text_of(example.ids), "^u:q\na:x$\nu:r\na:yz$\n");
   EXPECT_EQ(test::labels_of(example), "......x$.......yz$..");
   ordered_json left_out = assistant("x");
   left_out["weight"] = 0;
-  EXPECT_EQ(test::labels_of(written(
-                kPlain, chat({user("q"), left_out, user("r"), assistant("yz")}))),
+  EXPECT_EQ(test::labels_of(
+                written(kPlain, chat({user("q"), left_out, user("r"), assistant("yz")}))),
             "...............yz$..");
 }
 
 TEST(FolderTemplate, WithoutATokenThatEndsATurnIsLearnedUpToTheNext) {
-  const Example example =
-      written("{% for m in messages %}{{ m.role[0] + ':' + m.content + '\n' }}{% endfor %}"
-              "{{ 'a:' if add_generation_prompt }}",
-              chat({user("q"), assistant("x"), user("r"), assistant("y")}));
+  const Example example = written(
+      "{% for m in messages %}{{ m.role[0] + ':' + m.content + '\n' }}{% endfor %}"
+      "{{ 'a:' if add_generation_prompt }}",
+      chat({user("q"), assistant("x"), user("r"), assistant("y")}));
   EXPECT_EQ(test::labels_of(example), ".....x\n.....y\n.");
 }
 
 TEST(FolderTemplate, WithoutAPromptForTheAssistantIsLearnedWithItsHeader) {
-  const Example example =
-      written("{% for m in messages %}{{ m.role[0] + ':' + m.content + eos_token }}"
-              "{% endfor %}",
-              chat({user("q"), assistant("x")}));
+  const Example example = written(
+      "{% for m in messages %}{{ m.role[0] + ':' + m.content + eos_token }}"
+      "{% endfor %}",
+      chat({user("q"), assistant("x")}));
   EXPECT_EQ(test::labels_of(example), "...a:x$.");
 }
 
@@ -169,8 +171,8 @@ TEST(FolderTemplate, ThatMarksWhatIsGeneratedIsLearnedThere) {
       "{% for m in messages %}{{ m.role[0] }}:{% if m.role == 'assistant' %}"
       "{% generation %}<{{ m.content }}>{% endgeneration %}{% else %}{{ m.content }}"
       "{% endif %}{% endfor %}";
-  EXPECT_EQ(test::labels_of(written(kMarked, chat({user("q"), assistant("x"), user("r"),
-                                                   assistant("y")}))),
+  EXPECT_EQ(test::labels_of(written(
+                kMarked, chat({user("q"), assistant("x"), user("r"), assistant("y")}))),
             "....<x>.....<y>.");
   ordered_json left_out = assistant("x");
   left_out["train"] = false;
@@ -202,9 +204,10 @@ TEST(FolderTemplate, ThatRewritesEarlierTurnsIsRefusedWithTheRemedy) {
 TEST(FolderTemplate, ThatLeavesOutWhatATurnSaysIsRefused) {
   constexpr const char* kNoSystem =
       "{% for m in messages if m.role != 'system' %}{{ m.content }}$\n{% endfor %}";
-  EXPECT_THAT(refused(kNoSystem, chat({{{"role", "system"}, {"content", "s"}}, user("q"),
-                                       assistant("x")})),
-              HasSubstr("messages[0] content: is not written by the chat template here"));
+  EXPECT_THAT(
+      refused(kNoSystem,
+              chat({{{"role", "system"}, {"content", "s"}}, user("q"), assistant("x")})),
+      HasSubstr("messages[0] content: is not written by the chat template here"));
   constexpr const char* kNoReasoning =
       "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{{ eos_token }}"
       "{% endfor %}";
@@ -234,14 +237,16 @@ TEST(FolderTemplate, ThatLeavesOutAKeyIsWarnedOfOnce) {
 TEST(FolderTemplate, ReadsToolsAndCallsAndWhatElseARowGivesIt) {
   constexpr const char* kAll =
       "{{ tools|tojson }}{{ documents|tojson }}{{ mode }}{% for m in messages %}"
-      "{{ m.role[0] ~ ':' ~ (m.content or '') ~ (m.tool_calls|tojson if m.tool_calls else '')"
+      "{{ m.role[0] ~ ':' ~ (m.content or '') ~ (m.tool_calls|tojson if m.tool_calls "
+      "else '')"
       " ~ eos_token }}{% endfor %}{{ 'a:' if add_generation_prompt }}";
-  ordered_json call = {{"role", "assistant"},
-                       {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", "{}"}}}}}}};
-  const Example example = written(
-      kAll, chat({user("q"), call}, {{"tools", {{{"z", 1}, {"a", "é"}}}},
-                                     {"documents", {{{"text", "d"}}}},
-                                     {"chat_template_kwargs", {{"mode", "m"}}}}));
+  ordered_json call = {
+      {"role", "assistant"},
+      {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", "{}"}}}}}}};
+  const Example example =
+      written(kAll, chat({user("q"), call}, {{"tools", {{{"z", 1}, {"a", "é"}}}},
+                                             {"documents", {{{"text", "d"}}}},
+                                             {"chat_template_kwargs", {{"mode", "m"}}}}));
   EXPECT_EQ(test::text_of(example.ids),
             "[{\"z\": 1, \"a\": \"é\"}][{\"text\": \"d\"}]mu:q$a:"
             "[{\"function\": {\"name\": \"f\", \"arguments\": {}}}]$");
@@ -249,19 +254,21 @@ TEST(FolderTemplate, ReadsToolsAndCallsAndWhatElseARowGivesIt) {
               HasSubstr("[{\"function\": {\"name\": \"f\", \"arguments\": {}}}]$"));
 }
 
-// Whoever writes a row cannot end a turn, and the template can, with parts of the row too.
+// Whoever writes a row cannot end a turn, and the template can, with parts of the row
+// too.
 TEST(FolderTemplate, WritesTokensThatARowCannot) {
-  const Example example =
-      written("{% for m in messages %}{{ '<' + m.role[:0] + 'eos>' + m.content + '<eos>' }}"
-              "{% endfor %}",
-              chat({user("a<eos>b"), assistant("<eo")}));
+  const Example example = written(
+      "{% for m in messages %}{{ '<' + m.role[:0] + 'eos>' + m.content + '<eos>' }}"
+      "{% endfor %}",
+      chat({user("a<eos>b"), assistant("<eo")}));
   EXPECT_EQ(test::text_of(example.ids), "$a<eos>b$$<eo$");
 }
 
 TEST(FolderTemplate, IsChosenByItsName) {
   const Folder folder(std::vector<NamedTemplate>{
       {"default", "{% for m in messages %}{{ m.content }};{% endfor %}", "d"},
-      {"tool_use", "{{ tools|length }}{% for m in messages %}{{ m.content }};{% endfor %}", "t"},
+      {"tool_use",
+       "{{ tools|length }}{% for m in messages %}{{ m.content }};{% endfor %}", "t"},
       {"rag", "R{% for m in messages %}{{ m.content }};{% endfor %}", "r"}});
   const auto text = [&](const OrText<ChatTemplate>& choice, const Chat& row) {
     return test::text_of(ChatWriter(choice, folder, kDate).example(row, "row").ids);
@@ -274,20 +281,23 @@ TEST(FolderTemplate, IsChosenByItsName) {
   EXPECT_EQ(text(ChatTemplate::kLlama2, plain), "^[INST] q [/INST] x $");
   EXPECT_EQ(ChatWriter(ChatTemplate::kAuto, folder).described(),
             "d, and with tools tool_use of t");
-  EXPECT_THAT(error_of([&] { text(OrText<ChatTemplate>::of("rug"), plain); }),
-              HasSubstr("data.chat_template = rug: is no word, and no template of the model "
-                        "folder (it has default, tool_use, rag)"));
+  EXPECT_THAT(
+      error_of([&] { text(OrText<ChatTemplate>::of("rug"), plain); }),
+      HasSubstr("data.chat_template = rug: is no word, and no template of the model "
+                "folder (it has default, tool_use, rag)"));
   const Folder nameless(std::vector<NamedTemplate>{{"rag", "x", "r"}});
   EXPECT_THAT(error_of([&] { ChatWriter(ChatTemplate::kAuto, nameless); }),
               HasSubstr("finds no template default in the model folder, but rag"));
 }
 
 TEST(FolderTemplate, IsNotGuessedByMarksInItsText) {
-  for (const char* text : {"[INST]<<SYS>>{% for m in messages %}{{ m.content }};{% endfor %}",
-                           "<|user|>{{ eos_token }}{% for m in messages %}{{ m.content }};"
-                           "{% endfor %}"})
-    EXPECT_EQ(test::text_of(written(text, chat({user("q"), assistant("x")})).ids).substr(0, 3),
-              std::string(text).substr(0, 3));
+  for (const char* text :
+       {"[INST]<<SYS>>{% for m in messages %}{{ m.content }};{% endfor %}",
+        "<|user|>{{ eos_token }}{% for m in messages %}{{ m.content }};"
+        "{% endfor %}"})
+    EXPECT_EQ(
+        test::text_of(written(text, chat({user("q"), assistant("x")})).ids).substr(0, 3),
+        std::string(text).substr(0, 3));
   EXPECT_EQ(ChatWriter(ChatTemplate::kAuto, test::ByteTokenizer()).described(), "llama2");
   const auto llama3 = open_tokenizer(fixture("tokenizers/byte_level"));
   EXPECT_EQ(ChatWriter(ChatTemplate::kAuto, *llama3).described(), "llama3");
@@ -300,7 +310,8 @@ TEST(FolderTemplate, SaysTheDayOfTheRun) {
                               .ids),
             "05 Mar 2026q;x;");
   EXPECT_EQ(chat_day("2026-11-29"), "2026-11-29");
-  EXPECT_THAT(chat_day("today"), testing::MatchesRegex("20[0-9][0-9]-[01][0-9]-[0-3][0-9]"));
+  EXPECT_THAT(chat_day("today"),
+              testing::MatchesRegex("20[0-9][0-9]-[01][0-9]-[0-3][0-9]"));
 }
 
 TEST(FolderTemplate, IsDescribedForWhoeverCarriesIt) {

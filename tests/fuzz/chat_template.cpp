@@ -1,12 +1,11 @@
-// A chat template in Jinja, rendered over a chat: JSON behind the first NUL byte, or a small
-// one where there is none. The bounds are low, so that reaching them is cheap.
-
-#include "lowmem/template/template.h"
+// A chat template in Jinja, rendered over a chat: JSON behind the first NUL byte, or a
+// small one where there is none. The bounds are low, so that reaching them is cheap.
 
 #include <nlohmann/json.hpp>
 
 #include "lowmem/core/files.h"
 #include "lowmem/core/utf8.h"
+#include "lowmem/template/template.h"
 #include "support.h"
 
 using namespace lowmem;

@@ -2,23 +2,18 @@
 // chat template, the longest sequence, what becomes of longer ones, and whether bad rows
 // are left out.
 
-#include "lowmem/data/examples.h"
-
 #include <algorithm>
 
+#include "lowmem/data/examples.h"
 #include "support.h"
 
 using namespace lowmem;
 
 namespace {
 
-constexpr std::string_view kNames[] = {"<s>",
-                                       "</s>",
-                                       "<|start_header_id|>",
-                                       "<|end_header_id|>",
-                                       "<|eot_id|>",
-                                       "<|im_start|>",
-                                       "<|im_end|>"};
+constexpr std::string_view kNames[] = {
+    "<s>",        "</s>",         "<|start_header_id|>", "<|end_header_id|>",
+    "<|eot_id|>", "<|im_start|>", "<|im_end|>"};
 
 // Of a folder: without `generation` blocks, with tools and what else a row may say.
 constexpr const char* kOwnTemplate = R"({% for m in messages %}{% if m.role == 'tool' %}<

@@ -18,8 +18,7 @@ TEST(TemplateReference, TextsAreThoseOfTransformers) {
     for (size_t i = 0; i < cases.size(); ++i) {
       const ordered_json &row = reference["chats"][i], &expected = cases[i];
       SCOPED_TRACE(name + " over chat " + std::to_string(i) + ": " + row.dump());
-      const test::Variables variables =
-          test::variables_of(row, reference["special"]);
+      const test::Variables variables = test::variables_of(row, reference["special"]);
       std::string text, error;
       try {
         text = chat_template.render(variables, test::on_day(2026, 3, 5)).text.bytes();

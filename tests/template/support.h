@@ -45,8 +45,8 @@ inline Variables variables_of(const nlohmann::ordered_json& row,
   for (const auto& [name, token] : names.items())
     variables.emplace_back(name, jinja::Value::of(token, jinja::kOwn));
   for (const char* key : {"messages", "tools", "documents"})
-    variables.emplace_back(key, row.contains(key) ? jinja::Value::of(row[key], 1)
-                                                  : jinja::Value());
+    variables.emplace_back(
+        key, row.contains(key) ? jinja::Value::of(row[key], 1) : jinja::Value());
   variables.emplace_back("add_generation_prompt", prompt);
   return variables;
 }

@@ -22,8 +22,7 @@ TEST(TemplateErrors, NameTheLineAndWhatIsThere) {
   EXPECT_EQ(refusal("\n{% if true %}\nx"), "t line 2: has no endif here");
   EXPECT_EQ(refusal("{{ raise_exception('only\n' ~ 'users') }}"),
             "t line 1: refuses the chat: only\nusers");
-  EXPECT_EQ(refusal("{{ x }}\n{% set y = 1 |"),
-            "t line 2: has a block without an end");
+  EXPECT_EQ(refusal("{{ x }}\n{% set y = 1 |"), "t line 2: has a block without an end");
   EXPECT_EQ(refusal("{{ 1 }"), "t line 1: closes } too early");
 }
 
@@ -39,7 +38,8 @@ TEST(TemplateErrors, NameWhatIsNotImplemented) {
            {"{{ f(*x) }}", "spreads a list over arguments"},
            {"{{ lipsum() }}", "calls lipsum(), which is not implemented"},
            {"{{ 'a'.swapcase() }}", "calls .swapcase() of a text, which is not"},
-           {"{% for x in [1] %}{{ loop.changed(x) }}{% endfor %}", "calls loop.changed()"},
+           {"{% for x in [1] %}{{ loop.changed(x) }}{% endfor %}",
+            "calls loop.changed()"},
            {"{{ 9223372036854775807 + 1 }}", "an integer of more than 64 bits"},
            {"{{ 99999999999999999999 }}", "none of at most 64 bits"},
            {"{{ [1]|map('upper') }}", "prints a generator"},
@@ -62,7 +62,8 @@ TEST(TemplateSandbox, ChangesNothingAndReachesNothing) {
     EXPECT_THAT(refusal(source, variables), HasSubstr("which Jinja's sandbox refuses"));
   for (const char* source : {"{{ ''.__class__ }}", "{{ x.__init__.__globals__ }}"})
     EXPECT_THAT(refusal(source), HasSubstr("which Jinja's sandbox keeps closed"));
-  EXPECT_EQ(test::render("{{ ''['__class__'] }}{{ [].x }}{{ open is defined }}"), "False");
+  EXPECT_EQ(test::render("{{ ''['__class__'] }}{{ [].x }}{{ open is defined }}"),
+            "False");
 }
 
 TEST(TemplateBounds, AreHeldTo) {
@@ -94,11 +95,13 @@ TEST(TemplateBounds, AreHeldTo) {
               HasSubstr("nests lists too deep"));
   EXPECT_THAT(refusal("{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}"),
               HasSubstr("prints a namespace"));
-  EXPECT_THAT(refusal("{{ " + std::string(200, '(') + "1" + std::string(200, ')') + " }}"),
-              HasSubstr("nests deeper than"));
+  EXPECT_THAT(
+      refusal("{{ " + std::string(200, '(') + "1" + std::string(200, ')') + " }}"),
+      HasSubstr("nests deeper than"));
   std::string sum = "{{ 1";
   for (int i = 0; i < 1000; ++i) sum += "+1";
-  EXPECT_THAT(refusal(sum + " }}"), HasSubstr("has an expression of more than 400 steps"));
+  EXPECT_THAT(refusal(sum + " }}"),
+              HasSubstr("has an expression of more than 400 steps"));
   EXPECT_THAT(refusal(std::string((size_t{1} << 20) + 1, 'x')),
               HasSubstr("has more than 1 MiB"));
 }
@@ -113,7 +116,8 @@ std::string sources_of(const jinja::Text& text) {
 
 TEST(TemplateSources, AreKeptByEveryOperation) {
   const test::Variables variables = {
-      {"a", Value::text(" Ab c ", 1)}, {"b", Value::text("XY", 2)},
+      {"a", Value::text(" Ab c ", 1)},
+      {"b", Value::text("XY", 2)},
       {"list", Value::list({Value::text("p", 1), Value::text("q", 2)})}};
   const struct {
     const char *source, *text, *sources;
@@ -137,8 +141,7 @@ TEST(TemplateSources, AreKeptByEveryOperation) {
       {"{{ b|length }}{{ b == 'XY' }}", "2True", "00000"},
   };
   for (const auto& each : cases) {
-    const jinja::Text text =
-        jinja::Template(each.source, "t").render(variables, {}).text;
+    const jinja::Text text = jinja::Template(each.source, "t").render(variables, {}).text;
     EXPECT_EQ(text.bytes(), each.text);
     EXPECT_EQ(sources_of(text), each.sources) << each.source;
   }
@@ -146,7 +149,8 @@ TEST(TemplateSources, AreKeptByEveryOperation) {
 
 TEST(TemplateGeneration, IsSaidInBytes) {
   const jinja::Template marked(
-      "é{% for i in [1, 2] %}{% generation %}ü{{ i }}{% endgeneration %};{% endfor %}", "t");
+      "é{% for i in [1, 2] %}{% generation %}ü{{ i }}{% endgeneration %};{% endfor %}",
+      "t");
   EXPECT_TRUE(marked.marks_generation());
   const auto spans = marked.render({}, {}).generation;
   EXPECT_EQ(spans, (std::vector<std::pair<size_t, size_t>>{{2, 5}, {6, 9}}));
@@ -161,8 +165,7 @@ TEST(TemplateNames, AreKnown) {
 
 TEST(BuiltInTemplates, AreWhole) {
   for (const char* name : {"llama2", "llama3", "tinyllama", "chatml", "mistral"})
-    EXPECT_TRUE(
-        jinja::Template(jinja::built_in_template(name), name).marks_generation());
+    EXPECT_TRUE(jinja::Template(jinja::built_in_template(name), name).marks_generation());
   EXPECT_EQ(jinja::built_in_template("alpaca"), "");
 }
 

@@ -75,12 +75,9 @@ constexpr std::span<const Choice<DataFormat>> choices(DataFormat) { return kData
 // data.chat_template
 enum class ChatTemplate { kAuto, kLlama2, kLlama3, kTinyLlama, kChatMl, kMistral };
 inline constexpr Choice<ChatTemplate> kChatTemplates[] = {
-    {"auto", ChatTemplate::kAuto},
-    {"llama2", ChatTemplate::kLlama2},
-    {"llama3", ChatTemplate::kLlama3},
-    {"tinyllama", ChatTemplate::kTinyLlama},
-    {"chatml", ChatTemplate::kChatMl},
-    {"mistral", ChatTemplate::kMistral}};
+    {"auto", ChatTemplate::kAuto},     {"llama2", ChatTemplate::kLlama2},
+    {"llama3", ChatTemplate::kLlama3}, {"tinyllama", ChatTemplate::kTinyLlama},
+    {"chatml", ChatTemplate::kChatMl}, {"mistral", ChatTemplate::kMistral}};
 constexpr std::span<const Choice<ChatTemplate>> choices(ChatTemplate) {
   return kChatTemplates;
 }

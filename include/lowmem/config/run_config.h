@@ -13,8 +13,8 @@
 // visit(). What it must not be, alone or beside others, is validate()'s.
 //
 // A key may be a std::string, StringList, int64_t, double, AutoDouble, bool, Interval, an
-// enumeration with choices(), or such a word OrCount or OrText. Its doc is one line: what it means
-// and its unit.
+// enumeration with choices(), or such a word OrCount or OrText. Its doc is one line: what
+// it means and its unit.
 namespace lowmem {
 
 // What a key may alter, against the same run with another value.

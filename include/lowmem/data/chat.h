@@ -35,10 +35,10 @@ struct Chat {
 // The chat of a row: `messages` of `role` and `content`, or `conversations` of `from` and
 // `value`, in which human and gpt are user and assistant. A content is a text, a list of
 // parts {"type": "text", "text"}, or absent where the assistant calls a tool. A `system`
-// beside the list is its first turn. An assistant's turn of `weight` 0, or with `train` or
-// `loss` false, is read and not learned. Arguments of a call that are JSON in a text are
-// taken for what the text says, as servers do before they render. Throws Error beginning
-// with `where`, also where the assistant says nothing.
+// beside the list is its first turn. An assistant's turn of `weight` 0, or with `train`
+// or `loss` false, is read and not learned. Arguments of a call that are JSON in a text
+// are taken for what the text says, as servers do before they render. Throws Error
+// beginning with `where`, also where the assistant says nothing.
 Chat read_chat(const nlohmann::ordered_json& row, const std::string& where);
 
 struct ChatSource;
@@ -52,20 +52,22 @@ struct UsedTemplate {
 };
 
 // Writes chats by a Jinja template as transformers' apply_chat_template does: the ids are
-// its ids, but for special tokens written out in a row, which are text here. (Roles are the
-// template's to write with; they are single words.)
+// its ids, but for special tokens written out in a row, which are text here. (Roles are
+// the template's to write with; they are single words.)
 //
 // Learned is what stands in `generation` blocks where the template has them. Otherwise it
-// is what rendering the chat up to a turn has more than rendering it up to the turn before
-// with add_generation_prompt: what the assistant says with the token that ends its turn,
-// without white space behind that. A token made of learned text and other is learned.
+// is what rendering the chat up to a turn has more than rendering it up to the turn
+// before with add_generation_prompt: what the assistant says with the token that ends its
+// turn, without white space behind that. A token made of learned text and other is
+// learned.
 class ChatWriter {
  public:
-  // `choice`: a built-in template's word, the name of one of the folder's, or the path of a
-  // .jinja file. kAuto is the folder's `default`, or its `tool_use` for rows with tools;
-  // without a template in the folder llama3 or llama2, as its tokens allow. `date`: what
-  // strftime_now() says, "today" or as 2026-11-29. Refers to the tokenizer. Throws Error
-  // for a template that cannot be read, and naming a token that a built-in one lacks.
+  // `choice`: a built-in template's word, the name of one of the folder's, or the path of
+  // a .jinja file. kAuto is the folder's `default`, or its `tool_use` for rows with
+  // tools; without a template in the folder llama3 or llama2, as its tokens allow.
+  // `date`: what strftime_now() says, "today" or as 2026-11-29. Refers to the tokenizer.
+  // Throws Error for a template that cannot be read, and naming a token that a built-in
+  // one lacks.
   ChatWriter(const OrText<ChatTemplate>& choice, const Tokenizer& tokenizer,
              const std::string& date = "today");
   ~ChatWriter();
@@ -76,10 +78,10 @@ class ChatWriter {
   // Of rows without tools.
   UsedTemplate used();
 
-  // The uncut sequence. Renders twice for each learned turn, and once for each kind of key
-  // beside role and content. Warns once of each such key that the template does not write.
-  // Throws Error beginning with `where` for a chat that the template refuses, of which it
-  // leaves something out, or whose earlier turns it rewrites.
+  // The uncut sequence. Renders twice for each learned turn, and once for each kind of
+  // key beside role and content. Warns once of each such key that the template does not
+  // write. Throws Error beginning with `where` for a chat that the template refuses, of
+  // which it leaves something out, or whose earlier turns it rewrites.
   Example example(const Chat& chat, const std::string& where);
 
  private:

@@ -36,9 +36,9 @@ struct Rendered {
 
 class Template {
  public:
-  // Parses. `name` stands in errors: "chat_template.jinja line 3". Throws Error for what is
-  // no Jinja, for what of Jinja is not implemented (it names it), and for a template of more
-  // than 1 MiB or nested deeper than 100.
+  // Parses. `name` stands in errors: "chat_template.jinja line 3". Throws Error for what
+  // is no Jinja, for what of Jinja is not implemented (it names it), and for a template
+  // of more than 1 MiB or nested deeper than 100.
   Template(std::string_view source, std::string name);
   ~Template();
   Template(Template&&) noexcept;

@@ -88,9 +88,9 @@ struct None {};
 class Value {
  public:
   Value() : held_(None{}) {}
-  Value(bool truth) : held_(truth) {}         // NOLINT: a value is one
-  Value(int64_t number) : held_(number) {}    // NOLINT
-  Value(double number) : held_(number) {}     // NOLINT
+  Value(bool truth) : held_(truth) {}       // NOLINT: a value is one
+  Value(int64_t number) : held_(number) {}  // NOLINT
+  Value(double number) : held_(number) {}   // NOLINT
   Value(Text text) : held_(std::make_shared<const Text>(std::move(text))) {}  // NOLINT
   Value(std::shared_ptr<const Text> text) : held_(std::move(text)) {}         // NOLINT
   Value(std::shared_ptr<Sequence> items) : held_(std::move(items)) {}         // NOLINT

@@ -47,9 +47,10 @@ class Tokenizer {
   struct Part : Range {
     std::optional<int32_t> id;
   };
-  // `text`, which is UTF-8, cut at the special and added tokens that are written out in it;
-  // special ones that touch a range of `plain` (in order, apart) are text. The ids of the
-  // text are those of its parts: a part's own, or encode_plain(part, part.begin == 0).
+  // `text`, which is UTF-8, cut at the special and added tokens that are written out in
+  // it; special ones that touch a range of `plain` (in order, apart) are text. The ids of
+  // the text are those of its parts: a part's own, or encode_plain(part, part.begin ==
+  // 0).
   virtual std::vector<Part> parts(std::string_view text,
                                   std::span<const Range> plain) const;
 
@@ -77,8 +78,8 @@ class Tokenizer {
   // true.
   bool adds_bos() const { return adds_bos_; }
 
-  // The folder's chat templates, as transformers 5 finds them: chat_template.jinja, which is
-  // `default`, and additional_chat_templates/NAME.jinja; without these, those of
+  // The folder's chat templates, as transformers 5 finds them: chat_template.jinja, which
+  // is `default`, and additional_chat_templates/NAME.jinja; without these, those of
   // tokenizer_config.json. Empty where there are none.
   const std::vector<NamedTemplate>& chat_templates() const { return chat_templates_; }
 
@@ -91,7 +92,8 @@ class Tokenizer {
   std::optional<int32_t> eos_id_;
   bool adds_bos_ = false;
   std::vector<NamedTemplate> chat_templates_;
-  std::vector<std::pair<std::string, std::string>> named_tokens_;  // as the folder has them
+  std::vector<std::pair<std::string, std::string>>
+      named_tokens_;  // as the folder has them
 
  private:
   // `special`: whether special tokens written out in the text count as such.
