@@ -10,6 +10,9 @@
 
 namespace lowmem::jinja {
 
+// Says of a node how deep it is, once all that is below it is there.
+void measure(Expression& node);
+
 // Reads tokens as Jinja's grammar has them. What is not implemented is a Failure that
 // names it.
 class Parser {
@@ -34,7 +37,7 @@ class Parser {
   Target target_part(bool takes_attribute);
   void end_of_block();
 
-  // Expressions: parse_expressions.cpp.
+  // Expressions: parse_expressions.cpp, and parse_postfix.cpp from postfix() on.
   ExpressionPtr expression(bool takes_if = true);
   ExpressionPtr tuple(bool takes_if = true);
   ExpressionPtr either();
