@@ -94,7 +94,7 @@ Value Interpreter::item(const Value& value, const Value& key) {
   if (const Dict* dict = value.as_dict()) {
     charge(static_cast<int64_t>(dict->items.size() / 8));
     for (const auto& [each, item] : dict->items)
-      if (equal(each, key)) return item;
+      if (equal(*this, each, key)) return item;
   }
   const bool flag = key.get<bool>() != nullptr;
   if (flag || key.get<int64_t>() != nullptr) {

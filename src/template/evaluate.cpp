@@ -64,7 +64,7 @@ Value Interpreter::made_dict(std::vector<std::pair<Value, Value>> items) {
 }
 
 Value Interpreter::made_namespace(std::vector<std::pair<std::string, Value>> items) {
-  charge(8 + 8 * static_cast<int64_t>(items.size()));
+  charge(32 + 8 * static_cast<int64_t>(items.size()));
   auto names = std::make_shared<Namespace>();
   names->items = std::move(items);
   namespaces_.push_back(names);
@@ -96,7 +96,7 @@ Value Interpreter::evaluate(const Expression& node) {
         Value key = operand(i), value = operand(i + 1);
         if (key.as_sequence() != nullptr || key.as_dict() != nullptr)
           fail("has a dict with " + kind_of(key) + " for a key", kOtherTemplate);
-        const auto same = [&](const auto& item) { return equal(item.first, key); };
+        const auto same = [&](const auto& item) { return equal(*this, item.first, key); };
         const auto known = std::find_if(items.begin(), items.end(), same);
         charge(static_cast<int64_t>(items.size()));
         if (known != items.end())
@@ -183,8 +183,8 @@ Value Interpreter::evaluate_compare(const Expression& node) {
     const std::string& sign = node.operators[i];
     Value right = evaluate(*node.operands[i + 1]);
     line_ = node.line;
-    const bool holds = sign == "=="       ? equal(left, right)
-                       : sign == "!="     ? !equal(left, right)
+    const bool holds = sign == "=="       ? equal(*this, left, right)
+                       : sign == "!="     ? !equal(*this, left, right)
                        : sign == "in"     ? contains(*this, right, left)
                        : sign == "not in" ? !contains(*this, right, left)
                        : sign == "<"      ? compare(*this, left, right) < 0

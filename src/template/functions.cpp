@@ -54,7 +54,7 @@ std::vector<std::pair<Value, Value>> dict_items(Interpreter& run, const Argument
   if (given.values.size() > 1) run.fail("gives " + what + " more than one argument");
   std::vector<std::pair<Value, Value>> items;
   const auto put = [&](const Value& key, const Value& value) {
-    const auto same = [&](const auto& item) { return equal(item.first, key); };
+    const auto same = [&](const auto& item) { return equal(run, item.first, key); };
     run.charge(1 + static_cast<int64_t>(items.size() / 8));
     const auto known = std::find_if(items.begin(), items.end(), same);
     if (known != items.end())
@@ -90,6 +90,9 @@ Value strftime_now(Interpreter& run, const Arguments& given) {
   time.tm_isdst = 0;
   timegm(&time);  // fills in the days of the week and of the year
   if (format.empty()) return Text();
+  constexpr size_t kLongest = 1000;
+  if (format.size() > kLongest || format.bytes().find('\0') != std::string::npos)
+    run.fail("has a date's format of more than 1000 bytes, or with a NUL byte");
   static const locale_t locale = newlocale(LC_ALL_MASK, "C", nullptr);
   std::string text(format.size() * 4 + 256, '\0');
   // A byte more than asked for tells an empty result from one that did not fit.

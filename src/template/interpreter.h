@@ -107,7 +107,7 @@ class Interpreter {
 
 // Python's operations: operators.cpp.
 bool truth(const Value& value);
-bool equal(const Value& a, const Value& b);
+bool equal(Interpreter& run, const Value& a, const Value& b);
 // -1, 0 or 1. Fails where Python does not order the two.
 int compare(Interpreter& run, const Value& a, const Value& b);
 bool contains(Interpreter& run, const Value& whole, const Value& part);

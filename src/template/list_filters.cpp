@@ -189,7 +189,7 @@ Value unique(Interpreter& run, const Arguments& given) {
                " among others, which has no hash");
     const auto before = keyed.begin() + static_cast<std::ptrdiff_t>(i);
     if (std::none_of(keyed.begin(), before, [&](const auto& other) {
-          return equal(other.first, keyed[i].first);
+          return equal(run, other.first, keyed[i].first);
         }))
       kept.push_back(keyed[i].second);
   }

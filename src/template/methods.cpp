@@ -36,7 +36,7 @@ Value dict_method(Interpreter& run, const Dict& dict, const Value& self,
     check_arguments(run, given, what, 1, 2, {"default"});
     run.charge(static_cast<int64_t>(dict.items.size() / 8));
     for (const auto& [key, value] : dict.items)
-      if (equal(key, given.values.at(0))) return value;
+      if (equal(run, key, given.values.at(0))) return value;
     const Value* fallback = given.at(1, "default");
     return fallback != nullptr ? *fallback : Value();
   }
@@ -60,7 +60,7 @@ Value list_method(Interpreter& run, const Value& self, const std::string& name,
   if (name == "copy") return self;
   const auto& items = self.as_sequence()->items;
   run.charge(static_cast<int64_t>(items.size()));
-  const auto same = [&](const Value& item) { return equal(item, given.values[0]); };
+  const auto same = [&](const Value& item) { return equal(run, item, given.values[0]); };
   if (name == "count") return int64_t{std::count_if(items.begin(), items.end(), same)};
   const auto found = std::find_if(items.begin(), items.end(), same);
   if (found == items.end()) run.fail("asks for the place of what a list does not hold");

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 
 #include "lowmem/core/utf8.h"
 #include "template/interpreter.h"
@@ -153,15 +154,42 @@ bool truth(const Value& value) {
   return true;
 }
 
-bool equal(const Value& a, const Value& b) {
+namespace {
+
+bool equal_dicts(Interpreter& run, const Dict& a, const Dict& b) {
+  if (a.items.size() != b.items.size()) return false;
+  // Texts are looked up: dicts in other orders would cost the square of their size.
+  std::unordered_map<std::string_view, const Value*> texts;
+  const auto same = [&](const auto& item) {
+    if (const Text* key = item.first.as_text()) {
+      const auto other = texts.find(key->view());
+      return other != texts.end() && equal(run, item.second, *other->second);
+    }
+    return std::any_of(b.items.begin(), b.items.end(), [&](const auto& other) {
+      return equal(run, item.first, other.first) && equal(run, item.second, other.second);
+    });
+  };
+  for (const auto& [key, value] : b.items)
+    if (const Text* text = key.as_text()) texts.emplace(text->view(), &value);
+  run.charge(static_cast<int64_t>(b.items.size()));
+  return std::all_of(a.items.begin(), a.items.end(), same);
+}
+
+}  // namespace
+
+bool equal(Interpreter& run, const Value& a, const Value& b) {
+  run.charge(1);
   if (a.is_undefined() || b.is_undefined()) return a.is_undefined() && b.is_undefined();
   if (a.is_none() || b.is_none()) return a.is_none() && b.is_none();
   if (is_number(a) && is_number(b)) {
     const auto left = as_integer(a), right = as_integer(b);
     return left && right ? *left == *right : as_double(a) == as_double(b);
   }
-  if (a.as_text() != nullptr && b.as_text() != nullptr)
+  if (a.as_text() != nullptr && b.as_text() != nullptr) {
+    if (a.as_text()->size() != b.as_text()->size()) return false;
+    run.charge(static_cast<int64_t>(a.as_text()->size() / 32));
     return a.as_text()->bytes() == b.as_text()->bytes();
+  }
   if (a.get<Range>() != nullptr && b.get<Range>() != nullptr) {
     const Range &left = *a.get<Range>(), &right = *b.get<Range>();
     return left.count == right.count &&
@@ -169,20 +197,13 @@ bool equal(const Value& a, const Value& b) {
             (left.begin == right.begin && (left.count == 1 || left.step == right.step)));
   }
   const Dict *left_dict = a.as_dict(), *right_dict = b.as_dict();
-  if (left_dict != nullptr && right_dict != nullptr) {
-    if (left_dict->items.size() != right_dict->items.size()) return false;
-    return std::all_of(
-        left_dict->items.begin(), left_dict->items.end(), [&](const auto& item) {
-          return std::any_of(
-              right_dict->items.begin(), right_dict->items.end(), [&](const auto& other) {
-                return equal(item.first, other.first) && equal(item.second, other.second);
-              });
-        });
-  }
+  if (left_dict != nullptr && right_dict != nullptr)
+    return left_dict == right_dict || equal_dicts(run, *left_dict, *right_dict);
   const auto *left = list_items(a), *right = list_items(b);
   if (left != nullptr && right != nullptr)
     return a.as_sequence()->kind == b.as_sequence()->kind &&
-           std::equal(left->begin(), left->end(), right->begin(), right->end(), equal);
+           std::equal(left->begin(), left->end(), right->begin(), right->end(),
+                      [&](const Value& x, const Value& y) { return equal(run, x, y); });
   if (a.as_sequence() != nullptr) return a.as_sequence() == b.as_sequence();
   if (a.as_namespace() != nullptr) return a.as_namespace() == b.as_namespace();
   return a.as_object() != nullptr && a.as_object() == b.as_object();
@@ -193,14 +214,18 @@ int compare(Interpreter& run, const Value& a, const Value& b) {
     const auto left = as_integer(a), right = as_integer(b);
     return left && right ? order(*left, *right) : order(as_double(a), as_double(b));
   }
-  if (a.as_text() != nullptr && b.as_text() != nullptr)
+  if (a.as_text() != nullptr && b.as_text() != nullptr) {
+    run.charge(
+        static_cast<int64_t>(std::min(a.as_text()->size(), b.as_text()->size()) / 16));
     return order(a.as_text()->bytes(), b.as_text()->bytes());
+  }
   const auto *left = list_items(a), *right = list_items(b);
   if (left != nullptr && right != nullptr &&
       a.as_sequence()->kind == b.as_sequence()->kind) {
     for (size_t i = 0; i < std::min(left->size(), right->size()); ++i) {
       run.charge(1);
-      if (!equal((*left)[i], (*right)[i])) return compare(run, (*left)[i], (*right)[i]);
+      if (!equal(run, (*left)[i], (*right)[i]))
+        return compare(run, (*left)[i], (*right)[i]);
     }
     return order(left->size(), right->size());
   }
@@ -219,12 +244,12 @@ bool contains(Interpreter& run, const Value& whole, const Value& part) {
       run.fail("looks for " + kind_of(part) + " among the keys of a dict");
     run.charge(static_cast<int64_t>(dict->items.size() / 8));
     return std::any_of(dict->items.begin(), dict->items.end(),
-                       [&](const auto& item) { return equal(item.first, part); });
+                       [&](const auto& item) { return equal(run, item.first, part); });
   }
   const std::vector<Value> items = run.items_of(whole);
   run.charge(static_cast<int64_t>(items.size()));
   return std::any_of(items.begin(), items.end(),
-                     [&](const Value& item) { return equal(item, part); });
+                     [&](const Value& item) { return equal(run, item, part); });
 }
 
 Value negative(Interpreter& run, const Value& a) {

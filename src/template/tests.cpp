@@ -74,17 +74,17 @@ Value remainder(Interpreter& run, const Arguments& given, const Value& by) {
 
 bool odd(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "odd", 1, 1, {});
-  return equal(remainder(run, given, int64_t{2}), int64_t{1});
+  return equal(run, remainder(run, given, int64_t{2}), int64_t{1});
 }
 bool even(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "even", 1, 1, {});
-  return equal(remainder(run, given, int64_t{2}), int64_t{0});
+  return equal(run, remainder(run, given, int64_t{2}), int64_t{0});
 }
 bool divisible(Interpreter& run, const Arguments& given) {
-  return equal(remainder(run, given, other(run, given)), int64_t{0});
+  return equal(run, remainder(run, given, other(run, given)), int64_t{0});
 }
 bool eq(Interpreter& run, const Arguments& given) {
-  return equal(subject(given), other(run, given));
+  return equal(run, subject(given), other(run, given));
 }
 bool ne(Interpreter& run, const Arguments& given) { return !eq(run, given); }
 bool lt(Interpreter& run, const Arguments& given) {
@@ -107,7 +107,7 @@ bool same(Interpreter& run, const Arguments& given) {
   if (is_boolean(a) != is_boolean(b) || is_float(a) != is_float(b)) return false;
   if (a.as_sequence() != nullptr) return a.as_sequence() == b.as_sequence();
   if (a.as_dict() != nullptr) return a.as_dict() == b.as_dict();
-  return equal(a, b);
+  return equal(run, a, b);
 }
 
 bool filter_exists(Interpreter& run, const Arguments& given) {
