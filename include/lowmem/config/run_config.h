@@ -21,7 +21,7 @@ namespace lowmem {
 enum class Alters {
   kNothing,   // a name, or how often something is kept
   kLog,       // how a run is summed up
-  kChance,    // the draw, not the method: the seed
+  kChance,    // the draw, not the method: the seed, the day
   kPlace,     // nothing by itself: where files are, whose content is looked at
   kCost,      // memory and time, and no bit of the result
   kLength,    // when the run ends
@@ -106,7 +106,7 @@ struct DataConfig {
           "what a row holds; auto: as its keys say, for each file");
     field("chat_template", chat_template, Alters::kResult,
           "how chats are written; auto: by the model folder's own template");
-    field("chat_date", chat_date, Alters::kPlace,
+    field("chat_date", chat_date, Alters::kChance,
           "day that a template may write, as 2026-11-29; today: the run's first");
     field("max_length", max_length, Alters::kResult, "tokens of the longest sequence");
     field("long", long_rows, Alters::kResult,
