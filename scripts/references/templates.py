@@ -144,6 +144,7 @@ def make_tokenizer():
             "id": number, "content": token, "single_word": False, "lstrip": False,
             "rstrip": False, "normalized": False, "special": token in SPECIAL})
         number += 1
+    model["post_processor"] = None  # its BOS is another
     (FOLDER / "tokenizer.json").write_text(json.dumps(model, ensure_ascii=False) + "\n")
     (FOLDER / "tokenizer_config.json").write_text(json.dumps(NAMES) + "\n")
     return PreTrainedTokenizerFast(tokenizer_file=str(FOLDER / "tokenizer.json"), **NAMES,
@@ -151,6 +152,7 @@ def make_tokenizer():
 
 
 NAMES = {"bos_token": "<s>", "eos_token": "</s>"}
+LLAMA3_NAMES = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
 
 
 def common(a, b):
@@ -259,7 +261,7 @@ def main():
     template_utils.datetime = Today
     tokenizer = make_tokenizer()
     real = args.shared / "tokenizers" / "llama3" / "tokenizer.json"
-    llama3 = PreTrainedTokenizerFast(tokenizer_file=str(real), **NAMES,
+    llama3 = PreTrainedTokenizerFast(tokenizer_file=str(real), **LLAMA3_NAMES,
                                      clean_up_tokenization_spaces=False) if real.exists() else None
     out = FOLDER / "templates.json"
     cases = {}

@@ -63,9 +63,9 @@ TEST(FolderTemplateReference, IdsAndLearnedTokensAreThoseOfTransformers) {
 TEST(FolderTemplateReferenceData, IdsAreThoseOfTransformersWithLlama3) {
   LOWMEM_NEEDS_SHARED("tokenizers/llama3");
   const ordered_json reference = test::ordered_fixture("templates/templates.json");
-  struct Named : Tokenizer {  // <s> and </s>, which this tokenizer reads as text
+  struct Named : Tokenizer {  // as its folder has no tokenizer_config.json
     explicit Named(std::unique_ptr<Tokenizer> all) : all_(std::move(all)) {
-      named_tokens_ = {{"bos_token", "<s>"}, {"eos_token", "</s>"}};
+      named_tokens_ = {{"bos_token", "<|begin_of_text|>"}, {"eos_token", "<|eot_id|>"}};
     }
     std::vector<Part> parts(std::string_view text,
                             std::span<const Range> plain) const override {
@@ -155,7 +155,7 @@ TEST(FolderTemplate, WithoutATokenThatEndsATurnIsLearnedUpToTheNext) {
       "{% for m in messages %}{{ m.role[0] + ':' + m.content + '\n' }}{% endfor %}"
       "{{ 'a:' if add_generation_prompt }}",
       chat({user("q"), assistant("x"), user("r"), assistant("y")}));
-  EXPECT_EQ(test::labels_of(example), ".....x\n.....y\n.");
+  EXPECT_EQ(test::labels_of(example), ".....x\n......y\n.");
 }
 
 TEST(FolderTemplate, WithoutAPromptForTheAssistantIsLearnedWithItsHeader) {
@@ -225,10 +225,10 @@ TEST(FolderTemplate, ThatLeavesOutAKeyIsWarnedOfOnce) {
   ordered_json named = user("q");
   named["name"] = "Ann";
   const Chat row = chat({named, assistant("x")}, {{"tools", {{{"name", "f"}}}}});
-  testing::internal::CaptureStderr();
+  testing::internal::CaptureStdout();
   writer.example(row, "f line 1");
   writer.example(row, "f line 2");
-  const std::string log = testing::internal::GetCapturedStderr();
+  const std::string log = testing::internal::GetCapturedStdout();
   EXPECT_THAT(log, HasSubstr("f line 1 messages[0] name: is not written"));
   EXPECT_THAT(log, HasSubstr("f line 1 tools: is not written"));
   EXPECT_THAT(log, testing::Not(HasSubstr("f line 2")));
@@ -333,7 +333,8 @@ TEST(FolderTemplate, IsReadFromEachOfItsFiles) {
   std::filesystem::copy(fixture("tokenizers/sentencepiece"), folder);
   const auto found = [&] {
     std::string all;
-    for (const NamedTemplate& each : open_tokenizer(folder)->chat_templates())
+    const auto tokenizer = open_tokenizer(folder);
+    for (const NamedTemplate& each : tokenizer->chat_templates())
       all += each.name + "=" + each.text + ";";
     return all;
   };
