@@ -179,8 +179,13 @@ def difference(render, tokenizer, row):
     for turn in messages:
         if any(text.strip() not in whole for text in texts_of(turn)):
             return None
-        if any(c["function"]["name"] not in whole for c in turn.get("tool_calls", [])):
-            return None
+    if any("tool_calls" in turn for turn in messages):
+        without = [{k: v for k, v in turn.items() if k != "tool_calls"} for turn in messages]
+        try:
+            if render(without, False) == whole:
+                return None
+        except Exception:
+            pass  # the template cannot do without them
     encoding = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     offsets = encoding["offset_mapping"]
     added = set(tokenizer.get_added_vocab().values())

@@ -45,7 +45,8 @@ TEST(FolderTemplateReference, IdsAndLearnedTokensAreThoseOfTransformers) {
         ++refused;
         continue;
       }
-      ASSERT_EQ(error, "nothing");
+      EXPECT_EQ(error, "nothing");
+      if (error != "nothing") continue;
       EXPECT_EQ(hash_of(example.ids), expected["ids_hash"].get<std::string>())
           << tokenizer->decode(example.ids);
       std::vector<int32_t> labels(example.ids.size(), kIgnoreLabel);
