@@ -169,23 +169,28 @@ def texts_of(turn):
     return [content] if isinstance(content, str) else [part["text"] for part in content]
 
 
+def loses(render, row):
+    """Whether the text lacks what a turn says, or calls."""
+    messages = row["messages"]
+    whole = render(messages, False)
+    if any(text.strip() not in whole for turn in messages for text in texts_of(turn)):
+        return True
+    if not any("tool_calls" in turn for turn in messages):
+        return False
+    without = [{k: v for k, v in turn.items() if k != "tool_calls"} for turn in messages]
+    try:
+        return render(without, False) == whole
+    except Exception:
+        return False  # the template cannot do without them
+
+
 def difference(render, tokenizer, row):
     """[[begin, end]] in tokens of what the assistant says, by two renderings a turn: what
     the one that ends with the turn has more than the one that prompts for it, without
     white space behind the turn's last special token. None where the two do not begin
-    alike, or where the template leaves something of a turn out."""
+    alike."""
     messages = row["messages"]
     whole = render(messages, False)
-    for turn in messages:
-        if any(text.strip() not in whole for text in texts_of(turn)):
-            return None
-    if any("tool_calls" in turn for turn in messages):
-        without = [{k: v for k, v in turn.items() if k != "tool_calls"} for turn in messages]
-        try:
-            if render(without, False) == whole:
-                return None
-        except Exception:
-            pass  # the template cannot do without them
     encoding = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
     offsets = encoding["offset_mapping"]
     added = set(tokenizer.get_added_vocab().values())
@@ -234,7 +239,9 @@ def case_of(template, tokenizer, llama3, row, keeps_text):
     if llama3:
         case["llama3_hash"] = ids_hash(render(row["messages"], False, llama3, tokenize=True,
                                               return_dict=False))
-    if "generation %}" in template:
+    if loses(render, row):
+        case["learned"] = None
+    elif "generation %}" in template:
         mask = render(row["messages"], False, tokenize=True, return_dict=True,
                       return_assistant_tokens_mask=True)["assistant_masks"]
         learned = []
