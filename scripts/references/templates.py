@@ -170,11 +170,15 @@ def texts_of(turn):
 
 
 def loses(render, row):
-    """Whether the text lacks what a turn says, or calls."""
+    """Whether the text lacks some of what the assistant says or calls, or all that another
+    says."""
     messages = row["messages"]
     whole = render(messages, False)
-    if any(text.strip() not in whole for turn in messages for text in texts_of(turn)):
-        return True
+    for turn in messages:
+        for text in texts_of(turn):
+            parts = [text.strip()] if turn["role"] == "assistant" else text.split()
+            if parts and not any(part in whole for part in parts):
+                return True
     if not any("tool_calls" in turn for turn in messages):
         return False
     without = [{k: v for k, v in turn.items() if k != "tool_calls"} for turn in messages]
