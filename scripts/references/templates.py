@@ -176,8 +176,8 @@ def loses(render, row):
     whole = render(messages, False)
     for turn in messages:
         for text in texts_of(turn):
-            parts = [text.strip()] if turn["role"] == "assistant" else text.split()
-            if parts and not any(part in whole for part in parts):
+            switched = text if turn["role"] == "assistant" else text.replace("/no_think", "")
+            if text.strip() not in whole and switched.strip() not in whole:
                 return True
     if not any("tool_calls" in turn for turn in messages):
         return False
