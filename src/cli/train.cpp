@@ -7,6 +7,7 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/plain_text.h"
+#include "lowmem/data/chat.h"
 #include "lowmem/train/trainer.h"
 #include "options.h"
 
@@ -31,6 +32,16 @@ void stay_in_folder(const std::filesystem::path& file, RunConfig& config) {
   if (load_config(file).run.dir == config.run.dir) config.run.dir = folder.parent_path();
 }
 
+// A chat template may write the day: of a run it is the one that it began on, which its
+// config.yaml keeps.
+void keep_day(RunConfig& config, bool resume) {
+  if (config.data.chat_date != "today") return;
+  const auto saved =
+      std::filesystem::path(config.run.dir) / config.run.name / "config.yaml";
+  config.data.chat_date = resume && is_there(saved) ? load_config(saved).data.chat_date
+                                                    : chat_day(config.data.chat_date);
+}
+
 }  // namespace
 
 void add_train(CLI::App& app) {
@@ -44,6 +55,7 @@ void add_train(CLI::App& app) {
     if (*resume) stay_in_folder(options->file, config);
     validate(config, Purpose::kTrain);
     resolve_defaults(config.optimizer);
+    keep_day(config, *resume);
     const train::RunControl control{.resume = *resume,
                                     .stop = [](int64_t) { return interrupt() != 0; },
                                     .begins = catch_interrupts};

@@ -19,6 +19,11 @@ std::vector<std::string> words_for(const OrCount<Enum>& value) {
   return words_for(value.word);
 }
 
+template <ChoiceEnum Enum>
+std::vector<std::string> words_for(const OrText<Enum>& value) {
+  return words_for(value.word);
+}
+
 template <class Value>
 std::vector<std::string> words_for(const Value& value) {
   if constexpr (ChoiceEnum<Value>) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <map>
 
 #include "config/values.h"
@@ -116,9 +118,26 @@ bool may_be_chats(DataFormat format) {
   return format == DataFormat::kAuto || format == DataFormat::kChat;
 }
 
+// As 2026-11-29, of a month's days.
+bool is_date(const std::string& text) {
+  int year = 0, month = 0, day = 0;
+  if (text.size() != 10 || text.find_first_not_of("0123456789-") != std::string::npos ||
+      std::sscanf(text.c_str(), "%4d-%2d-%2d", &year, &month, &day) != 3)
+    return false;
+  return std::chrono::year_month_day(std::chrono::year(year),
+                                     std::chrono::month(static_cast<unsigned>(month)),
+                                     std::chrono::day(static_cast<unsigned>(day)))
+             .ok() &&
+         year >= 1;
+}
+
 // What training and evaluation rows share. `read` are the formats of the files that are.
 void check_sequences(const DataConfig& data, std::initializer_list<DataFormat> read) {
   check_count("data.max_length", data.max_length, 2);
+  check_spelling("data.chat_template", data.chat_template.text);
+  if (data.chat_date != "today" && !is_date(data.chat_date))
+    throw Error(assigned("data.chat_date", data.chat_date), "is no day",
+                "Write today, or a day such as 2026-11-29");
   if (data.chat_template != ChatTemplate::kAuto &&
       std::none_of(read.begin(), read.end(), may_be_chats))
     throw Error(assigned("data.chat_template", data.chat_template),

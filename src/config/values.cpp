@@ -171,11 +171,18 @@ void read_value(const YamlNode& node, const std::string& where, Interval& value)
   }
 }
 
-size_t read_word(const YamlNode& node, const std::string& where,
-                 const std::vector<std::string_view>& words, const char* also) {
+std::optional<size_t> find_word(const YamlNode& node,
+                                const std::vector<std::string_view>& words) {
   const std::string word = node.kind == YamlNode::Kind::kScalar ? lower(node.text) : "";
   const auto match = std::find(words.begin(), words.end(), word);
-  if (match != words.end()) return static_cast<size_t>(match - words.begin());
+  if (match == words.end()) return std::nullopt;
+  return static_cast<size_t>(match - words.begin());
+}
+
+size_t read_word(const YamlNode& node, const std::string& where,
+                 const std::vector<std::string_view>& words, const char* also) {
+  if (const auto found = find_word(node, words)) return *found;
+  const std::string word = node.kind == YamlNode::Kind::kScalar ? lower(node.text) : "";
   const std::string_view nearest = nearest_word(word, words);
   if (words.size() == 1)
     refuse(node, where, std::string(words[0]),

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,9 @@ std::string type_name(const Interval&);
 // The index in `words` of the node's word, in any case. `also`: what else is expected.
 size_t read_word(const YamlNode& node, const std::string& where,
                  const std::vector<std::string_view>& words, const char* also = "");
+// The same where there is one.
+std::optional<size_t> find_word(const YamlNode& node,
+                                const std::vector<std::string_view>& words);
 // "a | b | c"
 std::string join_words(const std::vector<std::string_view>& words);
 
@@ -86,6 +90,27 @@ std::string format_value(const OrCount<Enum>& value) {
 template <ChoiceEnum Enum>
 std::string type_name(const OrCount<Enum>& value) {
   return type_name(value.word) + " | number";
+}
+
+template <ChoiceEnum Enum>
+void read_value(const YamlNode& node, const std::string& where, OrText<Enum>& value) {
+  if (const auto word = find_word(node, words_of<Enum>())) {
+    value = choices(Enum{})[*word].value;
+    return;
+  }
+  std::string text;
+  read_value(node, where, text);
+  // Nothing names nothing: an error that says the words.
+  if (text.empty()) read_word(node, where, words_of<Enum>(), " | a name | a path");
+  value = OrText<Enum>::of(std::move(text));
+}
+template <ChoiceEnum Enum>
+std::string format_value(const OrText<Enum>& value) {
+  return value.text.empty() ? format_value(value.word) : format_value(value.text);
+}
+template <ChoiceEnum Enum>
+std::string type_name(const OrText<Enum>& value) {
+  return type_name(value.word) + " | name | path";
 }
 
 // A text of the user's for an error message: control characters replaced, cut at 60

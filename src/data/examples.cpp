@@ -9,7 +9,6 @@
 #include "data/formats.h"
 #include "data/row_file.h"
 #include "lowmem/core/error.h"
-#include "lowmem/core/log.h"
 #include "lowmem/data/chat.h"
 
 namespace lowmem {
@@ -135,9 +134,10 @@ DataFormat format_of_file(const std::filesystem::path& path, DataFormat format,
                           bool skip_bad) {
   if (format != DataFormat::kAuto) return format;
   BadRows ignored;
-  for_each_row(path, 1, skip_bad ? &ignored : nullptr,
-               [&](const nlohmann::json& row, int64_t /*number*/,
-                   const std::string& where) { format = format_of_row(row, where); });
+  for_each_row(
+      path, 1, skip_bad ? &ignored : nullptr,
+      [&](const nlohmann::json& row, const Ordered& /*ordered*/, int64_t /*number*/,
+          const std::string& where) { format = format_of_row(row, where); });
   return format;
 }
 
@@ -149,25 +149,19 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
       format_of_file(path, options.format, /*skip_bad=*/skipped != nullptr);
   std::optional<ChatWriter> chat;
   if (format == DataFormat::kChat)
-    chat.emplace(options.chat_template, tokenizer);
+    chat.emplace(options.chat_template, tokenizer, options.chat_date);
   else
     require_eos(tokenizer);
-  bool told_of_tools = false;
-  const auto example_of = [&](const nlohmann::json& row, int64_t number,
-                              const std::string& where) {
+  const auto example_of = [&](const nlohmann::json& row, const Ordered& ordered,
+                              int64_t number, const std::string& where) {
     refuse_lost_meaning(row, where, format);
-    if (format == DataFormat::kChat && has(row, "tools") && !row["tools"].empty() &&
-        !std::exchange(told_of_tools, true))
-      log::warn(where +
-                " tools: the chat templates here write none; the chats are "
-                "learned without them");
     switch (format) {
       case DataFormat::kHellaSwag:
         return hellaswag_example(row, number, where, tokenizer);
       case DataFormat::kPromptCompletion:
         return prompt_completion_example(row, where, tokenizer);
       case DataFormat::kChat:
-        return chat->example(read_turns(row, where), where);
+        return chat->example(read_chat(ordered(), where), where);
       case DataFormat::kAuto:  // resolved above
       case DataFormat::kText:
         break;
@@ -179,9 +173,10 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
   std::vector<Example> examples;
   for_each_row(
       path, options.limit, skipped,
-      [&](const nlohmann::json& row, int64_t number, const std::string& where) {
+      [&](const nlohmann::json& row, const Ordered& ordered, int64_t number,
+          const std::string& where) {
         try {
-          Example example = example_of(row, number, where);
+          Example example = example_of(row, ordered, number, where);
           refuse_foreign_ids(example.ids, options.vocabulary, tokenizer, where);
           refuse_foreign_ids(example.labels, options.vocabulary, tokenizer, where);
           add_cut(std::move(example), options.max_length, mode, examples, counts);

@@ -8,8 +8,8 @@
 #include "data/draft.h"
 #include "data/formats.h"
 #include "data/row_file.h"
-#include "data/text.h"
 #include "lowmem/core/error.h"
+#include "template/python_text.h"
 
 namespace lowmem {
 namespace {
@@ -106,10 +106,10 @@ Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer) {
 std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path, int64_t limit,
                                          BadRows* skipped) {
   std::vector<HellaSwagRow> rows;
-  for_each_row(path, limit, skipped,
-               [&](const json& object, int64_t number, const std::string& where) {
-                 rows.push_back(row_of(object, number, where));
-               });
+  for_each_row(
+      path, limit, skipped,
+      [&](const json& object, const Ordered& /*ordered*/, int64_t number,
+          const std::string& where) { rows.push_back(row_of(object, number, where)); });
   return rows;
 }
 

@@ -68,7 +68,8 @@ bool JsonlReader::next_line() {
   return true;
 }
 
-nlohmann::json JsonlReader::object() const {
+template <class Json>
+Json JsonlReader::parsed() const {
   // An array, an object over several lines, or no JSON at all, as a table or an archive.
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF", kBlanks = " \t\r";
   std::string_view text = text_;
@@ -90,9 +91,9 @@ nlohmann::json JsonlReader::object() const {
   // The JSON library takes a zero byte for the end of its input.
   if (text_.find('\0') != std::string::npos)
     throw Error(where(), "holds a NUL byte, which JSON cannot", remedy);
-  nlohmann::json object;
+  Json object;
   try {
-    object = nlohmann::json::parse(text_);
+    object = Json::parse(text_);
   } catch (const nlohmann::json::parse_error& error) {
     // Python's json writes numbers that are none.
     const size_t from = error.byte > 12 ? error.byte - 12 : 0;
@@ -108,6 +109,12 @@ nlohmann::json JsonlReader::object() const {
   }
   if (!object.is_object()) throw Error(where(), "is not a JSON object", remedy);
   return object;
+}
+
+nlohmann::json JsonlReader::object() const { return parsed<nlohmann::json>(); }
+
+nlohmann::ordered_json JsonlReader::ordered_object() const {
+  return parsed<nlohmann::ordered_json>();
 }
 
 }  // namespace lowmem

@@ -18,7 +18,9 @@ void for_each_row(const std::filesystem::path& path, int64_t limit, BadRows* ski
   for (int64_t number = 0; (limit == 0 || taken < limit) && reader.next_line();
        ++number) {
     try {
-      take(reader.object(), number, reader.where());
+      take(
+          reader.object(), [&] { return reader.ordered_object(); }, number,
+          reader.where());
       ++taken;
       progress.add(limit == 0 ? reader.bytes() - progress.done() : 1);
     } catch (const Error& error) {

@@ -14,8 +14,10 @@ namespace lowmem {
 // The remedy of every bad row.
 inline const std::string kRepairLine = "Repair or remove the line";
 
-using TakeRow = std::function<void(const nlohmann::json& row, int64_t number,
-                                   const std::string& where)>;
+// `ordered`: the row again, with its keys in the order of the file.
+using Ordered = std::function<nlohmann::ordered_json()>;
+using TakeRow = std::function<void(const nlohmann::json& row, const Ordered& ordered,
+                                   int64_t number, const std::string& where)>;
 
 // Gives the objects of a JSONL file to `take`, with their number in the file from 0 and
 // the beginning of an error about them, until `limit` are taken (0: all). A bad row is an

@@ -1,5 +1,8 @@
 #include "tokenizer/added_tokens.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "tokenizer/pattern.h"
 #include "tokenizer/utf8.h"
 
@@ -73,9 +76,9 @@ size_t AddedTokenFinder::longest_at(std::string_view text, size_t at,
   return longest;
 }
 
-std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view text,
-                                                            bool special) const {
-  std::vector<Part> parts;
+template <class IsText, class Use>
+void AddedTokenFinder::walk(std::string_view text, const IsText& is_text,
+                            const Use& use) const {
   size_t done = 0;  // where the text that no part covers yet begins
   size_t at = 0;
   while (at < text.size()) {
@@ -90,7 +93,7 @@ std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view tex
     size_t end = at + size;
     at = end;  // even where the token is turned down below, nothing is found inside it
     const Flags& token = tokens_[static_cast<size_t>(index)];
-    if (token.special && !special) continue;
+    if (token.special && is_text(start, end)) continue;
     if (token.single_word && (word_ends_at(text, start) || word_starts_at(text, end)))
       continue;
     if (token.strip_left) {
@@ -100,11 +103,38 @@ std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view tex
     if (token.strip_right)
       while (end < text.size() && is_white_space(utf8_at(text, end).code))
         end += utf8_at(text, end).size;
-    if (done < start) parts.push_back({text.substr(done, start - done)});
-    parts.push_back({text.substr(start, end - start), token.id});
+    if (done < start) use(done, start, kNoId);
+    use(start, end, token.id);
     done = end;
   }
-  if (done < text.size()) parts.push_back({text.substr(done)});
+  if (done < text.size()) use(done, text.size(), kNoId);
+}
+
+std::vector<AddedTokenFinder::Part> AddedTokenFinder::split(std::string_view text,
+                                                            bool special) const {
+  std::vector<Part> parts;
+  walk(
+      text, [&](size_t, size_t) { return !special; },
+      [&](size_t begin, size_t end, int32_t id) {
+        parts.push_back({text.substr(begin, end - begin), id});
+      });
+  return parts;
+}
+
+std::vector<Tokenizer::Part> AddedTokenFinder::parts(
+    std::string_view text, std::span<const Tokenizer::Range> plain) const {
+  std::vector<Tokenizer::Part> parts;
+  walk(
+      text,
+      [&](size_t begin, size_t end) {
+        const auto range = std::partition_point(
+            plain.begin(), plain.end(),
+            [&](const Tokenizer::Range& each) { return each.end <= begin; });
+        return range != plain.end() && range->begin < end;
+      },
+      [&](size_t begin, size_t end, int32_t id) {
+        parts.push_back({{begin, end}, id == kNoId ? std::nullopt : std::optional(id)});
+      });
   return parts;
 }
 

@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "lowmem/tokenizer/tokenizer.h"
 #include "tokenizer/json_field.h"
 #include "tokenizer/piece_table.h"
 
@@ -43,12 +45,19 @@ class AddedTokenFinder {
   // The parts of `text`, left to right. `text` must be well-formed UTF-8. Special tokens
   // are ordinary text with `special` = false.
   std::vector<Part> split(std::string_view text, bool special = true) const;
+  // Tokenizer::parts() with these tokens.
+  std::vector<Tokenizer::Part> parts(std::string_view text,
+                                     std::span<const Tokenizer::Range> plain) const;
 
  private:
   struct Flags {
     int32_t id;
     bool single_word, strip_left, strip_right, special;
   };
+  // Calls use(begin, end, id) with the parts. `is_text(begin, end)` turns down a special
+  // token.
+  template <class IsText, class Use>
+  void walk(std::string_view text, const IsText& is_text, const Use& use) const;
   // The token that starts at `at` and is longest; its size in bytes, or 0.
   size_t longest_at(std::string_view text, size_t at, int32_t* token) const;
 

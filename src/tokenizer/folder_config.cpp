@@ -1,5 +1,6 @@
 #include "tokenizer/folder_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <unordered_map>
 #include <utility>
@@ -34,9 +35,16 @@ void read_names(const JsonField& file, FolderConfig& config) {
   for (auto [key, slot] : {std::pair{"bos_token", &config.bos_token},
                            std::pair{"eos_token", &config.eos_token}})
     if (const auto field = file.find(key); field && !*slot) *slot = read_name(*field);
-  for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"})
-    if (const auto field = file.find(key))
-      config.special_tokens.push_back(read_name(*field).content);
+  for (const char* key : {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token",
+                          "cls_token", "mask_token"}) {
+    const auto field = file.find(key);
+    if (!field) continue;
+    const std::string token = read_name(*field).content;
+    config.special_tokens.push_back(token);
+    const auto same = [&](const auto& named) { return named.first == key; };
+    if (std::none_of(config.named_tokens.begin(), config.named_tokens.end(), same))
+      config.named_tokens.emplace_back(key, token);
+  }
   for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
     const auto field = file.find(key);
     if (!field) continue;
@@ -79,12 +87,47 @@ class AddedTokens {
   std::unordered_map<std::string, size_t> by_content_;
 };
 
-// One template, or a list of named ones of which `default` counts.
-std::string read_chat_template(const JsonField& field) {
-  if (!field.raw().is_array()) return field.string();
-  for (const JsonField& entry : field.elements())
-    if (entry.at("name").string() == "default") return entry.at("template").string();
-  return {};
+constexpr int64_t kLargestTemplate = kMiB;
+constexpr size_t kMostTemplates = 64;
+
+// One template, or a list of named ones.
+std::vector<NamedTemplate> read_chat_templates(const JsonField& field) {
+  if (!field.raw().is_array()) return {{"default", field.string(), field.where()}};
+  std::vector<NamedTemplate> templates;
+  for (const JsonField& entry : field.elements()) {
+    std::string name = entry.at("name").string();
+    const auto same = [&](const NamedTemplate& each) { return each.name == name; };
+    // The last of one name counts, as in a dict that Python makes of them.
+    std::erase_if(templates, same);
+    templates.push_back({std::move(name), entry.at("template").string(), field.where()});
+    if (templates.size() > kMostTemplates) field.fail("holds too many templates");
+  }
+  return templates;
+}
+
+// chat_template.jinja and additional_chat_templates/NAME.jinja.
+std::vector<NamedTemplate> read_template_files(const std::filesystem::path& folder) {
+  std::vector<NamedTemplate> templates;
+  const auto read = [&](const std::string& name, const std::filesystem::path& path) {
+    templates.push_back({name, read_file(path, kLargestTemplate), path.string()});
+  };
+  if (is_there(folder / "chat_template.jinja"))
+    read("default", folder / "chat_template.jinja");
+  const auto more = folder / "additional_chat_templates";
+  std::error_code code;
+  if (!std::filesystem::is_directory(more, code)) return templates;
+  std::vector<std::filesystem::path> paths;
+  for (auto file = std::filesystem::directory_iterator(more, code);
+       !code && file != std::filesystem::directory_iterator(); file.increment(code))
+    if (file->path().extension() == ".jinja") paths.push_back(file->path());
+  if (code)
+    throw Error(more.string(), "cannot be read (" + code.message() + ")",
+                "Check its permissions");
+  if (paths.size() > kMostTemplates)
+    throw Error(more.string(), "holds more than 64 templates", "Remove those of no use");
+  std::sort(paths.begin(), paths.end());
+  for (const auto& path : paths) read(path.stem().string(), path);
+  return templates;
 }
 
 void read_tokenizer_config(const JsonField& file, FolderConfig& config,
@@ -100,7 +143,7 @@ void read_tokenizer_config(const JsonField& file, FolderConfig& config,
         !config.legacy &&
         (field->raw() == "LlamaTokenizer" || field->raw() == "LlamaTokenizerFast");
   if (const auto field = file.find("chat_template"))
-    config.chat_template = read_chat_template(*field);
+    config.chat_templates = read_chat_templates(*field);
   const auto added = file.find("added_tokens_decoder");
   if (!added) return;
   for (const auto& [key, field] : added->members()) {
@@ -141,8 +184,9 @@ FolderConfig read_folder_config(const std::filesystem::path& folder) {
       added_tokens.add(token, field.integer(), field.where());
     }
   });
-  if (is_there(folder / "chat_template.jinja"))  // counts before tokenizer_config.json's
-    config.chat_template = read_file(folder / "chat_template.jinja", kMiB);
+  // Files count in the place of tokenizer_config.json's.
+  if (auto templates = read_template_files(folder); !templates.empty())
+    config.chat_templates = std::move(templates);
   for (const char* name : {"generation_config.json", "config.json"})
     with_file(folder, name, [&](const JsonField& file) {
       read_id(file, "bos_token_id", config.bos_id);

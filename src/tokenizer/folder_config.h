@@ -5,15 +5,17 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "lowmem/tokenizer/tokenizer.h"
 #include "tokenizer/added_tokens.h"
 
 namespace lowmem::tokenization {
 
 // What the files beside a tokenizer say about it: tokenizer_config.json,
-// special_tokens_map.json, added_tokens.json, generation_config.json, config.json and
-// chat_template.jinja, each optional.
+// special_tokens_map.json, added_tokens.json, generation_config.json, config.json, and
+// the files of chat templates, each optional.
 struct FolderConfig {
   struct Name {
     std::string content;
@@ -35,7 +37,9 @@ struct FolderConfig {
   // space that SentencePiece puts before a text then comes before the text alone, and not
   // before what follows a special token.
   bool space_before_text_alone = false;
-  std::string chat_template;  // Jinja; empty where there is none
+  std::vector<NamedTemplate> chat_templates;
+  // bos_token and the like by name, those that are there.
+  std::vector<std::pair<std::string, std::string>> named_tokens;
   // With their ids: `added_tokens_decoder`, then added_tokens.json.
   std::vector<AddedToken> added_tokens;
   // Contents of bos_token, unk_token, additional_special_tokens and the like.

@@ -72,7 +72,8 @@ class SentencePieceTokenizer : public Tokenizer {
     eos_id_ = resolve_special(config.eos_token, config.eos_id, own(with_prefix_.eos_id()),
                               id, vocab_size_);
     adds_bos_ = bos_id_ && config.add_bos_token.value_or(true);
-    chat_template_ = config.chat_template;
+    chat_templates_ = config.chat_templates;
+    named_tokens_ = config.named_tokens;
   }
 
   std::optional<int32_t> id_of(std::string_view token) const override {
@@ -100,6 +101,12 @@ class SentencePieceTokenizer : public Tokenizer {
   }
 
   int64_t vocab_size() const override { return vocab_size_; }
+
+  std::vector<Part> parts(std::string_view text,
+                          std::span<const Range> plain) const override {
+    check_length(text);
+    return finder_.parts(text, plain);
+  }
 
  private:
   enum class Prefix { kAlways, kFirst, kNever };  // where a space is put before the text

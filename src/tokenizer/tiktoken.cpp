@@ -156,7 +156,8 @@ class TiktokenTokenizer : public Tokenizer {
     eos_id_ = resolve_special(config.eos_token, config.eos_id, own("<|end_of_text|>"), id,
                               vocab_size_);
     adds_bos_ = bos_id_ && config.add_bos_token.value_or(true);
-    chat_template_ = config.chat_template;
+    chat_templates_ = config.chat_templates;
+    named_tokens_ = config.named_tokens;
   }
 
   std::optional<int32_t> id_of(std::string_view token) const override {
@@ -181,6 +182,12 @@ class TiktokenTokenizer : public Tokenizer {
   }
 
   int64_t vocab_size() const override { return vocab_size_; }
+
+  std::vector<Part> parts(std::string_view text,
+                          std::span<const Range> plain) const override {
+    check_length(text);
+    return finder_.parts(text, plain);
+  }
 
  private:
   int32_t find(const std::string& token) const {

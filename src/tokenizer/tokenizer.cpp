@@ -1,11 +1,31 @@
 #include "lowmem/tokenizer/tokenizer.h"
 
+#include <algorithm>
+
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/units.h"
 #include "tokenizer/open.h"
 
 namespace lowmem {
+
+std::vector<Tokenizer::Part> Tokenizer::parts(std::string_view text,
+                                              std::span<const Range> /*plain*/) const {
+  if (text.empty()) return {};
+  return {{{0, text.size()}, std::nullopt}};
+}
+
+std::vector<std::pair<std::string, std::string>> Tokenizer::named_tokens() const {
+  auto names = named_tokens_;
+  const auto add = [&](const char* name, std::optional<int32_t> id) {
+    const auto same = [&](const auto& each) { return each.first == name; };
+    if (id && std::none_of(names.begin(), names.end(), same))
+      names.emplace_back(name, piece(*id));
+  };
+  add("bos_token", bos_id_);
+  add("eos_token", eos_id_);
+  return names;
+}
 
 std::unique_ptr<Tokenizer> open_tokenizer_file(const std::filesystem::path& path) {
   const auto config = tokenization::read_folder_config(path.parent_path());

@@ -72,7 +72,8 @@ class JsonTokenizer : public Tokenizer {
                       " before every text, but the folder's BOS is " +
                       std::to_string(*bos_id_),
                   "Make the two agree");
-    chat_template_ = config.chat_template;
+    chat_templates_ = config.chat_templates;
+    named_tokens_ = config.named_tokens;
     prepends_once_ = config.space_before_text_alone;
   }
 
@@ -104,6 +105,12 @@ class JsonTokenizer : public Tokenizer {
   }
 
   int64_t vocab_size() const override { return vocab_size_; }
+
+  std::vector<Part> parts(std::string_view text,
+                          std::span<const Range> plain) const override {
+    check_length(text);
+    return written_tokens_.parts(text, plain);
+  }
 
  private:
   std::vector<int32_t> ids_of(std::string_view text, bool starts_text,
@@ -160,6 +167,8 @@ class JsonTokenizer : public Tokenizer {
     const std::string written =
         token.normalized ? normalizer_(token.content) : token.content;
     (token.normalized ? normalized_tokens_ : raw_tokens_).add(written, token);
+    // A special token is one however the text around it is normalized.
+    if (!token.normalized || token.special) written_tokens_.add(token.content, token);
     std::string piece = written;
     if (pre_tokenizers_.byte_level())
       if (auto bytes = bytes_of_alphabet(written)) piece = std::move(*bytes);
@@ -202,6 +211,7 @@ class JsonTokenizer : public Tokenizer {
   Decoder decoder_;
   AddedTokenFinder raw_tokens_;
   AddedTokenFinder normalized_tokens_;
+  AddedTokenFinder written_tokens_;  // what parts() looks for
   struct Added {
     std::string content;
     std::string piece;  // what the decoder sees

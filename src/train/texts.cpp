@@ -64,22 +64,22 @@ void refuse_missing(const std::vector<std::string>& files) {
   for (const std::string& file : files) const JsonlReader reader(file);
 }
 
-// Appends a file's sequences; the options' format and chat template are resolved for it.
+// Appends a file's sequences; the options' format is resolved for it.
 void read_file_of_rows(const RunConfig& config, const std::string& path,
                        const Tokenizer& tokenizer, ExampleOptions options,
                        TrainingRows& rows) {
   BadRows bad;
   const bool skip = skips_bad_rows(config);
   options.format = format_of_file(path, options.format, skip);
+  options.chat_date = config.data.chat_date;
+  std::string written;
   if (options.format == DataFormat::kChat)
-    options.chat_template = ChatWriter(options.chat_template, tokenizer).chat_template();
+    written = ", written as " + ChatWriter(options.chat_template, tokenizer).described();
   auto more = read_examples(path, tokenizer, options, rows.counts, skip ? &bad : nullptr);
   report_skipped(path, bad);
   if (options.format != DataFormat::kHellaSwag)
     log::info(path + " holds " + std::string(word_of(options.format)) + " rows" +
-              (options.format == DataFormat::kChat
-                   ? ", written as " + std::string(word_of(options.chat_template))
-                   : ""));
+              written);
   if (rows.skipped.count == 0) rows.skipped.first = bad.first;
   rows.skipped.count += bad.count;
   std::move(more.begin(), more.end(), std::back_inserter(rows.examples));

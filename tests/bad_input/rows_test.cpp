@@ -156,7 +156,8 @@ std::vector<Damage> damaged_rows_of_other_formats() {
       third_of("MessageIsText", chat, chat_of({"one"}), "messages[0]",
                "is not an object"),
       third_of("RoleUnknown", chat, chat_of({turn("robot", "one")}),
-               "messages[0] role = \"robot\"", "is none of system, user and assistant"),
+               "messages[0] role = \"robot\"",
+               "is none of system, user, assistant and tool"),
       third_of("RoleIsANumber", chat, chat_of({turn(1, "one")}), "messages[0] role",
                "is not a string"),
       third_of("ContentMissing", chat, R"({"messages": [{"role": "user"}]})",
@@ -168,11 +169,11 @@ std::vector<Damage> damaged_rows_of_other_formats() {
       third_of(
           "TwoTurnsOfTheUser", chat,
           chat_of({turn("user", "one"), turn("user", "one"), turn("assistant", "two")}),
-          "turn 2", "is the user's, where the template llama2 has the assistant's"),
+          "", "turn 2 is the user's, where the template llama2 has the assistant's"),
       third_of("LateSystemTurn", chat,
                chat_of({turn("user", "one"), turn("system", "two"),
                         turn("assistant", "three")}),
-               "turn 2", "is the system's, where"),
+               "", "turn 2 is the system's, where"),
       damaged_file("RowsOfNoFormat", kFile, "{\"body\": \"one\"}\n", "train.jsonl line 1",
                    "has keys of no format (its keys: \"body\")"),
       damaged_file("RowsOfTwoFormats", kFile, "{\"text\": \"one\", \"messages\": []}\n",
@@ -184,15 +185,15 @@ std::vector<Damage> damaged_rows_of_other_formats() {
          return Arguments{"data.chat_template=llama3"};
        },
        "the tokenizer", "has no token <|start_header_id|>, which data.chat_template"},
-      {"ChatsOfAFolderWithAnotherTemplate",
+      {"ChatsOfAFolderWhoseTemplateIsNone",
        [=](const Inputs& inputs) {
          json tokenizer = inputs.json("model/tokenizer_config.json");
-         tokenizer["chat_template"] = "{{ '<|im_start|>' }}";
+         tokenizer["chat_template"] = "{{ '<|im_start|>' }}\n{% if x";
          inputs.write("model/tokenizer_config.json", tokenizer.dump());
          inputs.write(kFile, chat.dump() + "\n");
          return Arguments();
        },
-       "data.chat_template = auto", "does not know the template that the model folder"},
+       "tokenizer_config.json chat_template line 2", "has a block without an end"},
       damaged_json(
           "ChatTemplateIsANumber", "model/tokenizer_config.json",
           [](json& file) { file["chat_template"] = 1; },

@@ -1,6 +1,7 @@
 // Texts, prompts and chats through the program: `data`, training on them, perplexity.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <map>
@@ -107,6 +108,48 @@ TEST_F(Data, NeedsNoWeights) {
   const Outcome outcome =
       run_program("data model.path=" + bare.string() + " data.train=" + text_rows());
   EXPECT_EQ(outcome.status, 0) << outcome.output;
+}
+
+// A folder's own template, whatever marks its text holds.
+TEST_F(Data, WritesChatsByTheFoldersOwnTemplate) {
+  const auto folder_with = [&](const std::string& name, const std::string& jinja) {
+    const fs::path model = folder() / name;
+    fs::create_directories(model);
+    for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+      fs::copy(fs::path(at("model")) / file, model / file,
+               fs::copy_options::overwrite_existing);
+    std::ofstream(model / "chat_template.jinja") << jinja;
+    return model.string();
+  };
+  const auto shown = [&](const std::string& model) {
+    return run_program(
+        "data model.path=" + model + " data.chat_date=2026-03-05 data.train=" +
+        write("one.jsonl", R"({"messages": [{"role": "user", "content": "A man"},)"
+                           R"( {"role": "assistant", "content": "bakes"}]})"));
+  };
+  // Always a system turn with two dates, as Llama 3.1 has it.
+  const Outcome dated =
+      shown(folder_with("dated",
+                        "{{ bos_token }}<|start_header_id|>Knowledge Date: then\nToday: "
+                        "{{ strftime_now('%d %b %Y') }}<|eot_id|>{% for m in messages %}"
+                        "{{ m.role + ':' + m.content + eos_token }}{% endfor %}"));
+  EXPECT_EQ(dated.status, 0) << dated.output;
+  std::string text = dated.output;
+  text.erase(std::remove(text.begin(), text.end(), '|'), text.end());
+  EXPECT_THAT(text, HasSubstr("Knowledge Date: then\\nToday: 05 Mar 2026"));
+  EXPECT_THAT(dated.output, HasSubstr("one.jsonl holds chat rows, written as "));
+  EXPECT_THAT(dated.output, HasSubstr("dated/chat_template.jinja"));
+  // One for a judge of chats: it prompts behind the whole chat, and so learns nothing of
+  // it.
+  const Outcome guard = shown(folder_with(
+      "guard",
+      "<|start_header_id|>user<|end_header_id|>[INST] <<SYS>> Decide whether it is "
+      "safe.{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
+      "<|eot_id|><|start_header_id|>assistant<|end_header_id|>"));
+  EXPECT_EQ(guard.status, 1);
+  EXPECT_THAT(guard.output,
+              HasSubstr("messages[1]: is written in another way by the chat "
+                        "template"));
 }
 
 TEST_F(Data, RefusesATemplateWhereNoFileHoldsChats) {

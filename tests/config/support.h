@@ -54,6 +54,11 @@ void change(OrCount<Enum>& value, int salt) {
   value = OrCount<Enum>::of(2 + salt);
 }
 
+template <ChoiceEnum Enum>
+void change(OrText<Enum>& value, int salt) {
+  value = OrText<Enum>::of("text " + std::to_string(salt));
+}
+
 template <class Value>
 constexpr bool can_change(const Value&) {
   if constexpr (ChoiceEnum<Value>)

@@ -90,7 +90,11 @@ INSTANTIATE_TEST_SUITE_P(
         Invalid{{"optimizer.warmup_steps=-1"}, "optimizer.warmup_steps = -1"},
         Invalid{{"optimizer.clip_norm=-1"}, "optimizer.clip_norm = -1.0"},
         Invalid{{"eval.batch_size=0"}, "eval.batch_size = 0"},
-        Invalid{{"eval.limit=-1"}, "eval.limit = -1"}));
+        Invalid{{"eval.limit=-1"}, "eval.limit = -1"},
+        Invalid{{"data.chat_date=2026-02-30"}, "data.chat_date = \"2026-02-30\""},
+        Invalid{{"data.chat_date=5 March"}, "data.chat_date = \"5 March\""},
+        Invalid{{"data.chat_template=$HOME/x.jinja"},
+                "data.chat_template = \"$HOME/x.jinja\""}));
 
 INSTANTIATE_TEST_SUITE_P(
     Contradictions, InvalidConfig,

@@ -52,6 +52,18 @@ eval:      { data: val.jsonl, every: 50, batch_size: 16, bos: true, limit: 3 }
   EXPECT_EQ(config.eval.bos, BosMode::kTrue);
 }
 
+TEST(Yaml, ReadsAWordOrATextInItsPlace) {
+  const auto chosen = [](const std::string& value) {
+    return from_yaml("data: { chat_template: " + value + " }").data.chat_template;
+  };
+  EXPECT_EQ(chosen("ChatML"), OrText(ChatTemplate::kChatMl));
+  EXPECT_EQ(chosen("tool_use"), OrText<ChatTemplate>::of("tool_use"));
+  EXPECT_EQ(chosen("own/My.jinja"), OrText<ChatTemplate>::of("own/My.jinja"));
+  RunConfig config;
+  config.data.chat_template = OrText<ChatTemplate>::of("a b: c.jinja");
+  EXPECT_EQ(from_yaml(to_yaml(config)), config);
+}
+
 TEST(Yaml, KeepsDefaultsForWhatIsMissingOrCommentedOut) {
   EXPECT_EQ(from_yaml(""), RunConfig());
   EXPECT_EQ(from_yaml("# nothing\n"), RunConfig());

@@ -38,6 +38,28 @@ class ByteTokenizer : public Tokenizer {
     return id == kBos ? "<bos>" : id == kEos ? "<eos>" : decode({id});
   }
   int64_t vocab_size() const override { return 258; }
+  std::vector<Part> parts(std::string_view text,
+                          std::span<const Range> plain) const override {
+    std::vector<Part> parts;
+    size_t begin = 0;
+    const auto add = [&](size_t from, size_t to, std::optional<int32_t> id) {
+      if (from < to) parts.push_back({{from, to}, id});
+    };
+    for (size_t at = 0; at < text.size(); ++at)
+      for (const int32_t id : {kBos, kEos}) {
+        const std::string token = piece(id);
+        const auto touches = [&](const Range& range) {
+          return range.begin < at + token.size() && at < range.end;
+        };
+        if (!text.substr(at).starts_with(token) ||
+            std::any_of(plain.begin(), plain.end(), touches))
+          continue;
+        add(begin, at, std::nullopt);
+        add(at, begin = at + token.size(), id);
+      }
+    add(begin, text.size(), std::nullopt);
+    return parts;
+  }
 
  private:
   std::vector<int32_t> ids_of(std::string_view text, bool /*starts_text*/,

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 
 #include "lowmem/core/dtype.h"
 
@@ -34,6 +36,21 @@ struct OrCount {
   std::optional<int64_t> count = std::nullopt;
 };
 
+// A word, or any other text in its place: a name or a path.
+template <class Enum>
+struct OrText {
+  constexpr OrText(Enum chosen) : word(chosen) {}  // NOLINT: a word is one
+  static OrText of(std::string text) {
+    OrText value{Enum{}};
+    value.text = std::move(text);
+    return value;
+  }
+  bool operator==(const OrText&) const = default;
+
+  Enum word;              // where there is no text
+  std::string text = {};  // not empty where there is one
+};
+
 // What word_of() and the loader accept: a type with a choices() overload.
 template <class Enum>
 concept ChoiceEnum = requires(Enum value) {
@@ -56,12 +73,11 @@ inline constexpr Choice<DataFormat> kDataFormats[] = {
 constexpr std::span<const Choice<DataFormat>> choices(DataFormat) { return kDataFormats; }
 
 // data.chat_template
-enum class ChatTemplate { kAuto, kLlama2, kLlama3, kTinyLlama };
+enum class ChatTemplate { kAuto, kLlama2, kLlama3, kTinyLlama, kChatMl, kMistral };
 inline constexpr Choice<ChatTemplate> kChatTemplates[] = {
-    {"auto", ChatTemplate::kAuto},
-    {"llama2", ChatTemplate::kLlama2},
-    {"llama3", ChatTemplate::kLlama3},
-    {"tinyllama", ChatTemplate::kTinyLlama}};
+    {"auto", ChatTemplate::kAuto},     {"llama2", ChatTemplate::kLlama2},
+    {"llama3", ChatTemplate::kLlama3}, {"tinyllama", ChatTemplate::kTinyLlama},
+    {"chatml", ChatTemplate::kChatMl}, {"mistral", ChatTemplate::kMistral}};
 constexpr std::span<const Choice<ChatTemplate>> choices(ChatTemplate) {
   return kChatTemplates;
 }

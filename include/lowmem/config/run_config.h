@@ -13,15 +13,15 @@
 // visit(). What it must not be, alone or beside others, is validate()'s.
 //
 // A key may be a std::string, StringList, int64_t, double, AutoDouble, bool, Interval, an
-// enumeration with choices(), or such a word OrCount. Its doc is one line: what it means
-// and its unit.
+// enumeration with choices(), or such a word OrCount or OrText. Its doc is one line: what
+// it means and its unit.
 namespace lowmem {
 
 // What a key may alter, against the same run with another value.
 enum class Alters {
   kNothing,   // a name, or how often something is kept
   kLog,       // how a run is summed up
-  kChance,    // the draw, not the method: the seed
+  kChance,    // the draw, not the method: the seed, the day
   kPlace,     // nothing by itself: where files are, whose content is looked at
   kCost,      // memory and time, and no bit of the result
   kLength,    // when the run ends
@@ -90,7 +90,8 @@ struct ModelConfig {
 struct DataConfig {
   StringList train = {};
   DataFormat format = DataFormat::kAuto;
-  ChatTemplate chat_template = ChatTemplate::kAuto;
+  OrText<ChatTemplate> chat_template = ChatTemplate::kAuto;
+  std::string chat_date = "today";
   int64_t max_length = 160;
   LongMode long_rows = LongMode::kAuto;
   bool shuffle = true;
@@ -104,7 +105,9 @@ struct DataConfig {
     field("format", format, Alters::kResult,
           "what a row holds; auto: as its keys say, for each file");
     field("chat_template", chat_template, Alters::kResult,
-          "how a chat's turns are written; auto: as the model folder says");
+          "how chats are written; auto: by the model folder's own template");
+    field("chat_date", chat_date, Alters::kChance,
+          "day that a template may write, as 2026-11-29; today: the run's first");
     field("max_length", max_length, Alters::kResult, "tokens of the longest sequence");
     field("long", long_rows, Alters::kResult,
           "what becomes of longer rows; auto: split texts, truncate others");

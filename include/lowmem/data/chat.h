@@ -1,72 +1,104 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "lowmem/config/choices.h"
 #include "lowmem/data/example.h"
+#include "lowmem/template/template.h"
 #include "lowmem/tokenizer/tokenizer.h"
 
 namespace lowmem {
 
-struct ChatTurn {
-  enum class Role { kSystem, kUser, kAssistant } role = Role::kUser;
-  std::string content;
-  bool left_out = false;  // of the assistant's: read, and not learned
-
-  bool learned() const { return role == Role::kAssistant && !left_out; }
+// A chat as a row has it.
+struct Chat {
+  struct Turn {
+    nlohmann::ordered_json message;  // role, content, and what else the template may read
+    bool learned = false;
+    const std::string& role() const {
+      return message.at("role").get_ref<const std::string&>();
+    }
+  };
+  std::string list;   // the key of the turns: "messages"
+  size_t beside = 0;  // turns, the first ones, that stand beside that list
+  std::vector<Turn> turns;
+  nlohmann::ordered_json tools, documents;  // lists of objects, or null
+  nlohmann::ordered_json more;  // chat_template_kwargs: other variables, or null
 };
 
-// The turns of a row: `messages` of `role` and `content`, or `conversations` of `from`
-// and `value`, in which human and gpt are user and assistant. A `system` beside the list
-// is its first turn. An assistant's turn of `weight` 0, or with `train` or `loss` false,
-// is read and not learned. Throws Error beginning with `where`, also where the assistant
-// says nothing, or calls a tool, which none of the templates writes.
-std::vector<ChatTurn> read_turns(const nlohmann::json& row, const std::string& where);
+// The chat of a row: `messages` of `role` and `content`, or `conversations` of `from` and
+// `value`, in which human and gpt are user and assistant. A content is a text, a list of
+// parts {"type": "text", "text"}, or absent where the assistant calls a tool. A `system`
+// beside the list is its first turn. An assistant's turn of `weight` 0, or with `train`
+// or `loss` false, is read and not learned. Arguments of a call that are JSON in a text
+// are taken for what the text says, as servers do before they render. Throws Error
+// beginning with `where`, also where the assistant says nothing.
+Chat read_chat(const nlohmann::ordered_json& row, const std::string& where);
 
-// Writes chats as a template has them. The templates are those that Meta and TinyLlama
-// publish with their models:
+struct ChatSource;
+
+// How a folder's chats are written, for whoever describes or carries it.
+struct UsedTemplate {
+  std::string text;    // Jinja
+  std::string source;  // "llama3", or the file and key
+  bool built_in = false;
+  std::optional<int32_t> end_of_turn;  // the token that the assistant ends a turn with
+};
+
+// Writes chats by a Jinja template as transformers' apply_chat_template does: the ids are
+// its ids, but for special tokens written out in a row, which are text here. (Roles are
+// the template's to write with; they are single words.)
 //
-//   llama2      BOS "[INST] " user " [/INST]" " " assistant " " EOS, each pair. The
-//   system
-//               turn stands in the first user's: "<<SYS>>\n" system "\n<</SYS>>\n\n"
-//               user. User and assistant alternate.
-//   llama3      BOS, then each turn: <|start_header_id|> role <|end_header_id|> "\n\n"
-//               content <|eot_id|>. (Llama 3.1 puts a date before them, which is left to
-//               the system turn here.)
-//   tinyllama   "<|role|>\n" content EOS "\n", each turn, without BOS
-//
-// llama2 and llama3 take white space off both ends of a content. Ids and learned tokens
-// are those of transformers' apply_chat_template, but for special tokens written out in a
-// content, which are text here.
+// Learned is what stands in `generation` blocks where the template has them. Otherwise it
+// is what rendering the chat up to a turn has more than rendering it up to the turn
+// before with add_generation_prompt: what the assistant says with the token that ends its
+// turn, without white space behind that. A token made of learned text and other is
+// learned.
 class ChatWriter {
  public:
-  // kAuto is the template that the tokenizer's folder names, where it is one of these;
-  // without one, what its tokens allow. Throws Error naming a token that is missing.
-  ChatWriter(ChatTemplate chat_template, const Tokenizer& tokenizer);
+  // `choice`: a built-in template's word, the name of one of the folder's, or the path of
+  // a .jinja file. kAuto is the folder's `default`, or its `tool_use` for rows with
+  // tools; without a template in the folder llama3 or llama2, as its tokens allow.
+  // `date`: what strftime_now() says, "today" or as 2026-11-29. Refers to the tokenizer.
+  // Throws Error for a template that cannot be read, and naming a token that a built-in
+  // one lacks.
+  ChatWriter(const OrText<ChatTemplate>& choice, const Tokenizer& tokenizer,
+             const std::string& date = "today");
+  ~ChatWriter();
+  ChatWriter(ChatWriter&&) noexcept;
 
-  ChatTemplate chat_template() const { return template_; }
+  // "llama3", "tool_use of tokenizer_config.json chat_template".
+  std::string described() const;
+  // Of rows without tools.
+  UsedTemplate used();
 
-  // The uncut sequence. Learned is what the assistant says with the token that ends its
-  // turn. Throws Error beginning with `where` for turns in an order that the template
-  // does not have. Refers to the tokenizer.
-  Example example(const std::vector<ChatTurn>& turns, const std::string& where) const;
+  // The uncut sequence. Renders twice for each learned turn, and once for each kind of
+  // key beside role and content. Warns once of each such key that the template does not
+  // write. Throws Error beginning with `where` for a chat that the template refuses, of
+  // which it leaves something out, or whose earlier turns it rewrites.
+  Example example(const Chat& chat, const std::string& where);
 
  private:
-  struct Writing;
-  int32_t required(std::string_view token) const;
-  void write_llama2(const std::vector<ChatTurn>& turns, const std::string& where,
-                    Writing& writing) const;
-  void write_llama3(const std::vector<ChatTurn>& turns, Writing& writing) const;
-  void write_tinyllama(const std::vector<ChatTurn>& turns, Writing& writing) const;
+  class Row;
+
+  const ChatSource& source_for(const Chat& chat) const;
+  bool is_special(int32_t id);
 
   const Tokenizer& tokenizer_;
-  ChatTemplate template_;
-  int32_t bos_ = -1, eos_ = -1;  // EOS, or <|eot_id|>: what ends a turn
-  int32_t header_begin_ = -1, header_end_ = -1;
+  jinja::RenderOptions options_;
+  std::vector<ChatSource> sources_;  // the first, and the one for rows with tools
+  std::vector<std::pair<std::string, jinja::Value>> names_;
+  std::map<int32_t, bool> special_;  // whether a token is; those met
+  std::set<std::string> told_;
 };
+
+// data.chat_date as the day it stands for: "today" is this machine's.
+std::string chat_day(const std::string& date);
 
 }  // namespace lowmem

@@ -14,11 +14,12 @@ namespace lowmem {
 
 struct ExampleOptions {
   DataFormat format = DataFormat::kAuto;
-  ChatTemplate chat_template = ChatTemplate::kAuto;
+  OrText<ChatTemplate> chat_template = ChatTemplate::kAuto;
   LongMode long_rows = LongMode::kAuto;
   int64_t max_length = 160;  // tokens, at least 2
   int64_t limit = 0;         // rows to take, the first good ones; 0: all
   int64_t vocabulary = 0;    // ids that the model has; 0: as many as the tokenizer
+  std::string chat_date = "today";
 };
 
 // Throws Error naming `where`, a row, and the first of `ids` that the model, which has

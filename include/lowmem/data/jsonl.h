@@ -25,6 +25,8 @@ class JsonlReader {
   // That line's. Throws Error naming file and line for what is not UTF-8, not JSON, not
   // an object, longer than 16 MiB, or nested deeper than 32.
   nlohmann::json object() const;
+  // The same with the keys in the order of the file.
+  nlohmann::ordered_json ordered_object() const;
 
   // "train.jsonl line 12", of this line: the beginning of an error about it.
   std::string where() const;
@@ -33,6 +35,8 @@ class JsonlReader {
   int64_t bytes() const { return bytes_; }
 
  private:
+  template <class Json>
+  Json parsed() const;
   bool read_line();
   void skip_rest_of_line();
   int next_byte();

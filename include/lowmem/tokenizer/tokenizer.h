@@ -4,11 +4,20 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lowmem {
+
+// A chat template of a model folder, in Jinja.
+struct NamedTemplate {
+  std::string name;  // "default", "tool_use"
+  std::string text;
+  std::string where;  // the file, and the key in it
+};
 
 // Text to token ids and back. Thread-safe once open.
 class Tokenizer {
@@ -29,6 +38,21 @@ class Tokenizer {
   std::vector<int32_t> encode_plain(std::string_view text, bool starts_text) const {
     return ids_of(text, starts_text, /*special=*/false);
   }
+
+  // Bytes [begin, end) of a text.
+  struct Range {
+    size_t begin, end;
+  };
+  // A token, or what lies between two (without an id).
+  struct Part : Range {
+    std::optional<int32_t> id;
+  };
+  // `text`, which is UTF-8, cut at the special and added tokens that are written out in
+  // it; special ones that touch a range of `plain` (in order, apart) are text. The ids of
+  // the text are those of its parts: a part's own, or encode_plain(part, part.begin ==
+  // 0).
+  virtual std::vector<Part> parts(std::string_view text,
+                                  std::span<const Range> plain) const;
 
   // The id of the token whose text is `token`, special ones among them.
   virtual std::optional<int32_t> id_of(std::string_view token) const = 0;
@@ -54,14 +78,22 @@ class Tokenizer {
   // true.
   bool adds_bos() const { return adds_bos_; }
 
-  // The Jinja template that the folder names for chats; empty where it names none.
-  const std::string& chat_template() const { return chat_template_; }
+  // The folder's chat templates, as transformers 5 finds them: chat_template.jinja, which
+  // is `default`, and additional_chat_templates/NAME.jinja; without these, those of
+  // tokenizer_config.json. Empty where there are none.
+  const std::vector<NamedTemplate>& chat_templates() const { return chat_templates_; }
+
+  // The tokens that a template may write by name: `bos_token` and `eos_token`, and
+  // `unk_token`, `pad_token` and the like where the folder names them.
+  std::vector<std::pair<std::string, std::string>> named_tokens() const;
 
  protected:
   std::optional<int32_t> bos_id_;
   std::optional<int32_t> eos_id_;
   bool adds_bos_ = false;
-  std::string chat_template_;
+  std::vector<NamedTemplate> chat_templates_;
+  std::vector<std::pair<std::string, std::string>>
+      named_tokens_;  // as the folder has them
 
  private:
   // `special`: whether special tokens written out in the text count as such.

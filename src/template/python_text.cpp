@@ -1,23 +1,14 @@
-#include "data/text.h"
+#include "template/python_text.h"
 
 #include <locale.h>
 #include <wctype.h>
 
-#include "data/special_casing.h"
 #include "lowmem/core/error.h"
-#include "tokenizer/utf8.h"
+#include "lowmem/core/utf8.h"
+#include "template/special_casing.h"
 
 namespace lowmem::text {
 namespace {
-
-using tokenization::append_utf8;
-using tokenization::utf8_at;
-using tokenization::utf8_before;
-
-// What str.isspace() accepts: Unicode's white space and four separators of ASCII.
-bool is_space(char32_t c) {
-  return tokenization::is_white_space(c) || (c >= 0x1C && c <= 0x1F);
-}
 
 // Unicode's one-to-one case mappings, whatever locale the process runs in.
 class Case {
@@ -28,6 +19,10 @@ class Case {
   }
 
   char32_t lower(char32_t c) const { return towlower_l(static_cast<wint_t>(c), locale_); }
+  char32_t upper(char32_t c) const { return towupper_l(static_cast<wint_t>(c), locale_); }
+  bool prints(char32_t c) const {
+    return iswprint_l(static_cast<wint_t>(c), locale_) != 0;
+  }
   char32_t title(char32_t c) const {
     return towctrans_l(static_cast<wint_t>(c), title_, locale_);
   }
@@ -48,13 +43,6 @@ class Case {
   locale_t locale_;
   wctrans_t title_;
 };
-
-void append_title(std::string& out, char32_t c) {
-  const auto special = std::find_if(kTitleCases.begin(), kTitleCases.end(),
-                                    [&](const TitleCase& t) { return t.character == c; });
-  if (special == kTitleCases.end()) return append_utf8(out, Case::get().title(c));
-  for (const char32_t part : special->title) append_utf8(out, part);
-}
 
 // Characters that a word goes on across, as far as they meet Greek letters: apostrophes,
 // points, soft hyphen, combining marks, joiners.
@@ -85,6 +73,63 @@ bool is_final(std::string_view text, size_t begin, size_t end) {
 
 }  // namespace
 
+bool is_space(char32_t c) {
+  // Unicode's white space and four separators of ASCII.
+  return is_white_space(c) || (c >= 0x1C && c <= 0x1F);
+}
+
+bool is_printable(char32_t c) {
+  if (c < 0x7F) return c >= 0x20;
+  // Formatting characters, private use and what is not assigned.
+  const bool formats =
+      c == 0xAD || (c >= 0x600 && c <= 0x605) || c == 0x61C || c == 0x6DD || c == 0x70F ||
+      c == 0x180E || (c >= 0x200B && c <= 0x200F) || (c >= 0x202A && c <= 0x202E) ||
+      (c >= 0x2060 && c <= 0x206F) || c == 0xFEFF || (c >= 0xFFF9 && c <= 0xFFFB) ||
+      (c >= 0x1D173 && c <= 0x1D17A) || (c >= 0xE0000 && c <= 0xE007F) ||
+      (c >= 0xE000 && c <= 0xF8FF) || c >= 0xF0000;
+  return !formats && !is_white_space(c) && Case::get().prints(c);
+}
+
+bool is_cased(char32_t c) { return Case::get().is_cased(c); }
+bool is_upper(char32_t c) { return Case::get().lower(c) != c; }
+bool is_lower(char32_t c) { return is_cased(c) && !is_upper(c); }
+
+void append_title(std::string& out, char32_t c) {
+  const auto special = std::find_if(kTitleCases.begin(), kTitleCases.end(),
+                                    [&](const TitleCase& t) { return t.character == c; });
+  if (special == kTitleCases.end()) return append_utf8(out, Case::get().title(c));
+  for (const char32_t part : special->title) append_utf8(out, part);
+}
+
+void append_upper(std::string& out, char32_t c) {
+  constexpr char32_t kIota = 0x399;
+  const auto with_iota = [&](char32_t base) {
+    append_utf8(out, base);
+    append_utf8(out, kIota);
+  };
+  // Greek letters with an iota below them, which stands beside them then.
+  if (c >= 0x1F80 && c <= 0x1FAF)
+    return with_iota((c < 0x1F90 ? 0x1F08 : c < 0x1FA0 ? 0x1F28 : 0x1F68) + (c & 7));
+  if (c == 0x1FB3 || c == 0x1FBC) return with_iota(0x391);
+  if (c == 0x1FC3 || c == 0x1FCC) return with_iota(0x397);
+  if (c == 0x1FF3 || c == 0x1FFC) return with_iota(0x3A9);
+  const auto special = std::find_if(kTitleCases.begin(), kTitleCases.end(),
+                                    [&](const TitleCase& t) { return t.character == c; });
+  if (special == kTitleCases.end()) return append_utf8(out, Case::get().upper(c));
+  for (const char32_t part : special->title) append_utf8(out, Case::get().upper(part));
+}
+
+void append_lower(std::string& out, std::string_view text, size_t begin, size_t end) {
+  constexpr char32_t kSigma = 0x3A3, kFinalSigma = 0x3C2, kDottedI = 0x130;
+  const char32_t c = utf8_at(text, begin).code;
+  if (c == kDottedI)
+    out += "i\xCC\x87";  // i and a combining dot
+  else if (c == kSigma && is_final(text, begin, end))
+    append_utf8(out, kFinalSigma);
+  else
+    append_utf8(out, Case::get().lower(c));
+}
+
 std::string_view trailing_space(std::string_view text) {
   size_t end = text.size();
   while (end > 0) {
@@ -106,20 +151,14 @@ std::string strip(std::string_view text) {
 }
 
 std::string capitalize(std::string_view text) {
-  constexpr char32_t kSigma = 0x3A3, kFinalSigma = 0x3C2, kDottedI = 0x130;
   std::string out;
   for (size_t at = 0; at < text.size();) {
     const auto character = utf8_at(text, at);
-    const size_t end = at + character.size;
     if (at == 0)
       append_title(out, character.code);
-    else if (character.code == kDottedI)
-      out += "i\xCC\x87";  // i and a combining dot
-    else if (character.code == kSigma && is_final(text, at, end))
-      append_utf8(out, kFinalSigma);
     else
-      append_utf8(out, Case::get().lower(character.code));
-    at = end;
+      append_lower(out, text, at, at + character.size);
+    at += character.size;
   }
   return out;
 }

@@ -1,4 +1,4 @@
-#include "../src/data/text.h"
+#include "../src/template/python_text.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
-#include "tokenizer/utf8.h"
+#include "lowmem/core/utf8.h"
 
-namespace lowmem::tokenization {
+namespace lowmem {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
@@ -114,4 +114,4 @@ bool is_white_space(char32_t code) {
          code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }
 
-}  // namespace lowmem::tokenization
+}  // namespace lowmem

@@ -1,0 +1,364 @@
+// A model folder's own chat template: what is chosen, written and learned.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "data/support.h"
+#include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
+#include "lowmem/data/chat.h"
+#include "support/shared.h"
+#include "template/support.h"
+
+namespace lowmem {
+namespace {
+
+using nlohmann::ordered_json;
+using test::error_of;
+using test::fixture;
+using testing::HasSubstr;
+
+constexpr const char* kDate = "2026-03-05";
+
+std::string hash_of(const std::vector<int32_t>& ids) {
+  return test::fnv({reinterpret_cast<const char*>(ids.data()), 4 * ids.size()});
+}
+
+OrText<ChatTemplate> file_of(const std::string& name) {
+  return OrText<ChatTemplate>::of(fixture("templates/" + name + ".jinja").string());
+}
+
+TEST(FolderTemplateReference, IdsAndLearnedTokensAreThoseOfTransformers) {
+  const ordered_json reference = test::ordered_fixture("templates/templates.json");
+  const auto tokenizer = open_tokenizer(fixture("templates"));
+  int written = 0, refused = 0;
+  for (const auto& [name, cases] : reference["cases"].items()) {
+    ChatWriter writer(file_of(name), *tokenizer, kDate);
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const ordered_json &row = reference["chats"][i], &expected = cases[i];
+      SCOPED_TRACE(name + " over chat " + std::to_string(i) + ": " + row.dump());
+      Example example;
+      const std::string error =
+          error_of([&] { example = writer.example(read_chat(row, "row"), "row"); });
+      if (expected.is_null() || expected["learned"].is_null()) {
+        EXPECT_NE(error, "nothing");
+        ++refused;
+        continue;
+      }
+      EXPECT_EQ(error, "nothing");
+      if (error != "nothing") continue;
+      EXPECT_EQ(hash_of(example.ids), expected["ids_hash"].get<std::string>())
+          << tokenizer->decode(example.ids);
+      std::vector<int32_t> labels(example.ids.size(), kIgnoreLabel);
+      for (const auto& range : expected["learned"])
+        for (auto at = range[0].get<size_t>(); at < range[1].get<size_t>(); ++at)
+          if (at > 0) labels.at(at - 1) = example.ids.at(at);
+      EXPECT_EQ(example.labels, labels);
+      ++written;
+    }
+  }
+  EXPECT_GT(written, 550);
+  EXPECT_GT(refused, 130);
+}
+
+TEST(FolderTemplateReferenceData, IdsAreThoseOfTransformersWithLlama3) {
+  LOWMEM_NEEDS_SHARED("tokenizers/llama3");
+  const ordered_json reference = test::ordered_fixture("templates/templates.json");
+  struct Named : Tokenizer {  // as its folder has no tokenizer_config.json
+    explicit Named(std::unique_ptr<Tokenizer> all) : all_(std::move(all)) {
+      named_tokens_ = {{"bos_token", "<|begin_of_text|>"}, {"eos_token", "<|eot_id|>"}};
+    }
+    std::vector<Part> parts(std::string_view text,
+                            std::span<const Range> plain) const override {
+      return all_->parts(text, plain);
+    }
+    std::optional<int32_t> id_of(std::string_view token) const override {
+      return all_->id_of(token);
+    }
+    std::string piece(int32_t id) const override { return all_->piece(id); }
+    std::string decode(const std::vector<int32_t>& ids) const override {
+      return all_->decode(ids);
+    }
+    int64_t vocab_size() const override { return all_->vocab_size(); }
+    std::vector<int32_t> ids_of(std::string_view text, bool starts,
+                                bool special) const override {
+      return special ? all_->encode(text) : all_->encode_plain(text, starts);
+    }
+    std::unique_ptr<Tokenizer> all_;
+  };
+  const Named tokenizer(open_tokenizer(test::shared("tokenizers/llama3")));
+  int compared = 0;
+  for (const auto& [name, cases] : reference["cases"].items()) {
+    ChatWriter writer(file_of(name), tokenizer, kDate);
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const ordered_json &row = reference["chats"][i], &expected = cases[i];
+      if (expected.is_null()) continue;
+      SCOPED_TRACE(name + " over chat " + std::to_string(i) + ": " + row.dump());
+      try {
+        const Example example = writer.example(read_chat(row, "row"), "row");
+        EXPECT_EQ(hash_of(example.ids), expected["llama3_hash"].get<std::string>())
+            << tokenizer.decode(example.ids);
+        ++compared;
+      } catch (const Error&) {  // the other test asks which rows are refused
+      }
+    }
+  }
+  EXPECT_GT(compared, 500);
+}
+
+// One token a byte, with the templates of a folder.
+struct Folder : test::ByteTokenizer {
+  explicit Folder(const std::string& text) {
+    chat_templates_ = {{"default", text, "here"}};
+  }
+  explicit Folder(std::vector<NamedTemplate> all) { chat_templates_ = std::move(all); }
+};
+
+ordered_json user(const char* text) { return {{"role", "user"}, {"content", text}}; }
+ordered_json assistant(const char* text) {
+  return {{"role", "assistant"}, {"content", text}};
+}
+
+Chat chat(std::vector<ordered_json> turns, const ordered_json& more = {}) {
+  ordered_json row = more.is_object() ? more : ordered_json::object();
+  row["messages"] = std::move(turns);
+  return read_chat(row, "f line 3");
+}
+
+Example written(const std::string& text, const Chat& row) {
+  const Folder folder(text);
+  return ChatWriter(ChatTemplate::kAuto, folder, kDate).example(row, "f line 3");
+}
+
+std::string refused(const std::string& text, const Chat& row) {
+  return error_of([&] { written(text, row); });
+}
+
+constexpr const char* kPlain =
+    "{{ bos_token }}{% for m in messages %}{{ m.role[0] + ':' + m.content }}"
+    "{{ eos_token if m.role == 'assistant' }}\n{% endfor %}"
+    "{% if add_generation_prompt %}a:{% endif %}";
+
+TEST(FolderTemplate, IsLearnedByWhatATurnAddsUpToItsLastToken) {
+  const Example example =
+      written(kPlain, chat({user("q"), assistant("x"), user("r"), assistant("yz")}));
+  EXPECT_EQ(test::text_of(example.ids), "^u:q\na:x$\nu:r\na:yz$\n");
+  EXPECT_EQ(test::labels_of(example), "......x$.......yz$..");
+  ordered_json left_out = assistant("x");
+  left_out["weight"] = 0;
+  EXPECT_EQ(test::labels_of(
+                written(kPlain, chat({user("q"), left_out, user("r"), assistant("yz")}))),
+            "...............yz$..");
+}
+
+TEST(FolderTemplate, WithoutATokenThatEndsATurnIsLearnedUpToTheNext) {
+  const Example example = written(
+      "{% for m in messages %}{{ m.role[0] + ':' + m.content + '\n' }}{% endfor %}"
+      "{{ 'a:' if add_generation_prompt }}",
+      chat({user("q"), assistant("x"), user("r"), assistant("y")}));
+  EXPECT_EQ(test::labels_of(example), ".....x\n......y\n.");
+}
+
+TEST(FolderTemplate, WithoutAPromptForTheAssistantIsLearnedWithItsHeader) {
+  const Example example = written(
+      "{% for m in messages %}{{ m.role[0] + ':' + m.content + eos_token }}"
+      "{% endfor %}",
+      chat({user("q"), assistant("x")}));
+  EXPECT_EQ(test::labels_of(example), "...a:x$.");
+}
+
+TEST(FolderTemplate, ThatMarksWhatIsGeneratedIsLearnedThere) {
+  constexpr const char* kMarked =
+      "{% for m in messages %}{{ m.role[0] }}:{% if m.role == 'assistant' %}"
+      "{% generation %}<{{ m.content }}>{% endgeneration %}{% else %}{{ m.content }}"
+      "{% endif %}{% endfor %}";
+  EXPECT_EQ(test::labels_of(written(
+                kMarked, chat({user("q"), assistant("x"), user("r"), assistant("y")}))),
+            "....<x>.....<y>.");
+  ordered_json left_out = assistant("x");
+  left_out["train"] = false;
+  EXPECT_EQ(test::labels_of(
+                written(kMarked, chat({user("q"), left_out, user("r"), assistant("y")}))),
+            "............<y>.");
+}
+
+TEST(FolderTemplate, ThatRewritesEarlierTurnsIsRefusedWithTheRemedy) {
+  constexpr const char* kLastAlone =
+      "{% for m in messages %}{{ m.role[0] + ':' }}{% if m.role == 'assistant' and "
+      "loop.last %}(thinks){% endif %}{{ m.content + eos_token }}{% endfor %}"
+      "{{ 'a:' if add_generation_prompt }}";
+  EXPECT_EQ(refused(kLastAlone, chat({user("q"), assistant("x")})), "nothing");
+  const Chat two = chat({user("q"), assistant("x"), user("r"), assistant("y")});
+  EXPECT_THAT(refused(kLastAlone, two),
+              HasSubstr("f line 3 messages[1]: is written in another way"));
+  try {
+    written(kLastAlone, two);
+  } catch (const Error& error) {
+    EXPECT_THAT(error.remedy(), HasSubstr("Keep one turn of the assistant a row"));
+  }
+  // A guard's template, which prompts behind the whole chat.
+  EXPECT_THAT(refused("{% for m in messages %}{{ m.content }}{% endfor %}judge:",
+                      chat({user("q"), assistant("safe")})),
+              HasSubstr("is written in another way"));
+}
+
+TEST(FolderTemplate, ThatLeavesOutWhatATurnSaysIsRefused) {
+  constexpr const char* kNoSystem =
+      "{% for m in messages if m.role != 'system' %}{{ m.content }}$\n{% endfor %}";
+  EXPECT_THAT(
+      refused(kNoSystem,
+              chat({{{"role", "system"}, {"content", "s"}}, user("q"), assistant("x")})),
+      HasSubstr("messages[0] content: is not written by the chat template here"));
+  constexpr const char* kNoReasoning =
+      "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{{ eos_token }}"
+      "{% endfor %}";
+  EXPECT_THAT(refused(kNoReasoning, chat({user("q"), assistant("why</think>x")})),
+              HasSubstr("messages[1] content: is written in part"));
+  ordered_json call = assistant("x");
+  call["tool_calls"] = {{{"function", {{"name", "f"}, {"arguments", {{"a", 1}}}}}}};
+  EXPECT_THAT(refused(kPlain, chat({user("q"), call})),
+              HasSubstr("messages[1] tool_calls: is not written by the chat template"));
+}
+
+TEST(FolderTemplate, ThatLeavesOutAKeyIsWarnedOfOnce) {
+  const Folder folder(kPlain);
+  ChatWriter writer(ChatTemplate::kAuto, folder, kDate);
+  ordered_json named = user("q");
+  named["name"] = "Ann";
+  const Chat row = chat({named, assistant("x")}, {{"tools", {{{"name", "f"}}}}});
+  testing::internal::CaptureStdout();
+  writer.example(row, "f line 1");
+  writer.example(row, "f line 2");
+  const std::string log = testing::internal::GetCapturedStdout();
+  EXPECT_THAT(log, HasSubstr("f line 1 messages[0] name: is not written"));
+  EXPECT_THAT(log, HasSubstr("f line 1 tools: is not written"));
+  EXPECT_THAT(log, testing::Not(HasSubstr("f line 2")));
+}
+
+TEST(FolderTemplate, ReadsToolsAndCallsAndWhatElseARowGivesIt) {
+  constexpr const char* kAll =
+      "{{ tools|tojson }}{{ documents|tojson }}{{ mode }}{% for m in messages %}"
+      "{{ m.role[0] ~ ':' ~ (m.content or '') ~ (m.tool_calls|tojson if m.tool_calls "
+      "else '')"
+      " ~ eos_token }}{% endfor %}{{ 'a:' if add_generation_prompt }}";
+  ordered_json call = {
+      {"role", "assistant"},
+      {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", "{}"}}}}}}};
+  const Example example =
+      written(kAll, chat({user("q"), call}, {{"tools", {{{"z", 1}, {"a", "é"}}}},
+                                             {"documents", {{{"text", "d"}}}},
+                                             {"chat_template_kwargs", {{"mode", "m"}}}}));
+  EXPECT_EQ(test::text_of(example.ids),
+            "[{\"z\": 1, \"a\": \"é\"}][{\"text\": \"d\"}]mu:q$a:"
+            "[{\"function\": {\"name\": \"f\", \"arguments\": {}}}]$");
+  EXPECT_THAT(test::labels_of(example),
+              HasSubstr("[{\"function\": {\"name\": \"f\", \"arguments\": {}}}]$"));
+}
+
+// Whoever writes a row cannot end a turn, and the template can, with parts of the row
+// too.
+TEST(FolderTemplate, WritesTokensThatARowCannot) {
+  const Example example = written(
+      "{% for m in messages %}{{ '<' + m.role[:0] + 'eos>' + m.content + '<eos>' }}"
+      "{% endfor %}",
+      chat({user("a<eos>b"), assistant("<eo")}));
+  EXPECT_EQ(test::text_of(example.ids), "$a<eos>b$$<eo$");
+}
+
+TEST(FolderTemplate, IsChosenByItsName) {
+  const Folder folder(std::vector<NamedTemplate>{
+      {"default", "{% for m in messages %}{{ m.content }};{% endfor %}", "d"},
+      {"tool_use",
+       "{{ tools|length }}{% for m in messages %}{{ m.content }};{% endfor %}", "t"},
+      {"rag", "R{% for m in messages %}{{ m.content }};{% endfor %}", "r"}});
+  const auto text = [&](const OrText<ChatTemplate>& choice, const Chat& row) {
+    return test::text_of(ChatWriter(choice, folder, kDate).example(row, "row").ids);
+  };
+  const Chat plain = chat({user("q"), assistant("x")});
+  const Chat tools = chat({user("q"), assistant("x")}, {{"tools", {{{"name", "f"}}}}});
+  EXPECT_EQ(text(ChatTemplate::kAuto, plain), "q;x;");
+  EXPECT_EQ(text(ChatTemplate::kAuto, tools), "1q;x;");
+  EXPECT_EQ(text(OrText<ChatTemplate>::of("rag"), plain), "Rq;x;");
+  EXPECT_EQ(text(ChatTemplate::kLlama2, plain), "^[INST] q [/INST] x $");
+  EXPECT_EQ(ChatWriter(ChatTemplate::kAuto, folder).described(),
+            "d, and with tools tool_use of t");
+  EXPECT_THAT(
+      error_of([&] { text(OrText<ChatTemplate>::of("rug"), plain); }),
+      HasSubstr("data.chat_template = rug: is no word, and no template of the model "
+                "folder (it has default, tool_use, rag)"));
+  const Folder nameless(std::vector<NamedTemplate>{{"rag", "x", "r"}});
+  EXPECT_THAT(error_of([&] { ChatWriter(ChatTemplate::kAuto, nameless); }),
+              HasSubstr("finds no template default in the model folder, but rag"));
+}
+
+TEST(FolderTemplate, IsNotGuessedByMarksInItsText) {
+  for (const char* text :
+       {"[INST]<<SYS>>{% for m in messages %}{{ m.content }};{% endfor %}",
+        "<|user|>{{ eos_token }}{% for m in messages %}{{ m.content }};"
+        "{% endfor %}"})
+    EXPECT_EQ(
+        test::text_of(written(text, chat({user("q"), assistant("x")})).ids).substr(0, 3),
+        std::string(text).substr(0, 3));
+  EXPECT_EQ(ChatWriter(ChatTemplate::kAuto, test::ByteTokenizer()).described(), "llama2");
+  const auto llama3 = open_tokenizer(fixture("tokenizers/byte_level"));
+  EXPECT_EQ(ChatWriter(ChatTemplate::kAuto, *llama3).described(), "llama3");
+}
+
+TEST(FolderTemplate, SaysTheDayOfTheRun) {
+  EXPECT_EQ(test::text_of(written("{{ strftime_now('%d %b %Y') }}{% for m in messages %}"
+                                  "{{ m.content }};{% endfor %}",
+                                  chat({user("q"), assistant("x")}))
+                              .ids),
+            "05 Mar 2026q;x;");
+  EXPECT_EQ(chat_day("2026-11-29"), "2026-11-29");
+  EXPECT_THAT(chat_day("today"),
+              testing::MatchesRegex("20[0-9][0-9]-[01][0-9]-[0-3][0-9]"));
+}
+
+TEST(FolderTemplate, IsDescribedForWhoeverCarriesIt) {
+  const Folder folder(kPlain);
+  const UsedTemplate used = ChatWriter(ChatTemplate::kAuto, folder, kDate).used();
+  EXPECT_EQ(used.text, kPlain);
+  EXPECT_EQ(used.source, "here");
+  EXPECT_FALSE(used.built_in);
+  EXPECT_EQ(used.end_of_turn, test::ByteTokenizer::kEos);
+  const auto llama3 = open_tokenizer(fixture("tokenizers/byte_level"));
+  const UsedTemplate built_in = ChatWriter(ChatTemplate::kLlama3, *llama3).used();
+  EXPECT_TRUE(built_in.built_in);
+  EXPECT_EQ(built_in.end_of_turn, llama3->id_of("<|eot_id|>"));
+}
+
+TEST(FolderTemplate, IsReadFromEachOfItsFiles) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "lowmem_chat_template";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(fixture("tokenizers/sentencepiece"), folder);
+  const auto found = [&] {
+    std::string all;
+    const auto tokenizer = open_tokenizer(folder);
+    for (const NamedTemplate& each : tokenizer->chat_templates())
+      all += each.name + "=" + each.text + ";";
+    return all;
+  };
+  EXPECT_EQ(found(), "");
+  nlohmann::json config = read_json(folder / "tokenizer_config.json");
+  const auto write = [&](const nlohmann::json& value) {
+    config["chat_template"] = value;
+    std::ofstream(folder / "tokenizer_config.json") << config;
+  };
+  write("one");
+  EXPECT_EQ(found(), "default=one;");
+  write({{{"name", "tool_use"}, {"template", "two"}},
+         {{"name", "default"}, {"template", "three"}}});
+  EXPECT_EQ(found(), "tool_use=two;default=three;");
+  std::ofstream(folder / "chat_template.jinja") << "four";
+  EXPECT_EQ(found(), "default=four;");
+  std::filesystem::create_directory(folder / "additional_chat_templates");
+  std::ofstream(folder / "additional_chat_templates" / "rag.jinja") << "five";
+  EXPECT_EQ(found(), "default=four;rag=five;");
+  std::filesystem::remove(folder / "chat_template.jinja");
+  EXPECT_EQ(found(), "rag=five;");
+  std::filesystem::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace lowmem
