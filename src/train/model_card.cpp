@@ -128,6 +128,9 @@ std::string model_card(const RunConfig& config, const Results& results,
   if (facts.exported != results.steps)
     text += " The run went on to " + format_count(results.steps, "update") +
             "; this is what evaluated best.";
+  if (!facts.chats.empty())
+    text += " Chats were written by the template " + code(last_name(facts.chats)) +
+            ", which this folder holds.";
   text += "\n\n" + results_of(config, results, facts);
   text +=
       "## To make it again\n\nWith the base and the data at their places, and these "

@@ -13,6 +13,7 @@ struct CardFacts {
   int64_t trained = 0, parameters = 0;  // elements
   int64_t examples = 0;                 // sequences of an epoch
   int64_t exported = 0;                 // the step whose weights the folder holds
+  std::string chats;                    // how they were written; empty: there were none
 };
 
 // README.md of a model's folder, in the form that the Hugging Face Hub reads: the base,

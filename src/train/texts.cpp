@@ -73,8 +73,11 @@ void read_file_of_rows(const RunConfig& config, const std::string& path,
   options.format = format_of_file(path, options.format, skip);
   options.chat_date = config.data.chat_date;
   std::string written;
-  if (options.format == DataFormat::kChat)
-    written = ", written as " + ChatWriter(options.chat_template, tokenizer).described();
+  if (options.format == DataFormat::kChat) {
+    ChatWriter writer(options.chat_template, tokenizer, options.chat_date);
+    written = ", written as " + writer.described();
+    rows.chat = chat_use(writer, tokenizer);
+  }
   auto more = read_examples(path, tokenizer, options, rows.counts, skip ? &bad : nullptr);
   report_skipped(path, bad);
   if (options.format != DataFormat::kHellaSwag)
@@ -85,16 +88,17 @@ void read_file_of_rows(const RunConfig& config, const std::string& path,
   std::move(more.begin(), more.end(), std::back_inserter(rows.examples));
 }
 
-std::vector<Example> load_examples(const RunConfig& config, const Tokenizer& tokenizer,
-                                   const model::Config& shape, int64_t& skipped) {
+void load_examples(const RunConfig& config, const Tokenizer& tokenizer,
+                   const model::Config& shape, Texts& texts) {
   TrainingRows rows = read_training_rows(
       config, tokenizer, std::min(config.data.max_length, shape.max_position_embeddings),
       shape.vocab_size);
-  skipped += rows.skipped.count;
+  texts.skipped_rows += rows.skipped.count;
+  texts.chat = std::move(rows.chat);
   if (rows.examples.empty())
     throw Error("data.train", "has no row to train on",
                 "Give a file with rows, or a larger data.max_length");
-  return std::move(rows.examples);
+  texts.examples = std::move(rows.examples);
 }
 
 std::string fingerprint(const std::vector<Example>& examples) {
@@ -179,7 +183,7 @@ Texts read_texts(const RunConfig& config, const model::Config& shape,
   {
     const auto tokenizer = open_tokenizer(config.model.path);
     texts.vocabulary = tokenizer->vocab_size();
-    texts.examples = load_examples(config, *tokenizer, shape, texts.skipped_rows);
+    load_examples(config, *tokenizer, shape, texts);
     texts.fingerprint = fingerprint(texts.examples);
     texts.evaluation =
         make_evaluation(config, shape, *tokenizer, device, texts.skipped_rows);

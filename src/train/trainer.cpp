@@ -325,11 +325,14 @@ class Trainer {
       weights::save(session_.home(), session_.config().model.path, folder_.model());
     }
     results.steps = step();
-    write_file_atomically(folder_.model() / "README.md",
-                          model_card(session_.config(), results,
-                                     {session_.table().trained_elements(),
-                                      model::parameter_count(session_.shape()),
-                                      session_.examples(), results.exported}));
+    if (session_.chat()) write_chat_files(folder_.model(), *session_.chat());
+    write_file_atomically(
+        folder_.model() / "README.md",
+        model_card(
+            session_.config(), results,
+            {session_.table().trained_elements(),
+             model::parameter_count(session_.shape()), session_.examples(),
+             results.exported, session_.chat() ? session_.chat()->used.source : ""}));
     // Before results.json says that all is there.
     for (const auto& [name, bytes] : metrics::event_files(folder_.path()))
       synced_bytes(folder_.path() / name);

@@ -138,6 +138,39 @@ TEST_F(Outcomes, TheModelsFolderSaysWhatItIs) {
   EXPECT_THAT(card, Not(HasSubstr(folder().string())));
 }
 
+TEST_F(Outcomes, TheModelsFolderSaysHowChatsWereWritten) {
+  const std::string text =
+      "{% for turn in messages %}{{ bos_token }}{{ turn.role }}: {{ turn.content }}"
+      "{% if turn.role == 'assistant' %}{{ bos_token }}{% endif %}{% endfor %}"
+      "{% if add_generation_prompt %}{{ bos_token }}assistant: {% endif %}";
+  write_file_atomically(folder() / "turns.jinja", text);
+  std::string rows;
+  for (int i = 0; i < 8; ++i)
+    rows += R"({"messages": [{"role": "user", "content": "the red fox"},
+               {"role": "assistant", "content": "ran"}]})";
+  std::erase(rows, '\n');
+  for (size_t at = 0; (at = rows.find("}]}{", at)) != std::string::npos;)
+    rows.insert(at + 3, "\n");
+  write_file_atomically(folder() / "chats.jsonl", rows + "\n");
+  const auto run = [&](const std::string& name, const std::string& more) {
+    const Outcome outcome =
+        run_program(quick(name) + "data.train=" + at("chats.jsonl") + " " + more);
+    EXPECT_EQ(outcome.status, 0) << outcome.output;
+    return folder_of(name) / "model";
+  };
+  const fs::path made = run("chats", "data.chat_template=" + at("turns.jinja"));
+  EXPECT_EQ(read_file(made / "chat_template.jinja"), text);
+  EXPECT_EQ(read_json(made / "tokenizer_config.json")["eos_token"], "<s>");
+  EXPECT_EQ(read_json(made / "generation_config.json")["eos_token_id"],
+            json::array({1, 0}));
+  EXPECT_THAT(read_file(made / "README.md"), HasSubstr("by the template `turns.jinja`"));
+
+  const fs::path again = run("again", "model.path=" + made.string());
+  for (const char* name :
+       {"chat_template.jinja", "tokenizer_config.json", "generation_config.json"})
+    EXPECT_EQ(read_file(again / name), read_file(made / name)) << name;
+}
+
 TEST_F(Outcomes, APlanSaysWhatTheDiskMustHold) {
   const auto plan = [&](const std::string& more) {
     const Outcome outcome = run_command(std::string(LOWMEM_TRAIN) + " plan --json -q " +

@@ -84,6 +84,8 @@ class Session {
   // Training and evaluation rows that data.on_bad_row = skip left out.
   int64_t skipped_rows() const { return texts_->skipped_rows; }
 
+  // How its chats were written; nullopt where no training row is one.
+  const std::optional<ChatUse>& chat() const { return texts_->chat; }
   // Sequences of an epoch.
   int64_t examples() const { return static_cast<int64_t>(texts_->examples.size()); }
 

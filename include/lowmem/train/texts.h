@@ -11,6 +11,7 @@
 #include "lowmem/data/example.h"
 #include "lowmem/model/config.h"
 #include "lowmem/tokenizer/tokenizer.h"
+#include "lowmem/train/chat_files.h"
 #include "lowmem/train/evaluation.h"
 
 namespace lowmem::train {
@@ -22,6 +23,7 @@ struct Texts {
   std::vector<Example> examples;
   std::string fingerprint;  // equal for equal tokens and labels in equal order
   std::optional<Evaluation> evaluation;
+  std::optional<ChatUse> chat;  // where training rows are chats
 };
 
 // Reads and tokenizes what the configuration names, for a model of that shape. Throws
@@ -33,6 +35,7 @@ struct TrainingRows {
   std::vector<Example> examples;
   ExampleCounts counts;
   BadRows skipped;  // that data.on_bad_row = skip left out
+  std::optional<ChatUse> chat;
 };
 // Those of data.train; may be without an example. Tells the log what is not HellaSwag,
 // and warns of what was left out. `vocabulary` as in ExampleOptions.
