@@ -170,8 +170,7 @@ def texts_of(turn):
 
 
 def loses(render, row):
-    """Whether the text lacks some of what the assistant says or calls, or all that another
-    says."""
+    """Whether the text lacks what a turn says (but for a switch in a system turn) or calls."""
     messages = row["messages"]
     whole = render(messages, False)
     for turn in messages:
