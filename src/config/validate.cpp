@@ -98,7 +98,7 @@ void check_path(const ModelConfig& model) {
   if (model.path.empty())
     throw Error(
         "model.path", "is not given",
-        "Write the Hugging Face folder of a Llama, as in model.path=FOLDER; lowmem-train "
+        "Write the Hugging Face folder of a model, as in model.path=FOLDER; lowmem-train "
         "--help says more");
 }
 

@@ -77,7 +77,7 @@ struct ModelConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
-    field("path", path, Alters::kPlace, "Hugging Face folder of the Llama (required)");
+    field("path", path, Alters::kPlace, "Hugging Face folder of the model (required)");
     field("dtype", dtype, Alters::kResult, "type the weights are stored in");
     field("compute_dtype", compute_dtype, Alters::kResult,
           "type of the arithmetic; bf16 over fp32 is mixed precision");

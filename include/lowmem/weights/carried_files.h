@@ -30,9 +30,8 @@ struct CarriedFile {
   std::filesystem::path from;
 };
 
-// The files of a model folder that its result gets as they are: those of the tokenizer and
-// of generation, chat templates, and licenses.
-// Warns and throws as own_file() does.
+// The files of a model folder that its result gets as they are: those of the tokenizer
+// and of generation, chat templates, and licenses. Warns and throws as own_file() does.
 std::vector<CarriedFile> carried_files(const std::filesystem::path& folder);
 
 // Before a run, so that nothing shows at its end: reads each of them. Throws Error naming
