@@ -119,7 +119,7 @@ def main():
     alternating, every = list(range(len(CHATS))), list(range(len(chats)))
     cases, plain = [], []
     for name, tokenizer in (
-            ("llama2_style", raw(TOKENIZERS / "llama2_style", "<s>", "</s>")),
+            ("llama2_style", AutoTokenizer.from_pretrained(TOKENIZERS / "llama2_style")),
             ("sentencepiece", AutoTokenizer.from_pretrained(TOKENIZERS / "sentencepiece"))):
         cases.append(case(name, tokenizer, "llama2", LLAMA2, chats, alternating))
         cases.append(case(name, tokenizer, "tinyllama", TINYLLAMA, chats, every))

@@ -40,9 +40,9 @@ struct OrCount {
 template <class Enum>
 struct OrText {
   constexpr OrText(Enum chosen) : word(chosen) {}  // NOLINT: a word is one
-  static OrText of(std::string text) {
+  static OrText of(const std::string& text) {
     OrText value{Enum{}};
-    value.text = std::move(text);
+    value.text = text;
     return value;
   }
   bool operator==(const OrText&) const = default;

@@ -107,7 +107,7 @@ struct DataConfig {
     field("chat_template", chat_template, Alters::kResult,
           "how chats are written; auto: by the model folder's own template");
     field("chat_date", chat_date, Alters::kChance,
-          "day that a template may write, as 2026-11-29; today: the run's first");
+          "day that a template may write; today: the day the run begins");
     field("max_length", max_length, Alters::kResult, "tokens of the longest sequence");
     field("long", long_rows, Alters::kResult,
           "what becomes of longer rows; auto: split texts, truncate others");
@@ -189,7 +189,7 @@ struct OptimizerConfig {
     field("weight_decay", weight_decay, Alters::kResult,
           "pull of the weights towards 0 (auto: 0, adamw 0.01)");
     field("scale_floor", scale_floor, Alters::kResult,
-          "least root mean square a step is a share of (adafactor; auto: 0.001)");
+          "least RMS that a step is a share of (adafactor; auto: 0.001)");
     field("momentum", momentum, Alters::kResult,
           "share of the last update that is kept (sgd)");
     field("state_dtype", state_dtype, Alters::kResult,
