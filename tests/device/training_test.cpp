@@ -106,7 +106,9 @@ TEST_P(DeviceFamily, GivesTheSameBitsForEveryPolicyAndForReplayedGraphs) {
     EXPECT_EQ(got.losses, want.losses);
     for (const auto& [name, weight] : want.weights)
       EXPECT_TRUE(at::equal(got.weights.at(name), weight)) << name;
-    if (policies.graphs == GraphsMode::kAuto) EXPECT_GT(got.graphs.replayed, 0);
+    if (policies.graphs == GraphsMode::kAuto) {
+      EXPECT_GT(got.graphs.replayed, 0);
+    }
   }
 }
 
