@@ -108,7 +108,8 @@ constexpr auto kOfAll = std::to_array<std::string_view>({
 
 // A value by which most keys ask for nothing.
 bool is_nothing(const json& value) {
-  return value.is_null() || value == false || value == 0 || value == "" ||
+  return value.is_null() || value == false || value == 0 ||
+         (value.is_string() && value.get_ref<const std::string&>().empty()) ||
          ((value.is_array() || value.is_object()) && value.empty());
 }
 

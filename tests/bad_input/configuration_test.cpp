@@ -57,6 +57,11 @@ std::vector<Damage> damaged_yaml() {
            std::string("\x7F"
                        "ELF\0\1\2\xFF\xFE",
                        9),
+           " line 1", "is not UTF-8"),
+      yaml("BinaryInAscii",
+           std::string("\x7F"
+                       "ELF\0\1\2",
+                       7),
            "", invalid),
       yaml("OfTwoMiB", std::string(2 << 20, '#'), "", "more than the 1.0 MiB"),
       wrong_arguments("ConfigFileMissing", {"--config", "/nowhere.yaml"}, "/nowhere.yaml",
