@@ -131,7 +131,7 @@ Value Interpreter::evaluate(const Expression& node) {
     case Kind::kNegative:
       return negative(*this, operand(0));
     case Kind::kPositive: {
-      const Value number = operand(0);
+      Value number = operand(0);
       if (!is_number(number)) fail("has a + before " + kind_of(number));
       if (const bool* flag = number.get<bool>()) return static_cast<int64_t>(*flag);
       return number;

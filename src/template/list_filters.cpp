@@ -267,7 +267,8 @@ Value map(Interpreter& run, const Arguments& given) {
     if (attribute == nullptr) run.fail("gives map neither a filter nor an attribute");
     for (const Value& item : run.items_of(given.values[0])) {
       Value found = attribute_of(run, item, *attribute);
-      out.push_back(found.is_undefined() && other != nullptr ? *other : std::move(found));
+      if (found.is_undefined() && other != nullptr) found = *other;
+      out.push_back(std::move(found));
     }
     return run.made(Kind::kGenerator, std::move(out));
   }

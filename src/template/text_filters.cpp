@@ -162,7 +162,7 @@ Value to_int(Interpreter& run, const Arguments& given) {
   check_arguments(run, given, "int", 1, 3, {"default", "base"});
   const Value* fallback = given.at(1, "default");
   const Value* base = given.at(2, "base");
-  const Value otherwise = fallback != nullptr ? *fallback : Value(int64_t{0});
+  Value otherwise = fallback != nullptr ? *fallback : Value(int64_t{0});
   std::optional<double> number;
   if (const Text* text = given.values[0].as_text()) {
     const auto whole =

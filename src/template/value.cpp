@@ -87,8 +87,8 @@ Value Value::dict(std::vector<std::pair<Value, Value>> items) {
 Value Value::dict(std::vector<std::pair<std::string, Value>> items) {
   std::vector<std::pair<Value, Value>> entries;
   entries.reserve(items.size());
-  for (auto& [name, item] : items)
-    entries.emplace_back(text(std::move(name)), std::move(item));
+  for (std::pair<std::string, Value>& item : items)
+    entries.emplace_back(text(std::move(item.first)), std::move(item.second));
   return dict(std::move(entries));
 }
 

@@ -29,6 +29,14 @@ double standard_error(const eval::Accuracy& accuracy) {
                                         static_cast<double>(accuracy.count));
 }
 
+// By more than chance: an accuracy by more than its standard error.
+bool is_worse(const Scores& before, const Scores& after) {
+  if (before.accuracy && after.accuracy &&
+      before.accuracy->acc - after.accuracy->acc > standard_error(*after.accuracy))
+    return true;
+  return !after.accuracy && better(before, after);
+}
+
 std::string worse_than_before(const Scores& before, const Scores& after) {
   std::string line = "the model evaluates worse than before training: " + text_of(after) +
                      " after " + text_of(before);
@@ -60,10 +68,10 @@ std::vector<std::string> remarks(const Results& results, int64_t vocabulary,
       lines.push_back("the loss rose, from " + number(first) + " to " + number(last) +
                       ": try a smaller optimizer.lr, or a warm-up");
   }
-  if (results.before && results.after && better(*results.before, *results.after))
+  if (results.before && results.after && is_worse(*results.before, *results.after))
     lines.push_back(worse_than_before(*results.before, *results.after));
   if (results.best && results.best->step != exported && results.after &&
-      better(results.best->scores, *results.after))
+      is_worse(results.best->scores, *results.after))
     lines.push_back(
         "the model evaluated best after step " + std::to_string(results.best->step) +
         ", " + text_of(results.best->scores) + " against " + text_of(*results.after) +

@@ -78,7 +78,7 @@ TEST_F(LongRows, PeakAsPlannedForEachFamily) {
            {{"use_sliding_window", true},
             {"sliding_window", 100},
             {"max_window_layers", 1}}),
-        of("qwen3", "Qwen3ForCausalLM", {{"head_dim", 64}}),
+        of("qwen3", "Qwen3ForCausalLM", {{"head_dim", 32}}),
         of("granite", "GraniteForCausalLM",
            {{"embedding_multiplier", 12.0},
             {"attention_multiplier", 0.1},

@@ -35,10 +35,10 @@ TEST_F(Train, WritesTheRunFolderOfTheOutputsPage) {
 
   const json results = read_json(folder / "results.json");
   EXPECT_THAT(keys_of(results),
-              ElementsAre("accuracy", "device_used_bytes", "examples_per_second",
-                          "final_loss", "nonfinite_steps", "peak_bytes", "peak_rss_bytes",
-                          "perplexity", "seconds", "skipped_rows", "status", "steps",
-                          "tokens_per_second", "versions"));
+              ElementsAre("accuracy", "best", "device_used_bytes", "examples_per_second",
+                          "exported_step", "final_loss", "nonfinite_steps", "peak_bytes",
+                          "peak_rss_bytes", "perplexity", "seconds", "skipped_rows",
+                          "status", "steps", "tokens_per_second", "versions"));
   EXPECT_EQ(results["status"], "finished");
   EXPECT_EQ(results["steps"], 8);
   for (const char* key :
