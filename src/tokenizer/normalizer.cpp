@@ -63,7 +63,7 @@ void Normalizer::read(const JsonField& field, int depth) {
   }
 }
 
-std::string Normalizer::applied(const Step& step, std::string text,
+std::string Normalizer::applied(const Step& step, const std::string& text,
                                 size_t longest) const {
   if (step.kind == Step::Kind::kNfc) return to_nfc(text, where_);
   const bool replaces = step.kind == Step::Kind::kReplace;
@@ -82,7 +82,7 @@ std::string Normalizer::operator()(std::string_view text, bool prepends) const {
   std::string result(text);
   for (const Step& step : steps_)
     if (prepends || step.kind != Step::Kind::kPrepend)
-      result = applied(step, std::move(result), longest);
+      result = applied(step, result, longest);
   return result;
 }
 

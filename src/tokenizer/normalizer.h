@@ -29,7 +29,7 @@ class Normalizer {
     std::string content =
         {};  // that a text which is not empty begins with, or a pattern's
   };
-  std::string applied(const Step& step, std::string text, size_t longest) const;
+  std::string applied(const Step& step, const std::string& text, size_t longest) const;
   void read(const JsonField& field, int depth);
 
   std::string where_;
