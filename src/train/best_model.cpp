@@ -1,10 +1,13 @@
 #include "lowmem/train/best_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
 #include "lowmem/io/atomic_folder.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/weights/hf_folder.h"
 
 namespace lowmem::train {
@@ -61,6 +64,53 @@ void BestModel::keep_only(const std::set<int64_t>& steps) const {
       remove_folder(folder);
   }
   if (steps.empty()) fs::remove(folder_, code);  // where nothing else lies in it
+}
+
+void BestSoFar::consider(const Results::Epoch& evaluation, weights::Home& home,
+                         const fs::path& source, bool last) {
+  auto& best = results_.best;
+  if (best && !better(evaluation.scores, best->scores)) return;
+  best = evaluation;
+  if (!train_.keep_best || last) return;
+  const memory::Scope phase(memory::Phase::kSave);
+  model_.save(evaluation.step, home, source);
+  model_.keep_only({evaluation.step, in_checkpoint_});
+}
+
+bool BestSoFar::gains_nothing() const {
+  if (train_.stop_after == 0 || !results_.best) return false;
+  return std::count_if(results_.epochs.begin(), results_.epochs.end(),
+                       [&](const Results::Epoch& epoch) {
+                         return epoch.step > results_.best->step;
+                       }) >= train_.stop_after;
+}
+
+void BestSoFar::go_on(const TrainConfig& before) {
+  auto& best = results_.best;
+  if (!best || !train_.keep_best) return;
+  if (model_.has(best->step)) {
+    in_checkpoint_ = best->step;
+    return;
+  }
+  if (before.keep_best)
+    throw Error(folder_.string() + "/step-" + std::to_string(best->step),
+                "is gone, with the weights that evaluated best so far",
+                "Set train.keep_best = false, or begin the run anew");
+  best.reset();  // it kept none so far
+}
+
+void BestSoFar::saved() {
+  in_checkpoint_ = results_.best ? results_.best->step : 0;
+  if (train_.keep_best) model_.keep_only({in_checkpoint_});
+}
+
+int64_t BestSoFar::choose(int64_t step, weights::Home& home) const {
+  const auto& best = results_.best;
+  if (!train_.keep_best || !best || best->step == step) return step;
+  model_.load(best->step, home);
+  log::info("exports the weights after step " + std::to_string(best->step) +
+            ", which evaluated best");
+  return best->step;
 }
 
 }  // namespace lowmem::train

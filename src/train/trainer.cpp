@@ -56,7 +56,6 @@ class Trainer {
       : control_(control),
         folder_(config, control.resume),
         checkpoints_(folder_.checkpoints(), config.train.keep_checkpoints),
-        best_model_(folder_.best()),
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
         session_(config, inputs_that_fit(config, from_ ? &*from_ : nullptr),
                  from_ ? &*from_ : nullptr),
@@ -98,7 +97,7 @@ class Trainer {
     if (session_.evaluation() && step() == 0) results.before = evaluate();
     evaluate_if_due();  // where the run was interrupted before that
     check_stop();
-    while (step() < course_.total && !gains_nothing()) {
+    while (step() < course_.total && !best_.gains_nothing()) {
       take_step();
       if (under_way_) continue;
       if (log_due(step())) report();
@@ -192,26 +191,9 @@ class Trainer {
     consider(progress_.results.epochs.back().scores);
   }
 
-  // Looks whether an evaluation is the best so far. The last weights need not be kept.
   void consider(const Scores& scores) {
-    Results& results = progress_.results;
-    if (results.best && !better(scores, results.best->scores)) return;
-    results.best = {reporter_->epoch(step()), step(), scores};
-    if (!session_.config().train.keep_best || step() >= course_.total) return;
-    const memory::Scope phase(memory::Phase::kSave);
-    best_model_.save(step(), session_.home(), session_.config().model.path);
-    best_model_.keep_only({step(), best_in_checkpoint_});
-  }
-
-  // Whether train.stop_after evaluations in turn were no better than one before them.
-  bool gains_nothing() const {
-    const int64_t most = session_.config().train.stop_after;
-    const Results& results = progress_.results;
-    if (most == 0 || !results.best) return false;
-    return std::count_if(results.epochs.begin(), results.epochs.end(),
-                         [&](const Results::Epoch& epoch) {
-                           return epoch.step > results.best->step;
-                         }) >= most;
+    best_.consider({reporter_->epoch(step()), step(), scores}, session_.home(),
+                   session_.config().model.path, step() >= course_.total);
   }
 
   Scores evaluate() {
@@ -273,23 +255,8 @@ class Trainer {
     log::info("goes on after step " + std::to_string(step()) + ", from " +
               from_->folder.string());
     saved_step_ = step();
-    find_best();
+    best_.go_on(from_->state.config.train);
     from_.reset();
-  }
-
-  // The best weights so far, which its checkpoint knows of.
-  void find_best() {
-    auto& best = progress_.results.best;
-    if (!best || !session_.config().train.keep_best) return;
-    if (!best_model_.has(best->step)) {
-      if (from_->state.config.train.keep_best)
-        throw Error(folder_.best().string() + "/step-" + std::to_string(best->step),
-                    "is gone, with the weights that evaluated best so far",
-                    "Set train.keep_best = false, or begin the run anew");
-      best.reset();  // it kept none so far
-      return;
-    }
-    best_in_checkpoint_ = best->step;
   }
 
   void checkpoint() {
@@ -306,22 +273,14 @@ class Trainer {
       state.frozen = session_.frozen_fingerprint();
     checkpoints_.save(state, session_.home());
     saved_step_ = step();
-    best_in_checkpoint_ = progress_.results.best ? progress_.results.best->step : 0;
-    if (session_.config().train.keep_best) best_model_.keep_only({best_in_checkpoint_});
+    best_.saved();
   }
 
   void save() {
     Results& results = progress_.results;
-    results.exported = step();
     {
       const memory::Scope phase(memory::Phase::kSave);
-      if (session_.config().train.keep_best && results.best &&
-          results.best->step != step()) {
-        results.exported = results.best->step;
-        best_model_.load(results.exported, session_.home());
-        log::info("exports the weights after step " + std::to_string(results.exported) +
-                  ", which evaluated best");
-      }
+      results.exported = best_.choose(step(), session_.home());
       weights::save(session_.home(), session_.config().model.path, folder_.model());
     }
     results.steps = step();
@@ -338,7 +297,7 @@ class Trainer {
       synced_bytes(folder_.path() / name);
     synced_bytes(folder_.metrics());
     write_results("finished");
-    best_model_.keep_only({});
+    best_.clear();
     for (const std::string& line :
          remarks(results, session_.shape().vocab_size, results.exported))
       log::warn(line);
@@ -370,14 +329,13 @@ class Trainer {
   Clock clock_;
   RunFolder folder_;  // first: it refuses before anything is loaded
   Checkpoints checkpoints_;
-  BestModel best_model_;
   std::optional<Checkpoint> from_;
   Session session_;
   Reporter::Course course_;
   Progress progress_;
+  BestSoFar best_{session_.config().train, progress_.results, folder_.best()};
   std::optional<Reporter> reporter_;
   int64_t saved_step_ = 0;
-  int64_t best_in_checkpoint_ = 0;  // the step that the newest one calls the best
   bool told_of_guessing_ = false;
   // It went on from a checkpoint that holds every weight, and model.path may hold none of
   // them any more: so do those that it writes.

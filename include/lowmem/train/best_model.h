@@ -4,7 +4,8 @@
 #include <filesystem>
 #include <set>
 
-#include "lowmem/train/evaluation.h"
+#include "lowmem/config/run_config.h"
+#include "lowmem/train/results.h"
 #include "lowmem/weights/home.h"
 
 namespace lowmem::train {
@@ -31,6 +32,38 @@ class BestModel {
  private:
   std::filesystem::path path(int64_t step) const;
   std::filesystem::path folder_;
+};
+
+// Which of a run's evaluations was the best so far, and with train.keep_best the weights
+// of then. Refers to the configuration and the results.
+class BestSoFar {
+ public:
+  BestSoFar(const TrainConfig& train, Results& results, std::filesystem::path folder)
+      : train_(train), results_(results), folder_(folder), model_(std::move(folder)) {}
+
+  // An evaluation. `last`: of the run's last weights, which need not be kept.
+  void consider(const Results::Epoch& evaluation, weights::Home& home,
+                const std::filesystem::path& source, bool last);
+  // Whether train.stop_after evaluations in turn were no better than one before them.
+  bool gains_nothing() const;
+
+  // After results were read from a checkpoint of a run with those settings. Throws Error
+  // where the weights that it counts on are gone.
+  void go_on(const TrainConfig& before);
+  // A checkpoint knows of the best: no older one is needed any more.
+  void saved();
+
+  // Fills the home with the weights to export, after `step` the last one; returns theirs.
+  int64_t choose(int64_t step, weights::Home& home) const;
+  // Removes what was kept.
+  void clear() const { model_.keep_only({}); }
+
+ private:
+  const TrainConfig& train_;
+  Results& results_;
+  std::filesystem::path folder_;
+  BestModel model_;
+  int64_t in_checkpoint_ = 0;  // the step that the newest one calls the best
 };
 
 }  // namespace lowmem::train
