@@ -234,6 +234,15 @@ void check_activations(const MemoryConfig& memory) {
     check_count("memory.activations", *memory.activations.count, 0);
 }
 
+void check_weights(const MemoryConfig& memory) {
+  check_count("memory.ahead", memory.ahead, 0);
+  check_count("memory.resident_blocks", memory.resident_blocks, 0);
+  if (memory.weights == WeightsMode::kDisk && memory.device == DeviceMode::kCuda)
+    throw Error(assigned("memory.weights", memory.weights),
+                "is not there on a GPU yet",
+                "Set memory.weights = resident, or memory.device = cpu");
+}
+
 void check_graphs(const RunConfig& config) {
   const MemoryConfig& memory = config.memory;
   if (memory.cuda_graphs != GraphsMode::kTrue) return;
@@ -314,6 +323,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   check_rounding(config);
   check_clipping(config);
   check_activations(config.memory);
+  check_weights(config.memory);
   check_graphs(config);
 }
 

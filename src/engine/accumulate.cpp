@@ -23,11 +23,12 @@ class Keep final : public GradientStage {
   bool finish() override {
     const bool goes_on = !measure_ || measure_->finish();
     std::optional<weights::Lease> lease;
-    for (auto& [weight, gradient] : kept_) {
-      if (!goes_on) break;
+    for (size_t i = 0; goes_on && i < kept_.size(); ++i) {
+      auto& [weight, gradient] = kept_[i];
       if (!lease || lease->group() != weight->spec.group) {
         lease.reset();
         lease.emplace(home_.borrow(weight->spec.group, weights::Access::kWrite));
+        expect_after(i);
       }
       apply_.take(*weight, std::exchange(gradient, {}));
     }
@@ -38,6 +39,17 @@ class Keep final : public GradientStage {
   void drop() override { kept_.clear(); }
 
  private:
+  // The groups of what is kept behind the i-th.
+  void expect_after(size_t i) {
+    size_t last = kept_[i].first->spec.group, named = 0;
+    for (; i < kept_.size() && named < home_.ahead(); ++i) {
+      if (kept_[i].first->spec.group == last) continue;
+      last = kept_[i].first->spec.group;
+      home_.expect(last, weights::Access::kWrite);
+      ++named;
+    }
+  }
+
   weights::Home& home_;
   std::optional<Measure> measure_;
   Apply apply_;
@@ -50,7 +62,9 @@ class Keep final : public GradientStage {
 GradientChain make_accumulate(GradientBook& book, weights::Home& home, double clip_norm) {
   GradientChain chain;
   chain.stages.push_back(std::make_unique<Keep>(book, home, clip_norm));
-  chain.passes.push_back({chain.stages.back().get(), false, weights::Access::kRead});
+  // Micro-batches share a block's turn where that costs traffic.
+  chain.passes.push_back(
+      {chain.stages.back().get(), home.streams(), weights::Access::kRead});
   return chain;
 }
 

@@ -137,6 +137,7 @@ BlockCall Step::call(const Journey& journey, size_t block, size_t micro_batch) c
 
 void Step::forward(Journey& journey) {
   const memory::Scope scope(Phase::kForward, Item::kKept);
+  walk_.expect_up();
   for (const MicroBatch& part : journey.batches) {
     journey.hidden.push_back(walk_.embed(part.packed.ids));
     journey.saved.emplace_back(walk_.blocks());
@@ -168,7 +169,7 @@ void Step::head(Journey& journey) {
       const at::AutoGradMode with_graph(wants_hidden);
       normed = model_.norm(rows);
     }
-    const loss::LossRequest request{normed.detach(), model_.head(),
+    const loss::LossRequest request{normed.detach(), walk_.head(),
                                     journey.batches[i].labels, scale_};
     loss::Loss loss = loss::linear_cross_entropy(request, wants_hidden, loss_);
     journey.loss_sum += loss.sum;
@@ -215,7 +216,7 @@ at::Tensor Step::take_head_gradient() {
     log_sum_exp.push_back(rows.log_sum_exp);
   }
   head_rows_.clear();
-  return loss::head_gradient({at::cat(hidden), model_.head(), at::cat(labels), scale_},
+  return loss::head_gradient({at::cat(hidden), walk_.head(), at::cat(labels), scale_},
                              at::cat(log_sum_exp), loss_);
 }
 

@@ -236,7 +236,7 @@ std::vector<double> HellaSwag::score(const engine::Walk& walk, std::span<const R
   const at::Tensor scored =
       model.norm(std::exchange(hidden, {})).index_select(0, on_device(layout.place));
   const at::Tensor log_probabilities = loss::label_log_probabilities(
-      scored, model.head(), on_device(layout.labels), options);
+      scored, walk.head(), on_device(layout.labels), options);
   const at::Tensor sums = at::zeros({layout.texts}, at::kDouble)
                               .index_add_(0, at::tensor(layout.text_of, at::kLong),
                                           log_probabilities.to(at::kDouble).cpu())

@@ -86,7 +86,7 @@ double Perplexity::negative_log_likelihood(const engine::Walk& walk,
   const auto leases = walk.borrow_top(engine::Access::kRead);
   const at::Tensor log_probabilities =
       loss::label_log_probabilities(
-          model.norm(hidden), model.head(),
+          model.norm(hidden), walk.head(),
           ops::to_device(at::tensor(labels, at::kLong), model.device()), options)
           .cpu();
   // One after the other: a sum over threads would depend on how many there are.

@@ -22,7 +22,8 @@ struct Slice {
 };
 
 int64_t slice_rows(const LossRequest& request, const LossOptions& options) {
-  const at::Tensor &hidden = request.hidden, &weight = request.weight;
+  const at::Tensor& hidden = request.hidden;
+  const ops::MatrixRows& weight = request.weight;
   if (!options.chunked) return weight.size(0);
   const int64_t element = hidden.element_size();
   int64_t row_bytes = hidden.size(0) * element;
@@ -30,6 +31,7 @@ int64_t slice_rows(const LossRequest& request, const LossOptions& options) {
   if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
   int64_t rows = std::max(options.least_classes,
                           options.chunk_bytes / std::max<int64_t>(1, row_bytes));
+  rows = std::min(rows, options.weight_bytes / (weight.size(1) * weight.element_size()));
   // Rows of logits begin at whole cache lines, which matrix products are faster with.
   constexpr int64_t kAligned = 64;
   if (rows > kAligned) rows -= rows % kAligned;
@@ -39,14 +41,15 @@ int64_t slice_rows(const LossRequest& request, const LossOptions& options) {
 // Calls f(slice) over the whole vocabulary. All slices share one buffer of logits.
 template <class F>
 void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
-  const at::Tensor &hidden = request.hidden, &weight = request.weight;
+  const at::Tensor& hidden = request.hidden;
+  const ops::MatrixRows& weight = request.weight;
   const int64_t rows = slice_rows(request, options), vocabulary = weight.size(0);
   const at::Tensor buffer = at::empty({hidden.size(0) * rows}, hidden.options());
   for (int64_t begin = 0; begin < vocabulary; begin += rows) {
     Slice slice{begin, std::min(vocabulary, begin + rows), {}, {}};
     const int64_t columns = slice.end - slice.begin;
     slice.weight =
-        ops::converted(weight.slice(0, slice.begin, slice.end), hidden.scalar_type());
+        ops::converted(weight.slice(slice.begin, slice.end), hidden.scalar_type());
     slice.logits = buffer.slice(0, 0, hidden.size(0) * columns).view({-1, columns});
     ops::product_into(slice.logits, hidden, slice.weight.t());
     f(slice);
@@ -131,7 +134,7 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
   if (hidden_gradient)
     loss.hidden_gradient =
         mean.div_(softmax.sum.unsqueeze(1))
-            .sub_(request.weight.index_select(0, request.labels).to(hidden.scalar_type()))
+            .sub_(request.weight.index_select(request.labels).to(hidden.scalar_type()))
             .mul_(request.scale)
             .to(hidden.scalar_type());
   return loss;
@@ -141,11 +144,11 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
                          const LossOptions& options) {
   const at::NoGradGuard no_grad;
   const at::Tensor& hidden = request.hidden;
-  if (hidden.size(0) == 0) return at::zeros_like(request.weight);
+  if (hidden.size(0) == 0) return at::zeros(request.weight.sizes(), request.weight.options());
   at::Tensor gradient;
   {
     const memory::Scope item(memory::Item::kGradients);
-    gradient = at::empty_like(request.weight);
+    gradient = at::empty(request.weight.sizes(), request.weight.options());
   }
   for_slices(request, options, [&](Slice& slice) {
     slice.weight.reset();  // its cast makes room for the gradient's
@@ -160,7 +163,8 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
   return gradient;
 }
 
-at::Tensor label_log_probabilities(const at::Tensor& hidden, const at::Tensor& weight,
+at::Tensor label_log_probabilities(const at::Tensor& hidden,
+                                   const ops::MatrixRows& weight,
                                    const at::Tensor& labels, const LossOptions& options) {
   const at::NoGradGuard no_grad;
   Softmax softmax(hidden);

@@ -55,8 +55,8 @@ Llama::Llama(const Config& config, ModelOptions options,
   }
 }
 
-at::Tensor Llama::embed(const at::Tensor& ids) const {
-  at::Tensor rows = at::embedding(embedding_, ids).to(options_.stream());
+at::Tensor Llama::embed(const ops::MatrixRows& table, const at::Tensor& ids) const {
+  at::Tensor rows = table.index_select(ids).to(options_.stream());
   return config_.embedding_multiplier == 1 ? rows
                                            : rows.mul_(config_.embedding_multiplier);
 }

@@ -66,11 +66,11 @@ class Adafactor final : public Optimizer {
   using Optimizer::Optimizer;
 
  private:
-  void make_state(weights::Weight& weight) const override {
+  std::vector<weights::StateSpec> rule_states(
+      const weights::Weight& weight) const override {
     const auto& shape = weight.spec.shape;
-    if (!is_matrix(weight)) return keep(weight, kVector, shape);
-    keep(weight, kRow, shape[0]);
-    keep(weight, kColumn, shape[1]);
+    if (!is_matrix(weight)) return {{kVector, shape}};
+    return {{kRow, {shape[0]}}, {kColumn, {shape[1]}}};
   }
   // The norm that a weight is taken to have at least.
   double least_norm(const weights::Weight& weight) const {

@@ -47,17 +47,20 @@ class Adam final : public Optimizer {
   }
 
  private:
-  void make_state(weights::Weight& weight) const override {
+  std::vector<weights::StateSpec> rule_states(
+      const weights::Weight& weight) const override {
     const int64_t elements = weight.spec.elements();
     const bool codes = numbers_.state == StateType::kInt8 && elements >= kLeastQuantized;
     const at::ScalarType type = codes                                ? at::kByte
                                 : numbers_.state == StateType::kBF16 ? at::kBFloat16
                                                                      : at::kFloat;
+    std::vector<weights::StateSpec> states;
     for (const char* name : {kMean, kMeanSquare}) {
-      keep(weight, name, weight.spec.shape, type);
+      states.push_back({name, weight.spec.shape, type});
       // Scales of 0 make every code a 0.
-      if (codes) keep(weight, name + kScales, {kernels::code_blocks(elements)});
+      if (codes) states.push_back({name + kScales, {kernels::code_blocks(elements)}});
     }
+    return states;
   }
 
   UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,

@@ -4,10 +4,8 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/kernels/norm.h"
-#include "lowmem/memory/scope.h"
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
-#include "lowmem/ops/large.h"
 #include "optimizers.h"
 
 namespace lowmem::optim {
@@ -29,10 +27,17 @@ kernels::Rounding rounding_of(RoundingMode mode) {
 
 }  // namespace
 
-void Optimizer::prepare(weights::Weight& weight) const {
-  make_state(weight);
+std::vector<weights::StateSpec> Optimizer::states_of(
+    const weights::Weight& weight) const {
+  std::vector<weights::StateSpec> states = rule_states(weight);
   if (rounding_bytes(numbers_.rounding, weight.format) > 0)
-    keep(weight, kCompensation, weight.spec.shape, at::kBFloat16);
+    states.push_back({kCompensation, weight.spec.shape, at::kBFloat16});
+  return states;
+}
+
+void Optimizer::prepare(weights::Weight& weight) const {
+  for (const weights::StateSpec& state : states_of(weight))
+    weights::keep_zeros(weight, state);
 }
 
 UpdateResult Optimizer::update(weights::Weight& weight, const at::Tensor& grad,
@@ -83,14 +88,6 @@ void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
   kernels::cuda::squared_norm(ops::const_array_of(grad), grad.numel(),
                               squared_norm.mutable_data_ptr<double>(),
                               workspace.mutable_data_ptr<double>(), ops::stream_of(grad));
-}
-
-void Optimizer::keep(weights::Weight& weight, const std::string& name,
-                     at::IntArrayRef shape, at::ScalarType type) {
-  const memory::Scope item(memory::Item::kOptimizerState);
-  if (weight.beside.contains(name)) return;
-  weight.beside.emplace(
-      name, ops::zeros(shape, at::TensorOptions(type).device(weight.here.device())));
 }
 
 kernels::ParamView Optimizer::weights_of(weights::Weight& weight,

@@ -16,8 +16,10 @@ class Sgd final : public Optimizer {
   using Optimizer::Optimizer;
 
  private:
-  void make_state(weights::Weight& weight) const override {
-    if (numbers_.momentum != 0) keep(weight, kBuffer, weight.spec.shape);
+  std::vector<weights::StateSpec> rule_states(
+      const weights::Weight& weight) const override {
+    if (numbers_.momentum == 0) return {};
+    return {{kBuffer, weight.spec.shape}};
   }
 
   UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,

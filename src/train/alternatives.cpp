@@ -169,6 +169,18 @@ MaybeAlternative leave_momentum(const RunConfig& config) {
       "another update rule: optimizer.lr must be chosen anew");
 }
 
+MaybeAlternative stream_weights(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.memory.weights = WeightsMode::kDisk; },
+      "blocks come from the disk and go back to it");
+}
+
+MaybeAlternative hold_weights(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.memory.weights = WeightsMode::kResident; },
+      "spares the way to the disk and back");
+}
+
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows) {
   const int64_t now = config.train.micro_batch_size;
   const bool smaller = rows > 0 && (now == 0 || rows < now);

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <set>
 
@@ -70,14 +69,20 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
   std::optional<weights::Lease> lease;
   for (const Held& held : tensors) {
     const size_t group = held.weight->spec.group;
-    if (!lease || lease->group() != group) {
-      lease.reset();
-      lease.emplace(home.borrow(group, weights::Access::kRead));
-    }
-    ops::read_pieces(held.tensor, [&](std::span<const std::byte> piece) {
+    const bool is_weight = held.tensor.is_same(held.weight->here);
+    const auto write = [&](std::span<const std::byte> piece) {
       writer.write(held.name, piece);
       progress.add(static_cast<int64_t>(piece.size()));
-    });
+    };
+    if (!lease || lease->group() != group) {
+      lease.reset();
+      lease.emplace(home.borrow(group, is_weight ? weights::Access::kRead
+                                                 : weights::Access::kReadAll));
+    }
+    if (is_weight)
+      home.read(*held.weight, write);
+    else
+      ops::read_pieces(held.tensor, write);
   }
   writer.finish();
   return {path.filename().string(), writer.file().bytes_written(),
@@ -90,37 +95,45 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
               "Go on with the model and the settings that the run began with");
 }
 
-void read_tensor(const SafetensorsFile& file, const std::string& name,
-                 at::Tensor& tensor) {
+// A tensor of that name, shape and type.
+const TensorInfo& found_in(const SafetensorsFile& file, const std::string& name,
+                           const at::Tensor& like) {
   const TensorInfo* found = file.find(name);
   if (found == nullptr) refuse_tensor(file.path(), name, "is missing");
-  if (found->dtype != dtype_of(tensor) || found->shape != tensor.sizes().vec())
+  if (found->dtype != dtype_of(like) || found->shape != like.sizes().vec())
     refuse_tensor(file.path(), name, "has another shape or type than this run's");
-  ops::write_pieces(tensor, [&](int64_t offset, std::span<std::byte> piece) {
-    file.read(*found, offset, piece);
-  });
+  return *found;
 }
 
 // All that is beside the trained weights, and nothing else.
 // Checkpoints of format 1 have none of a weight that was never updated: it is zeros.
 void read_states(const Checkpoint& checkpoint, weights::Home& home) {
   const fs::path path = checkpoint.folder / kOptimizer;
-  std::map<std::string, std::pair<weights::Weight*, at::Tensor*>> wanted;
-  for (weights::Weight& weight : home.table().all())
-    for (auto& [name, tensor] : weight.beside)
-      wanted[weight.name() + "/" + name] = {&weight, &tensor};
-  if (checkpoint.format == 1)
-    std::erase_if(wanted, [&](const auto& item) {
-      return checkpoint.updates.value(item.second.first->name(), int64_t{0}) == 0;
-    });
+  std::set<std::string> wanted;
+  for (const weights::Weight& weight : home.table().all()) {
+    if (checkpoint.format == 1 &&
+        checkpoint.updates.value(weight.name(), int64_t{0}) == 0)
+      continue;
+    for (const auto& [name, tensor] : weight.beside)
+      wanted.insert(weight.name() + "/" + name);
+  }
   if (wanted.empty()) return;  // an optimizer without state
   const SafetensorsFile file(path);
   for (const TensorInfo& info : file.tensors())
     if (!wanted.contains(info.name))
       refuse_tensor(path, info.name, "is of a weight that this run does not train");
-  for (auto& [name, found] : wanted) {
-    const auto lease = home.borrow(found.first->spec.group, weights::Access::kWrite);
-    read_tensor(file, name, *found.second);
+  for (size_t group = 0; group < home.table().groups(); ++group) {
+    if (!home.table().trains(group)) continue;
+    const auto lease = home.borrow(group, weights::Access::kWrite);
+    for (weights::Weight* weight : home.table().group(group))
+      for (auto& [key, tensor] : weight->beside) {
+        const std::string name = weight->name() + "/" + key;
+        if (!wanted.contains(name)) continue;
+        const TensorInfo& found = found_in(file, name, tensor);
+        ops::write_pieces(tensor, [&](int64_t offset, std::span<std::byte> piece) {
+          file.read(found, offset, piece);
+        });
+      }
   }
 }
 
@@ -231,13 +244,24 @@ void restore_weights(const Checkpoint& checkpoint, weights::Home& home) {
   const memory::Scope phase(memory::Phase::kLoad);
   const SafetensorsFile file(checkpoint.folder / kWeights);
   weights::Table& table = home.table();
-  metrics::Progress progress("loading the checkpoint's weights", table.bytes(),
+  const auto is_wanted = [&](const weights::Weight* weight) {
+    return weight->trained || file.find(weight->name()) != nullptr;
+  };
+  int64_t bytes = 0;
+  for (const weights::Weight& weight : table.all())
+    if (is_wanted(&weight)) bytes += weight.bytes();
+  metrics::Progress progress("loading the checkpoint's weights", bytes,
                              metrics::Progress::Unit::kBytes);
   for (size_t group = 0; group < table.groups(); ++group) {
+    const auto weights = table.group(group);
+    if (std::none_of(weights.begin(), weights.end(), is_wanted)) continue;
     const auto lease = home.borrow(group, weights::Access::kWrite);
-    for (weights::Weight* weight : table.group(group)) {
-      if (weight->trained || file.find(weight->name()) != nullptr)
-        read_tensor(file, weight->name(), weight->here);
+    for (weights::Weight* weight : weights) {
+      if (!is_wanted(weight)) continue;
+      const TensorInfo& found = found_in(file, weight->name(), weight->here);
+      home.write(*weight, [&](int64_t offset, std::span<std::byte> piece) {
+        file.read(found, offset, piece);
+      });
       progress.add(weight->bytes());
     }
   }

@@ -16,6 +16,15 @@ fs::path folder_of(const RunConfig& config) {
   return fs::path(config.run.dir) / config.run.name;
 }
 
+// The folder itself, or the first above it that is there.
+fs::path existing(const fs::path& folder) {
+  std::error_code code;
+  fs::path there = fs::absolute(folder, code).lexically_normal();
+  while (!fs::exists(there, code) && there.has_relative_path())
+    there = there.parent_path();
+  return there;
+}
+
 int64_t bytes_in(const fs::path& folder) {
   int64_t bytes = 0;
   std::error_code code;
@@ -32,13 +41,16 @@ int64_t bytes_in(const fs::path& folder) {
 }  // namespace
 
 int64_t DiskNeed::more() const {
-  return std::max<int64_t>(0, model + best + checkpoints * checkpoint - there);
+  return std::max<int64_t>(0, model + best + checkpoints * checkpoint - there) +
+         working;
 }
 
 DiskNeed disk_need(const RunConfig& config, const Written& written) {
   const TrainConfig& train = config.train;
   DiskNeed need;
   need.model = written.weights;
+  // Elsewhere it shows when it is made.
+  if (config.memory.scratch.empty()) need.working = written.working;
   // The best so far stays until a better one is whole, and one more until a checkpoint
   // knows of it.
   if (train.keep_best)
@@ -57,11 +69,13 @@ DiskNeed disk_need(const RunConfig& config, const Written& written) {
   return need;
 }
 
+fs::path scratch_folder(const RunConfig& config) {
+  return config.memory.scratch.empty() ? existing(config.run.dir)
+                                       : fs::path(config.memory.scratch);
+}
+
 int64_t free_disk(const fs::path& folder) {
-  std::error_code code;
-  fs::path there = fs::absolute(folder, code).lexically_normal();
-  while (!fs::exists(there, code) && there.has_relative_path())
-    there = there.parent_path();
+  const fs::path there = existing(folder);
   struct statvfs disk {};
   if (::statvfs(there.c_str(), &disk) != 0 || disk.f_blocks == 0) return -1;
   return static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
@@ -74,6 +88,8 @@ void refuse_full_disk(const RunConfig& config, const DiskNeed& need) {
   if (need.checkpoints > 0)
     parts += ", " + format_count(need.checkpoints, "checkpoint") + " of " +
              format_bytes_up(need.checkpoint);
+  if (need.working > 0)
+    parts += ", the weights while it runs " + format_bytes_up(need.working);
   if (need.best > 0) parts += ", the best so far " + format_bytes_up(need.best);
   throw Error(folder_of(config).string(),
               "is on a disk with " + format_bytes(free) + " free, and the run writes " +

@@ -83,7 +83,8 @@ void look_at_rest(std::vector<Candidate>& candidates, const Inputs& inputs) {
     std::string key;
     for (const Difference& difference : differences(RunConfig(), config))
       if (difference.key.starts_with("optimizer.") ||
-          difference.key.starts_with("model."))
+          difference.key.starts_with("model.") || difference.key == "memory.weights" ||
+          difference.key == "memory.ahead" || difference.key == "memory.resident_blocks")
         key += difference.key + "=" + difference.after + "\n";
     const auto found = known.find(key);
     candidate.rest = found != known.end() ? found->second : at_rest(config, inputs);
@@ -136,6 +137,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, recompute_activations, keep_activations);
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
+  if (inputs.device.is_cpu()) branch(candidates, stream_weights, hold_weights);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
   branch(candidates, state_in_bf16, state_in_int8, use_adafactor, leave_momentum);
@@ -143,11 +145,15 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     return !goes_on(from, candidate.config);
   });
   std::map<DType, Speed> speeds = {{config.model.compute_dtype, now.speed}};
+  double disk = now.speed.disk;
   for (Candidate& candidate : candidates) {
     const DType type = candidate.config.model.compute_dtype;
     if (!speeds.contains(type))
       speeds[type] = measure_speed(candidate.config, inputs, now.work);
     candidate.speed = speeds[type];
+    if (disk == 0 && candidate.config.memory.weights == WeightsMode::kDisk)
+      disk = disk_speed(candidate.config);
+    candidate.speed.disk = disk;
     candidate.speed.step = 0;
     candidate.seconds =
         estimate_seconds(candidate.config, inputs.shape, now.work, candidate.speed);

@@ -13,6 +13,7 @@
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/cuda.h"
+#include "lowmem/ops/pieces.h"
 #include "lowmem/train/collate.h"
 
 namespace lowmem::train {
@@ -132,14 +133,16 @@ std::optional<memory::RehearsedGpu> gpu_of(const Inputs& inputs) {
 // The run in the order of train/trainer, as far as memory can tell. `step_seconds`: what
 // a step takes without its arithmetic.
 memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
-                           const Work& work, double& step_seconds, Written& written) {
+                           const Work& work, double& step_seconds, Written& written,
+                           weights::Traffic& traffic) {
   using Clock = std::chrono::steady_clock;
   const memory::Rehearsal rehearsal(gpu_of(inputs));
   {
     if (!inputs.device.is_cpu()) {
-      // A GPU's weights come through the host, one at a time.
+      // A GPU's weights come through the host, a piece at a time.
       const memory::OnHost on_host;
-      at::empty({largest_weight_bytes(config, inputs.shape)}, at::kByte);
+      at::empty({std::min(ops::kPieceBytes, largest_weight_bytes(config, inputs.shape))},
+                at::kByte);
     }
     Session session(config, inputs);
     const at::Tensor workspace = library_workspace(inputs.device);
@@ -153,7 +156,10 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
     if (rehearsed.size() == 1) rehearsed.push_back(rehearsed.front());
     for (size_t i = 0; i < rehearsed.size(); ++i) {
       const auto before = Clock::now();
+      const weights::Traffic moved = session.home().traffic();
       session.begin(rehearsed[i], i > 0 ? 1 : 0, true).wait();
+      const weights::Traffic now = session.home().traffic();
+      traffic = {now.read - moved.read, now.written - moved.written, 0};
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
       // Other work on the machine makes one longer.
       step_seconds = i < 2 ? seconds : std::min(step_seconds, seconds);
@@ -162,6 +168,7 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
     if (work.steps > 0) evaluate();
     written.weights = session.weight_bytes();
     written.beside = session.optimizer_bytes();
+    written.working = session.home().disk_bytes();
     for (const weights::Weight& weight : session.table().all())
       if (weight.trained) written.trained += weight.bytes();
     const memory::Scope save(memory::Phase::kSave);
@@ -250,7 +257,8 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
   plan.work = work_of(config, inputs, from);
   plan.speed = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
   Written written;
-  plan.memory = rehearse(config, inputs, plan.work, plan.speed.step, written);
+  plan.memory = rehearse(config, inputs, plan.work, plan.speed.step, written,
+                         plan.traffic);
   const int64_t every = config.train.save_every, begun = from ? from->state.step : 0;
   const int64_t end = begun + plan.work.steps;
   if (every > 0) written.saves = end / every;
@@ -275,6 +283,8 @@ nlohmann::ordered_json Plan::to_json() const {
           {"items", items},
           {"host_bytes", on_cpu ? memory.peak + program : program + memory.host_peak},
           {"free_bytes", free},
+          {"step_read_bytes", traffic.read},
+          {"step_written_bytes", traffic.written},
           {"disk_bytes", disk.more()},
           {"disk_free_bytes",
            disk_free < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(disk_free)},
@@ -311,6 +321,9 @@ std::string Plan::to_text() const {
       phases += ", ";
     }
   }
+  if (traffic.read > 0)
+    text += line("a step", "reads " + format_bytes(traffic.read) + " of weights and writes " +
+                               format_bytes(traffic.written));
   text += line("disk",
                format_bytes_up(disk.more()) + " more" +
                    (disk_free < 0 ? "" : ", of " + format_bytes(disk_free) + " free"));

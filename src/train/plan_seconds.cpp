@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "lowmem/config/rules.h"
 #include "lowmem/core/units.h"
+#include "lowmem/io/direct_file.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/train/disk.h"
 #include "lowmem/train/plan.h"
 #include "lowmem/weights/selection.h"
 
@@ -15,7 +20,7 @@ namespace lowmem::train {
 namespace {
 
 // Of a GPU's kind: enough to compare settings with.
-constexpr Speed kLikeAGpu{2e14, 2e12, 0};
+constexpr Speed kLikeAGpu{2e14, 2e12, 0, 0};
 
 // Calls `work`, which does `amount`, for a while; returns the median amount a second.
 template <class F>
@@ -59,6 +64,22 @@ double memory_speed() {
 
 }  // namespace
 
+double disk_speed(const RunConfig& config) {
+  constexpr int64_t kBytes = 64 * kMiB;
+  using Clock = std::chrono::steady_clock;
+  const std::unique_ptr<void, decltype(&std::free)> memory(
+      std::aligned_alloc(DirectFile::kAlignment, kBytes), &std::free);
+  if (memory == nullptr) return 1e9;
+  const std::span<std::byte> bytes(static_cast<std::byte*>(memory.get()), kBytes);
+  std::fill(bytes.begin(), bytes.end(), std::byte{1});
+  DirectFile file(scratch_folder(config));
+  const int64_t offset = file.extend(kBytes);
+  const auto before = Clock::now();
+  file.wait(file.write(offset, bytes));
+  file.wait(file.read(offset, bytes));
+  return 2.0 * kBytes / std::chrono::duration<double>(Clock::now() - before).count();
+}
+
 double kept_share(OrCount<ActivationsMode> activations, const model::Config& shape) {
   if (!activations.count) return activations.word == ActivationsMode::kKeep ? 1 : 0;
   return static_cast<double>(*activations.count) /
@@ -80,8 +101,36 @@ double slowness(int64_t micro_batch_size, const Work& work) {
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work) {
   // To time a GPU is to wait for it, and to take memory that the run's count would show.
   if (!inputs.device.is_cpu()) return kLikeAGpu;
-  return {product_speed(config, inputs, work), memory_speed(), 0};
+  return {product_speed(config, inputs, work), memory_speed(), 0,
+          config.memory.weights == WeightsMode::kDisk ? disk_speed(config) : 0};
 }
+
+namespace {
+
+// Bytes between memory and the disk in a step: a block comes for each direction, but for
+// those that stay, and what is trained goes back with what is beside it.
+double step_traffic(const RunConfig& config, const model::Config& shape) {
+  if (config.memory.weights != WeightsMode::kDisk) return 0;
+  const double format = static_cast<double>(dtype_size(config.model.dtype));
+  const double state =
+      state_bytes(config.optimizer) +
+      static_cast<double>(rounding_bytes(config.optimizer.rounding, config.model.dtype));
+  double read = 0, written = 0;
+  for (const weights::Spec& spec : model::weight_specs(shape)) {
+    if (!spec.name.starts_with("model.layers.")) continue;
+    const auto elements = static_cast<double>(spec.elements());
+    const bool trained = weights::selects(config.model.train, spec);
+    read += elements * (2 * format + (trained ? state : 0));
+    written += trained ? elements * (format + state) : 0;
+  }
+  const auto blocks = static_cast<double>(shape.num_hidden_layers);
+  const double there = std::min(
+      blocks, static_cast<double>(config.memory.resident_blocks + config.memory.ahead));
+  const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
+  return (read + written) * (1 - there / blocks) + head * format;
+}
+
+}  // namespace
 
 double estimate_seconds(const RunConfig& config, const model::Config& shape,
                         const Work& work, const Speed& speed) {
@@ -124,8 +173,12 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   const auto steps = static_cast<double>(work.steps);
   const double training =
       (products + kAttention * attention) * slowness(config.train.micro_batch_size, work);
-  return (training + evaluating) / speed.operations +
-         steps * (updating / speed.bytes + speed.step);
+  const double computing =
+      training / speed.operations + steps * (updating / speed.bytes + speed.step);
+  // The slower of the two: they go on side by side.
+  const double traffic = steps * step_traffic(config, shape);
+  return std::max(computing, traffic > 0 ? traffic / speed.disk : 0) +
+         evaluating / speed.operations;
 }
 
 }  // namespace lowmem::train

@@ -18,6 +18,7 @@
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/parallel.h"
 #include "lowmem/train/collate.h"
+#include "lowmem/train/disk.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/selection.h"
@@ -51,6 +52,15 @@ std::string fingerprint(const std::filesystem::path& json) {
 // Room for the weights.
 HousedModel make_room(const RunConfig& config, const model::Config& shape,
                       c10::Device device) {
+  if (config.memory.weights == WeightsMode::kDisk && !device.is_cpu())
+    throw Error("memory.weights = disk", "is not there on a GPU yet",
+                "Set memory.weights = resident, or memory.device = cpu");
+  if (config.memory.resident_blocks > shape.num_hidden_layers)
+    throw Error(
+        "memory.resident_blocks = " + std::to_string(config.memory.resident_blocks),
+        "is more than the model's " + std::to_string(shape.num_hidden_layers) +
+            " blocks",
+        "Write at most that, or memory.weights = resident");
   const bool stands_in = memory::rehearsed_gpu() != nullptr;
   const bool math = config.memory.attention == AttentionMode::kMath;
   const model::ModelOptions options{
@@ -60,8 +70,12 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   HousedModel house;
   house.table =
       std::make_shared<weights::Table>(model::weight_specs(shape), config.model.dtype);
+  weights::select(*house.table, config.model.train);
+  const weights::HomeSetup setup{config.memory.weights, options.device,
+                                 scratch_folder(config), config.memory.ahead,
+                                 config.memory.resident_blocks};
   try {
-    house.home = weights::make_home(config.memory.weights, *house.table, options.device);
+    house.home = weights::make_home(setup, *house.table);
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
     if (const auto limit = too_tight_a_limit(failure)) throw *limit;
@@ -111,18 +125,19 @@ HousedModel house_model(const RunConfig& config, const model::Config& shape,
                        {device, scalar_type(config.model.compute_dtype), shape.head_dim,
                         shape.sliding_window > 0});
   HousedModel house = make_room(config, shape, device);
-  weights::select(*house.table, config.model.train);
+  weights::select(*house.table, config.model.train);  // now that its tensors are there
   return house;
 }
 
-void load_weights(const RunConfig& config, weights::Home& home,
-                  const std::function<bool(const weights::Weight&)>& wanted) {
+weights::Loaded load_weights(const RunConfig& config, weights::Home& home,
+                             const std::function<bool(const weights::Weight&)>& wanted) {
   const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
-  weights::load(home, config.model.path, wanted);
+  weights::Loaded loaded = weights::load(home, config.model.path, wanted);
   int64_t count = 0;
   for (const weights::Weight& weight : home.table().all())
     if (!wanted || wanted(weight)) count += weight.spec.elements();
   log::info("loaded " + config.model.path + ": " + format_count(count) + " parameters");
+  return loaded;
 }
 
 namespace {
@@ -179,8 +194,7 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
     return;
   }
   if (!memory::rehearsing()) {
-    load_weights(config_, home());
-    warn_of_zeros(config_, home());
+    warn_of_zeros(config_, load_weights(config_, home()));
     warn_of_unlearned_tokens(config_, *house_.model, home(), *texts_);
   }
   prepare();
@@ -188,14 +202,9 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
 
 void Session::prepare() {
   const memory::Scope phase(memory::Phase::kUpdate);
-  const weights::Table& table = *house_.table;
   try {
-    for (size_t group = 0; group < table.groups(); ++group) {
-      if (!table.trains(group)) continue;
-      const auto lease = home().borrow(group, weights::Access::kWrite);
-      for (weights::Weight* weight : table.group(group))
-        if (weight->trained) optimizer_->prepare(*weight);
-    }
+    home().make_states(
+        [this](const weights::Weight& weight) { return optimizer_->states_of(weight); });
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
     throw out_of_memory(config_, {weight_bytes(), optimizer_bytes()}, failure);

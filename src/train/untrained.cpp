@@ -1,7 +1,5 @@
 #include "untrained.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <set>
 #include <string>
@@ -9,17 +7,17 @@
 
 #include "lowmem/config/rules.h"
 #include "lowmem/core/log.h"
-#include "lowmem/ops/pieces.h"
 
 namespace lowmem::train {
 namespace {
 
 // Ids of rows [V, ...] that hold zeros alone, of those `used`.
-std::vector<int32_t> zero_rows(const at::Tensor& matrix, const std::vector<bool>& used) {
+std::vector<int32_t> zero_rows(weights::Home& home, const weights::Weight& matrix,
+                               const std::vector<bool>& used) {
   std::vector<bool> zero = used;
-  const size_t row = matrix.nbytes() / static_cast<size_t>(matrix.size(0));
+  const auto row = static_cast<size_t>(matrix.bytes() / matrix.spec.shape.front());
   size_t offset = 0;
-  ops::read_pieces(matrix, [&](std::span<const std::byte> piece) {
+  home.read(matrix, [&](std::span<const std::byte> piece) {
     const size_t end = offset + piece.size();
     for (size_t id = offset / row; id < zero.size() && id * row < end; ++id) {
       if (!zero[id]) continue;
@@ -37,13 +35,6 @@ std::vector<int32_t> zero_rows(const at::Tensor& matrix, const std::vector<bool>
   return ids;
 }
 
-bool is_trained(weights::Table& table, const at::Tensor& tensor) {
-  return std::any_of(table.all().begin(), table.all().end(),
-                     [&](const weights::Weight& weight) {
-                       return weight.here.is_same(tensor) && weight.trained;
-                     });
-}
-
 // "<|eot_id|>, <|start_header_id|> and 3 more".
 std::string names_of(const std::set<int32_t>& ids, const Tokenizer& tokenizer) {
   constexpr size_t kNamed = 4;
@@ -59,15 +50,11 @@ std::string names_of(const std::set<int32_t>& ids, const Tokenizer& tokenizer) {
 
 }  // namespace
 
-void warn_of_zeros(const RunConfig& config, weights::Home& home) {
+void warn_of_zeros(const RunConfig& config, const weights::Loaded& loaded) {
   if (!rule_of(config.optimizer.name).relative) return;
   std::vector<std::string> names;
-  for (size_t group = 0; group < home.table().groups(); ++group) {
-    const auto lease = home.borrow(group, weights::Access::kRead);
-    for (const weights::Weight* weight : home.table().group(group))
-      if (weight->trained && !weight->here.any().item<bool>())
-        names.push_back(weight->name());
-  }
+  for (const weights::Weight* weight : loaded.zeros)
+    if (weight->trained) names.push_back(weight->name());
   if (names.empty()) return;
   const bool floor = numbers_of(config.optimizer).scale_floor > 0;
   log::warn(names.front() +
@@ -93,14 +80,14 @@ void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model
       if (id != kIgnoreLabel) said[static_cast<size_t>(id)] = true;
   }
   std::set<int32_t> unlearned;
-  const auto look = [&](size_t group, const at::Tensor& matrix,
-                        const std::vector<bool>& used) {
-    if (is_trained(table, matrix)) return;
-    const auto lease = home.borrow(group, weights::Access::kRead);
-    for (const int32_t id : zero_rows(matrix, used)) unlearned.insert(id);
+  const auto look = [&](const weights::Weight& matrix, const std::vector<bool>& used) {
+    if (matrix.trained) return;
+    const auto lease = home.borrow(matrix.spec.group, weights::Access::kRead);
+    for (const int32_t id : zero_rows(home, matrix, used)) unlearned.insert(id);
   };
-  look(0, model.embedding(), read);
-  look(model.tied() ? 0 : table.top(), model.head(), said);
+  const weights::Weight& embedding = table.at("model.embed_tokens.weight");
+  look(embedding, read);
+  look(model.tied() ? embedding : table.at("lm_head.weight"), said);
   if (unlearned.empty()) return;
   const auto tokenizer = open_tokenizer(config.model.path);
   log::warn(

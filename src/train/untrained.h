@@ -3,13 +3,13 @@
 #include "lowmem/config/run_config.h"
 #include "lowmem/model/llama.h"
 #include "lowmem/train/texts.h"
-#include "lowmem/weights/home.h"
+#include "lowmem/weights/hf_folder.h"
 
 namespace lowmem::train {
 
 // Warns of trained weights that hold zeros alone, where the optimizer's steps are a share
 // of the weight's norm: as of blocks put in to be trained, with their last matrices 0.
-void warn_of_zeros(const RunConfig& config, weights::Home& home);
+void warn_of_zeros(const RunConfig& config, const weights::Loaded& loaded);
 
 // Warns of tokens in the training rows whose rows of the embedding, or of the head, are
 // zeros and are not trained: as of a base model's tokens that only chats use.

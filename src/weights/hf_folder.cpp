@@ -14,23 +14,16 @@
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/elements.h"
-#include "lowmem/ops/pieces.h"
 #include "lowmem/weights/carried_files.h"
 
 namespace lowmem::weights {
 namespace {
-
-using ops::dtype_of;
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
   for (const int64_t size : shape)
     text += (text.size() > 1 ? ", " : "") + std::to_string(size);
   return text + "]";
-}
-
-std::span<std::byte> bytes_of(at::Tensor& tensor) {
-  return {static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes()};
 }
 
 // A tied pair may lie in the file under either name.
@@ -41,8 +34,8 @@ WeightsFolder::Location locate(const WeightsFolder& files, const Spec& spec) {
 }
 
 // Numbers that are none would spread to every score and weight.
-void refuse_nonfinite(const WeightsFolder::Location& from, const at::Tensor& host) {
-  if (std::isfinite(ops::squared_norm(host))) return;
+void refuse_nonfinite(const WeightsFolder::Location& from, double squares) {
+  if (std::isfinite(squares)) return;
   throw Error(from.file->path().string() + " tensor " + from.tensor->name,
               "holds numbers that are not finite (NaN or infinity)",
               "Take the weights from before they broke, or fetch them again");
@@ -57,11 +50,22 @@ TensorInfo rows_of(const TensorInfo& tensor, const Spec& spec) {
   return rows;
 }
 
-void load_tensor(const WeightsFolder::Location& from, const Spec& spec, at::Tensor& to) {
-  at::Tensor host = to.is_cpu() ? to : at::empty(to.sizes(), to.scalar_type());
-  from.file->read_as(dtype_of(to), rows_of(*from.tensor, spec), bytes_of(host));
-  refuse_nonfinite(from, host);
-  if (!to.is_cpu()) to.copy_(host);
+// The sum of its squares.
+double load_weight(const WeightsFolder::Location& from, Home& home, Weight& weight) {
+  const TensorInfo tensor = rows_of(*from.tensor, weight.spec);
+  const int64_t width = dtype_size(weight.format);
+  double squares = 0;
+  home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
+    TensorInfo part = tensor;
+    const int64_t elements = static_cast<int64_t>(piece.size()) / width;
+    part.offset += offset / width * dtype_size(tensor.dtype);
+    part.shape = {elements};
+    from.file->read_as(weight.format, part, piece);
+    squares += ops::squared_norm(
+        at::from_blob(piece.data(), {elements}, ops::scalar_type(weight.format)));
+    refuse_nonfinite(from, squares);
+  });
+  return squares;
 }
 
 // A tied head's copy must be one: where it is another matrix, config.json is wrong, and
@@ -144,8 +148,8 @@ void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& f
   check(WeightsFolder(folder), specs, folder);
 }
 
-void load(Home& home, const std::filesystem::path& folder,
-          const std::function<bool(const Weight&)>& wanted) {
+Loaded load(Home& home, const std::filesystem::path& folder,
+            const std::function<bool(const Weight&)>& wanted) {
   const at::NoGradGuard no_grad;
   const WeightsFolder files(folder);
   Table& table = home.table();
@@ -156,18 +160,25 @@ void load(Home& home, const std::filesystem::path& folder,
     if (is_wanted(weight)) bytes += weight.bytes();
   metrics::Progress progress("loading " + folder.string(), bytes,
                              metrics::Progress::Unit::kBytes);
+  Loaded loaded;
   for (size_t group = 0; group < table.groups(); ++group) {
+    const auto weights = table.group(group);
+    if (std::none_of(weights.begin(), weights.end(),
+                     [&](const Weight* weight) { return is_wanted(*weight); }))
+      continue;
     const Lease lease = home.borrow(group, Access::kWrite);
-    for (Weight* weight : table.group(group)) {
+    for (Weight* weight : weights) {
       if (!is_wanted(*weight)) continue;
       refuse_other_twin(files, weight->spec);
-      load_tensor(locate(files, weight->spec), weight->spec, weight->here);
+      if (load_weight(locate(files, weight->spec), home, *weight) == 0)
+        loaded.zeros.push_back(weight);
       progress.add(weight->bytes());
     }
   }
   for (const std::string& name : files.unlisted())
     log::warn(folder.string() + ": tensor " + name +
               " is in a shard but not in the index; it is left out");
+  return loaded;
 }
 
 void save(Home& home, const std::filesystem::path& source,
@@ -183,7 +194,7 @@ void save(Home& home, const std::filesystem::path& source,
   for (size_t group = 0; group < table.groups(); ++group) {
     const Lease lease = home.borrow(group, Access::kRead);
     for (const Weight* weight : table.group(group))
-      ops::read_pieces(weight->here, [&](std::span<const std::byte> piece) {
+      home.read(*weight, [&](std::span<const std::byte> piece) {
         writer.write(weight->spec.file_name(), piece);
         progress.add(static_cast<int64_t>(piece.size()));
       });
@@ -204,8 +215,8 @@ std::string frozen_fingerprint(Home& home) {
     for (const Weight* weight : weights) {
       if (weight->trained) continue;
       any = true;
-      ops::read_pieces(weight->here,
-                       [&](std::span<const std::byte> piece) { checksum.add(piece); });
+      home.read(*weight,
+                [&](std::span<const std::byte> piece) { checksum.add(piece); });
     }
   }
   return any ? hexadecimal(checksum.value()) : "";

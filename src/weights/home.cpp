@@ -1,8 +1,10 @@
 #include "lowmem/weights/home.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "homes.h"
+#include "lowmem/ops/pieces.h"
 
 namespace lowmem::weights {
 
@@ -21,21 +23,50 @@ Lease::~Lease() {
 Home::Home(Table& table) : table_(table), borrowed_(table.groups()) {}
 
 Lease Home::borrow(size_t group, Access access) {
-  if (borrowed_[group].leases == 0) bring(group);
-  ++borrowed_[group].leases;
+  Borrowed& borrowed = borrowed_[group];
+  if (borrowed.leases == 0 || access > borrowed.access) {
+    bring(group, access);
+    borrowed.access = access;
+  }
+  ++borrowed.leases;
   return {*this, group, access};
 }
 
 void Home::give_back(size_t group, Access access) {
   Borrowed& borrowed = borrowed_[group];
   borrowed.written = borrowed.written || access == Access::kWrite;
-  if (--borrowed.leases == 0) take_back(group, std::exchange(borrowed.written, false));
+  if (--borrowed.leases > 0) return;
+  borrowed.access = Access::kRead;
+  take_back(group, std::exchange(borrowed.written, false));
 }
 
-std::unique_ptr<Home> make_home(WeightsMode mode, Table& table, c10::Device device) {
-  switch (mode) {
+void Home::read(const Weight& weight,
+                const std::function<void(std::span<const std::byte>)>& use) {
+  ops::read_pieces(weight.here, use);
+}
+
+void Home::write(Weight& weight,
+                 const std::function<void(int64_t, std::span<std::byte>)>& fill) {
+  ops::write_pieces(weight.here, fill);
+}
+
+void Home::make_states(const States& states) {
+  for (size_t group = 0; group < table_.groups(); ++group) {
+    if (!table_.trains(group)) continue;
+    const Lease lease = borrow(group, Access::kWrite);
+    for (Weight* weight : table_.group(group)) {
+      if (!weight->trained) continue;
+      for (const StateSpec& state : states(*weight)) keep_zeros(*weight, state);
+    }
+  }
+}
+
+std::unique_ptr<Home> make_home(const HomeSetup& setup, Table& table) {
+  switch (setup.mode) {
     case WeightsMode::kResident:
-      return make_resident(table, device);
+      return make_resident(table, setup.device);
+    case WeightsMode::kDisk:
+      return make_disk(setup, table);
   }
   return nullptr;
 }

@@ -9,7 +9,7 @@ class Resident final : public Home {
   using Home::Home;
 
  private:
-  void bring(size_t) override {}
+  void bring(size_t, Access) override {}
   void take_back(size_t, bool) override {}
 };
 

@@ -60,7 +60,7 @@ void select(Table& table, const std::vector<std::string>& train) {
   check_selection(specs, train);
   for (Weight& weight : table.all()) {
     weight.trained = selects(train, weight.spec);
-    weight.here.set_requires_grad(weight.trained);
+    if (weight.here.defined()) weight.here.set_requires_grad(weight.trained);
   }
 }
 

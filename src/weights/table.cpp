@@ -4,8 +4,23 @@
 
 #include "lowmem/memory/scope.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/ops/large.h"
 
 namespace lowmem::weights {
+
+int64_t StateSpec::bytes() const {
+  int64_t elements = 1;
+  for (const int64_t size : shape) elements *= size;
+  return elements * static_cast<int64_t>(c10::elementSize(type));
+}
+
+void keep_zeros(Weight& weight, const StateSpec& state) {
+  if (weight.beside.contains(state.name)) return;
+  const memory::Scope item(memory::Item::kOptimizerState);
+  weight.beside.emplace(
+      state.name, ops::zeros(state.shape, at::TensorOptions(state.type)
+                                              .device(weight.here.device())));
+}
 
 Table::Table(std::vector<Spec> specs, DType format) {
   for (Spec& spec : specs) {
@@ -54,12 +69,15 @@ int64_t Table::beside_bytes() const {
 }
 
 void Table::allocate(c10::Device device) {
-  const memory::Scope item(memory::Item::kWeights);
   for (Weight& weight : weights_)
-    if (!weight.here.defined())
-      weight.here =
-          at::empty(weight.spec.shape,
-                    at::TensorOptions(ops::scalar_type(weight.format)).device(device));
+    if (!weight.here.defined()) allocate(weight, device);
+}
+
+void Table::allocate(Weight& weight, c10::Device device) {
+  const memory::Scope item(memory::Item::kWeights);
+  weight.here =
+      at::empty(weight.spec.shape,
+                at::TensorOptions(ops::scalar_type(weight.format)).device(device));
 }
 
 }  // namespace lowmem::weights

@@ -15,7 +15,10 @@ struct Watching final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::map<std::string, std::set<const void*>> seen;
 
-  void make_state(weights::Weight&) const override {}
+  std::vector<weights::StateSpec> rule_states(
+      const weights::Weight&) const override {
+    return {};
+  }
   optim::UpdateResult apply(weights::Weight&, const at::Tensor&,
                             const optim::StepInfo&) override {
     return {};

@@ -87,7 +87,10 @@ TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
 struct OverflowingOptimizer final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::vector<std::string> seen;
-  void make_state(weights::Weight&) const override {}
+  std::vector<weights::StateSpec> rule_states(
+      const weights::Weight&) const override {
+    return {};
+  }
   optim::UpdateResult apply(weights::Weight& weight, const at::Tensor&,
                             const optim::StepInfo&) override {
     seen.push_back(weight.name());

@@ -136,7 +136,10 @@ TEST(MicroBatches, AddUpInFp32) {
   struct Keep final : optim::Optimizer {
     using Optimizer::Optimizer;
     at::Tensor seen;
-    void make_state(weights::Weight&) const override {}
+    std::vector<weights::StateSpec> rule_states(
+        const weights::Weight&) const override {
+      return {};
+    }
     optim::UpdateResult apply(weights::Weight&, const at::Tensor& gradient,
                               const optim::StepInfo&) override {
       seen = gradient.clone();
@@ -146,7 +149,7 @@ TEST(MicroBatches, AddUpInFp32) {
   for (const auto mode : {GradientsMode::kAccumulate, GradientsMode::kUpdate}) {
     Keep optimizer(RuleNumbers{}, 1);
     weights::Table table({{.name = "weight", .shape = {2, 2}}}, DType::kBF16);
-    const auto home = weights::make_home(WeightsMode::kResident, table, at::kCPU);
+    const auto home = weights::make_home({}, table);
     weights::select(table, {"all"});
     Gradients gradients(mode, optimizer, *home, 0);
     gradients.begin({}, 3);

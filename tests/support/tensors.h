@@ -30,7 +30,7 @@ inline at::Tensor normal(at::IntArrayRef shape, uint64_t seed,
 
 // A home that keeps a model's weights where they are.
 inline std::unique_ptr<weights::Home> home_of(const model::Llama& llama) {
-  return weights::make_home(WeightsMode::kResident, llama.table(), llama.device());
+  return weights::make_home({.device = llama.device()}, llama.table());
 }
 
 // A way over a model that is wholly there.

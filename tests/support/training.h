@@ -76,7 +76,18 @@ struct Policies {
   GradientsMode gradients = GradientsMode::kAccumulate;
   GraphsMode graphs = GraphsMode::kFalse;
   bool wanders = false;  // in a WanderingHome
+  weights::HomeSetup home = {};
 };
+
+// A home over weights that are there.
+inline std::unique_ptr<weights::Home> home_of(const model::Llama& llama,
+                                              const Policies& policies) {
+  if (policies.wanders) return std::make_unique<WanderingHome>(llama.table());
+  weights::HomeSetup setup = policies.home;
+  setup.device = llama.device();
+  setup.scratch = testing::TempDir();
+  return weights::make_home(setup, llama.table());
+}
 
 // A model in training.
 struct Trainer {
@@ -93,8 +104,7 @@ struct Trainer {
           const OptimizerConfig& config, const Policies& policies,
           const loss::LossOptions& loss = {})
       : llama(selected(std::move(model), train)),
-        home(policies.wanders ? std::make_unique<WanderingHome>(llama->table())
-                              : home_of(*llama)),
+        home(home_of(*llama, policies)),
         walk(*llama, *home),
         optimizer(prepared(optim::make_optimizer(config, 42), *home)),
         gradients(policies.gradients, *optimizer, *home, config.clip_norm),
@@ -117,16 +127,14 @@ struct Trainer {
   }
   static std::unique_ptr<optim::Optimizer> prepared(
       std::unique_ptr<optim::Optimizer> optimizer, weights::Home& home) {
-    for (size_t group = 0; group < home.table().groups(); ++group) {
-      const auto lease = home.borrow(group, weights::Access::kWrite);
-      for (weights::Weight* weight : home.table().group(group))
-        if (weight->trained) optimizer->prepare(*weight);
-    }
+    home.make_states(
+        [&](const weights::Weight& weight) { return optimizer->states_of(weight); });
     return optimizer;
   }
 };
 
-// Every word of memory.activations, and a count, with every word of memory.gradients.
+// Every word of memory.activations, and a count, with every word of memory.gradients and
+// of memory.weights.
 inline std::vector<Policies> every_policy() {
   std::vector<OrCount<ActivationsMode>> activations = {OrCount<ActivationsMode>::of(1)};
   for (const auto& choice : choices(ActivationsMode{}))
@@ -134,7 +142,10 @@ inline std::vector<Policies> every_policy() {
   std::vector<Policies> all;
   for (const auto& kept : activations)
     for (const auto& gradients : choices(GradientsMode{}))
-      all.push_back({kept, gradients.value});
+      for (const auto& home : choices(WeightsMode{}))
+        all.push_back({.activations = kept,
+                       .gradients = gradients.value,
+                       .home = {.mode = home.value, .ahead = 1}});
   return all;
 }
 
@@ -153,7 +164,7 @@ inline State copy_of(const Trainer& trainer) {
   for (size_t group = 0; group < trainer.home->table().groups(); ++group) {
     const auto lease = trainer.home->borrow(group, weights::Access::kRead);
     for (const weights::Weight* weight : trainer.home->table().group(group))
-      state[weight->name()] = weight->here.detach().clone();
+      state[weight->name()] = trainer.home->rows(*weight).slice(0, weight->spec.shape[0]).detach().clone();
   }
   return state;
 }

@@ -24,7 +24,8 @@ class WanderingHome final : public weights::Home {
   }
   // Leaves everything at its place.
   ~WanderingHome() override {
-    for (size_t group = 0; group < table().groups(); ++group) bring(group);
+    for (size_t group = 0; group < table().groups(); ++group)
+      bring(group, weights::Access::kWrite);
   }
 
  private:
@@ -50,7 +51,7 @@ class WanderingHome final : public weights::Home {
     storage->set_data_ptr_noswap(std::move(room));
   }
 
-  void bring(size_t group) override {
+  void bring(size_t group, weights::Access) override {
     for (const at::Tensor& tensor : tensors_of(table(), group)) {
       const auto kept = away_.find(tensor.unsafeGetTensorImpl());
       if (kept != away_.end()) move_to(tensor, kept->second.data());

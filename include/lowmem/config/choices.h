@@ -160,9 +160,9 @@ constexpr std::span<const Choice<ActivationsMode>> choices(ActivationsMode) {
 }
 
 // memory.weights
-enum class WeightsMode { kResident };
+enum class WeightsMode { kResident, kDisk };
 inline constexpr Choice<WeightsMode> kWeightsModes[] = {
-    {"resident", WeightsMode::kResident}};
+    {"resident", WeightsMode::kResident}, {"disk", WeightsMode::kDisk}};
 constexpr std::span<const Choice<WeightsMode>> choices(WeightsMode) {
   return kWeightsModes;
 }

@@ -211,6 +211,9 @@ struct OptimizerConfig {
 struct MemoryConfig {
   OrCount<ActivationsMode> activations = ActivationsMode::kRecompute;
   WeightsMode weights = WeightsMode::kResident;
+  std::string scratch = "";
+  int64_t ahead = 2;
+  int64_t resident_blocks = 0;
   GradientsMode gradients = GradientsMode::kUpdate;
   bool linear_cross_entropy = true;
   AttentionMode attention = AttentionMode::kAuto;
@@ -224,6 +227,12 @@ struct MemoryConfig {
           "a block's activations until backward; N: only the last N keep");
     field("weights", weights, Alters::kCost,
           "where a block's weights live; resident: on the device");
+    field("scratch", scratch, Alters::kPlace,
+          "folder of the working file of weights = disk (empty: run.dir)");
+    field("ahead", ahead, Alters::kCost,
+          "blocks that are read from the disk before their turn");
+    field("resident_blocks", resident_blocks, Alters::kCost,
+          "blocks that stay in memory with weights = disk, the last ones");
     field("gradients", gradients, Alters::kCost,
           "sum them over the batch, or update at once and free each");
     field("linear_cross_entropy", linear_cross_entropy, Alters::kRounding,

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -17,7 +18,7 @@ using weights::Access;
 // the last the norm and a head of its own.
 class Walk {
  public:
-  Walk(const model::Llama& model, weights::Home& home) : model_(model), home_(home) {}
+  Walk(const model::Llama& model, weights::Home& home);
 
   const model::Llama& model() const { return model_; }
   weights::Home& home() const { return home_; }
@@ -26,15 +27,16 @@ class Walk {
   // Rows of the embedding table: [N] -> [N, D].
   at::Tensor embed(const at::Tensor& ids) const {
     const weights::Lease lease = home_.borrow(0, Access::kRead);
-    return model_.embed(ids);
+    return model_.embed(home_.rows(*embedding_), ids);
   }
 
   // Calls visit(block) for each block from the first.
   template <class Visit>
   void up(Visit&& visit) const {
     for (size_t block = 0; block < blocks(); ++block) {
-      if (block + 1 < blocks()) home_.expect(block + 2, Access::kRead);
       const weights::Lease lease = home_.borrow(block + 1, Access::kRead);
+      for (size_t next = 1; next <= home_.ahead() && block + next < blocks(); ++next)
+        home_.expect(block + next + 1, Access::kRead);
       visit(block);
     }
   }
@@ -43,8 +45,9 @@ class Walk {
   template <class Visit>
   void down(size_t lowest, Access access, Visit&& visit) const {
     for (size_t block = blocks(); block-- > lowest;) {
-      if (block > lowest) home_.expect(block, access);
-      const weights::Lease lease = home_.borrow(block + 1, access);
+      const weights::Lease lease = home_.borrow(block + 1, asked(block, access));
+      for (size_t next = 1; next <= home_.ahead() && lowest + next <= block; ++next)
+        home_.expect(block - next + 1, asked(block - next, access));
       visit(block);
     }
   }
@@ -57,6 +60,15 @@ class Walk {
             model_.tied() ? home_.borrow(0, Access::kRead) : home_.borrow(top, access)};
   }
 
+  // The matrix that the head multiplies by, while the top is borrowed.
+  ops::MatrixRows head() const { return home_.rows(*head_); }
+
+  // That a pass begins soon: the first blocks may be brought.
+  void expect_up() const {
+    for (size_t block = 0; block < std::min(blocks(), home_.ahead() + 1); ++block)
+      home_.expect(block + 1, Access::kRead);
+  }
+
   // Hidden states after the last block, [N, D], or those of `rows`, [M, D]; without a
   // graph. Blocks' activations are freed as it goes.
   at::Tensor hidden_states(const model::Packed& packed,
@@ -66,8 +78,14 @@ class Walk {
   at::Tensor logits(const model::Packed& packed) const;
 
  private:
+  // A block that is not trained is only read.
+  Access asked(size_t block, Access access) const {
+    return home_.table().trains(block + 1) ? access : Access::kRead;
+  }
+
   const model::Llama& model_;
   weights::Home& home_;
+  const weights::Weight *embedding_, *head_;
 };
 
 }  // namespace lowmem::engine

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "lowmem/core/units.h"
+#include "lowmem/ops/matrix_rows.h"
 
 namespace lowmem::loss {
 
@@ -12,14 +13,16 @@ struct LossOptions {
   bool chunked = true;             // false: the whole [M, V] logits at once
   int64_t chunk_bytes = 8 * kMiB;  // of logits and cast weights together
   int64_t least_classes = 1;       // of a slice, even where that takes more bytes
+  // Of the weight, at the most, in a slice: it may have to be brought.
+  int64_t weight_bytes = 16 * kMiB;
 };
 
 // For a device: slices wide enough to keep it busy, and to be added up seldom.
-inline constexpr LossOptions kDeviceLoss{true, 32 * kMiB, 8192};
+inline constexpr LossOptions kDeviceLoss{true, 32 * kMiB, 8192, 64 * kGiB};
 
 struct LossRequest {
   at::Tensor hidden;  // [M, D] in the compute type, after the final norm; no graph
-  at::Tensor weight;  // [V, D] in its own type
+  ops::MatrixRows weight;  // [V, D] in its own type
   at::Tensor labels;  // [M] int64, each in [0, V)
   float scale = 1;    // of the gradients: 1 / labelled tokens of the whole batch
 };
@@ -49,7 +52,8 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
 
 // Log-probability of each label, [M] fp32 on the same device: what evaluation sums up.
 // Same slices, same memory.
-at::Tensor label_log_probabilities(const at::Tensor& hidden, const at::Tensor& weight,
+at::Tensor label_log_probabilities(const at::Tensor& hidden,
+                                   const ops::MatrixRows& weight,
                                    const at::Tensor& labels, const LossOptions& options);
 
 }  // namespace lowmem::loss

@@ -9,6 +9,7 @@
 #include "lowmem/model/config.h"
 #include "lowmem/model/layers.h"
 #include "lowmem/model/packed.h"
+#include "lowmem/ops/matrix_rows.h"
 
 namespace lowmem::model {
 
@@ -38,9 +39,9 @@ class Llama : public torch::nn::Module {
     return angles_.pack(sequences, options_.device, multiple);
   }
 
-  // Rows of the embedding table, times embedding_multiplier: [N] -> [N, D], in the
+  // Rows of the embedding table [V, D], times embedding_multiplier: [N] -> [N, D], in the
   // residual stream's type. Without a graph.
-  at::Tensor embed(const at::Tensor& ids) const;
+  at::Tensor embed(const ops::MatrixRows& table, const at::Tensor& ids) const;
 
   // Final norm of any rows: [M, D] -> [M, D], in the compute type, over logits_scaling,
   // so that whatever multiplies it by head() has the model's logits.

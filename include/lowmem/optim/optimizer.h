@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <vector>
 
 #include "lowmem/config/rules.h"
 #include "lowmem/kernels/elements.h"
@@ -56,8 +57,10 @@ class Optimizer {
   // `seed` is that of the rounding noise.
   Optimizer(const RuleNumbers& numbers, uint64_t seed) : numbers_(numbers), seed_(seed) {}
   virtual ~Optimizer() = default;
-  // Makes what is kept beside the weight, unless it is there already: zeros. Before the
-  // first update.
+  // What is kept beside the weight; zeros before the first update.
+  std::vector<weights::StateSpec> states_of(const weights::Weight& weight) const;
+  // Makes it, unless it is there already. Where weights have a home, that does it:
+  // Home::make_states().
   void prepare(weights::Weight& weight) const;
   // `grad` has the weight's shape and its type, or fp32. Runs without a graph. Looks at
   // the whole gradient before it writes to the weight or what is beside it.
@@ -71,8 +74,9 @@ class Optimizer {
   virtual kernels::StepNumbers step_numbers(const StepInfo& step) const;
 
  protected:
-  // The rule's own part of prepare(): calls keep().
-  virtual void make_state(weights::Weight& weight) const = 0;
+  // The rule's own part of states_of().
+  virtual std::vector<weights::StateSpec> rule_states(
+      const weights::Weight& weight) const = 0;
 
   // Applies step.grad_scale to the gradient, but returns the norm without it. Returns
   // early, with nothing written, if the gradient is not finite.
@@ -83,9 +87,6 @@ class Optimizer {
   virtual void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                                const DeviceUpdate& update);
 
-  // Zeros beside the weight under that name, unless there are some.
-  static void keep(weights::Weight& weight, const std::string& name,
-                   at::IntArrayRef shape, at::ScalarType type = at::kFloat);
   // The weight as kernels write it, with what its rounding needs.
   kernels::ParamView weights_of(weights::Weight& weight, const StepInfo& step) const;
 

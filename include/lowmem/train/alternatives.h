@@ -48,6 +48,9 @@ MaybeAlternative state_in_bf16(const RunConfig& config);         // the averages
 MaybeAlternative state_in_int8(const RunConfig& config);
 MaybeAlternative use_adafactor(const RunConfig& config);  // in place of averages
 MaybeAlternative leave_momentum(const RunConfig& config);
+// Blocks live on the disk between their turns. On the CPU.
+MaybeAlternative stream_weights(const RunConfig& config);
+MaybeAlternative hold_weights(const RunConfig& config);
 // `rows` at a time; 0: the whole batch.
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows);
 

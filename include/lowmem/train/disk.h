@@ -15,6 +15,7 @@ struct DiskNeed {
   int64_t best = 0;         // best/, with train.keep_best
   int64_t checkpoint = 0;   // one of them
   int64_t checkpoints = 0;  // that are there at once, while one is written
+  int64_t working = 0;      // of weights that live on the disk; gone when the run ends
   int64_t there = 0;        // of earlier ones that make room, or stay as they are
 
   // What is to be found free.
@@ -26,11 +27,16 @@ struct Written {
   int64_t weights = 0;      // all
   int64_t trained = 0;      // of these
   int64_t beside = 0;       // the optimizer's
+  int64_t working = 0;      // the file that weights live in
   int64_t saves = 0;        // checkpoints that train.save_every asks for
   int64_t evaluations = 0;  // that may be the best
 };
 
 DiskNeed disk_need(const RunConfig& config, const Written& written);
+
+// The folder of the working file of memory.weights = disk: memory.scratch, else the one
+// of all runs, or where that is to be made.
+std::filesystem::path scratch_folder(const RunConfig& config);
 
 // What whoever runs this may still write into the folder, or where it is to be made: -1
 // where the file system does not say.

@@ -31,6 +31,7 @@ Work work_of(const RunConfig& config, const Inputs& inputs,
 struct Speed {
   double operations = 0;  // floating-point, in products of the model's size
   double bytes = 0;       // read or written
+  double disk = 0;        // bytes read or written, of a home on the disk; 0: there is none
   double step = 0;        // seconds of a step beside its arithmetic, from a rehearsal
 };
 
@@ -40,6 +41,7 @@ struct Plan {
   int64_t program = 0;               // bytes of the process beside tensors, on the host
   int64_t free = 0;  // bytes that tensors can have on the device, at the most
   Work work;
+  weights::Traffic traffic;  // of a step of the largest batch, with the disk
   double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
   Speed speed;         // that it is estimated from
   bool on_cpu = true;
@@ -64,6 +66,10 @@ AtRest at_rest(const RunConfig& config, const Inputs& inputs);
 
 // Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
+
+// Bytes a second that go to a working file and come from it, from some tenths of a second.
+// Throws Error where there is no room for one.
+double disk_speed(const RunConfig& config);
 
 // Seconds that the work takes at that speed: an estimate (docs/benchmarks.md has runs).
 double estimate_seconds(const RunConfig& config, const model::Config& shape,

@@ -11,6 +11,7 @@
 #include "lowmem/optim/schedule.h"
 #include "lowmem/train/checkpoint.h"
 #include "lowmem/train/texts.h"
+#include "lowmem/weights/hf_folder.h"
 
 namespace lowmem::train {
 
@@ -49,8 +50,9 @@ HousedModel house_model(const RunConfig& config, const model::Config& shape,
                         c10::Device device);
 
 // Fills the weights, or those that are `wanted`, from model.path.
-void load_weights(const RunConfig& config, weights::Home& home,
-                  const std::function<bool(const weights::Weight&)>& wanted = {});
+weights::Loaded load_weights(
+    const RunConfig& config, weights::Home& home,
+    const std::function<bool(const weights::Weight&)>& wanted = {});
 
 // Of evaluations: in slices of the vocabulary whatever memory.linear_cross_entropy says,
 // since whole logits of four endings could outweigh training.

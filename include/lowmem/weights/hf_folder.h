@@ -19,13 +19,18 @@ std::vector<TensorSpec> file_tensors(const std::vector<Spec>& specs, DType forma
 // room is made for any. Throws what load() would.
 void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& folder);
 
+// What load() has seen.
+struct Loaded {
+  std::vector<const Weight*> zeros;  // weights that hold zeros alone
+};
+
 // Fills the home's weights, or those that are `wanted`, from the safetensors of a Hugging
 // Face folder, single or sharded, in F32, F16, BF16 or F64, converting straight into the
-// final tensors, group by group: on the CPU the extra memory is 1 MiB, on a GPU one
-// tensor on the host. Throws Error naming the tensor for one that is missing, of another
+// final tensors, group by group: the extra memory is 1 MiB, and on a GPU a piece of a
+// tensor on the host (ops/pieces). Throws Error naming the tensor for one that is missing, of another
 // shape, or not floating-point, and for one the table has no place for.
-void load(Home& home, const std::filesystem::path& folder,
-          const std::function<bool(const Weight&)>& wanted = {});
+Loaded load(Home& home, const std::filesystem::path& folder,
+            const std::function<bool(const Weight&)>& wanted = {});
 
 // Writes a Hugging Face folder: the home's weights in the format they have, sharded above
 // `max_shard_bytes`, with the config and tokenizer files of `source` carried over

@@ -1,19 +1,29 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "lowmem/config/choices.h"
+#include "lowmem/ops/matrix_rows.h"
 #include "lowmem/weights/table.h"
 
 namespace lowmem::weights {
 
-enum class Access { kRead, kWrite };
+// What is asked of a group; each holds those before it.
+enum class Access {
+  kRead,     // its weights
+  kReadAll,  // and what is beside them
+  kWrite,    // both, to be changed
+};
 
 class Home;
 
-// A group of weights, with what is beside them, borrowed for reading or for reading and
-// writing: while it lives Weight::here has its numbers. Gives back when it ends.
+// A group of weights, borrowed for reading or for reading and writing: while it lives
+// Weight::here has its numbers. Gives back when it ends.
 class Lease {
  public:
   Lease(Lease&& other) noexcept;
@@ -31,11 +41,20 @@ class Lease {
   Access access_;
 };
 
+// Bytes that a home has moved, and how long the step waited for them.
+struct Traffic {
+  int64_t read = 0, written = 0;
+  double waited_seconds = 0;
+};
+
 // memory.weights: where the weights of a table live between their turns. Everything that
 // looks at a weight's numbers, or at what is beside it, borrows its group first. A home
 // knows nothing of autograd or of the model: it may exchange the memory behind a tensor
 // between two leases, never the tensor (its TensorImpl and its Storage stay, and with
 // them hooks, views and what a graph has kept).
+//
+// A matrix of Weight::by_rows is never brought as a whole: rows() has it, and read() and
+// write().
 //
 // Leases nest, also on one group. One thread uses a home.
 class Home {
@@ -47,20 +66,44 @@ class Home {
 
   Table& table() const { return table_; }
 
-  // The numbers are here when this returns.
+  // The numbers are here when this returns. Throws Error where they cannot be brought.
   Lease borrow(size_t group, Access access);
-  // That a group will be borrowed soon: a home may begin to bring it.
+  // That a group will be borrowed soon: a home may begin to bring it. Groups are named in
+  // the order in which they will be.
   virtual void expect(size_t /*group*/, Access /*access*/) {}
+  // How many groups beyond the one at hand are worth naming.
+  virtual size_t ahead() const { return 1; }
+
+  // A matrix of a borrowed group, for who needs some rows of it at a time.
+  virtual ops::MatrixRows rows(const Weight& weight) { return weight.here; }
+  // All bytes of a weight of a borrowed group, in order and in pieces of whole elements.
+  virtual void read(const Weight& weight,
+                    const std::function<void(std::span<const std::byte>)>& use);
+  // And written: `fill(offset, piece)` gives its bytes from `offset` on.
+  virtual void write(Weight& weight,
+                     const std::function<void(int64_t, std::span<std::byte>)>& fill);
+
+  // Makes what is beside each trained weight, zeros, unless it is there already.
+  using States = std::function<std::vector<StateSpec>(const Weight&)>;
+  virtual void make_states(const States& states);
+
+  // Whether a group's turn costs traffic, so that all micro-batches had better share it.
+  virtual bool streams() const { return false; }
+  virtual Traffic traffic() const { return {}; }
+  // Of its working file.
+  virtual int64_t disk_bytes() const { return 0; }
 
  protected:
-  // Before the first lease on a group, and after the last, of which any may have written.
-  virtual void bring(size_t group) = 0;
+  // Before the first lease on a group, and again where a later one asks for more.
+  virtual void bring(size_t group, Access access) = 0;
+  // After the last lease, of which any may have written. Throws nothing.
   virtual void take_back(size_t group, bool written) = 0;
 
  private:
   friend class Lease;
   struct Borrowed {
     int leases = 0;
+    Access access = Access::kRead;  // the most that was asked for
     bool written = false;
   };
   void give_back(size_t group, Access access);
@@ -69,8 +112,19 @@ class Home {
   std::vector<Borrowed> borrowed_;
 };
 
-// Makes room for the weights of `table` where they are to live: `device` is the one that
-// computes. Its numbers are nobody's yet.
-std::unique_ptr<Home> make_home(WeightsMode mode, Table& table, c10::Device device);
+// What a home is made of.
+struct HomeSetup {
+  WeightsMode mode = WeightsMode::kResident;
+  c10::Device device = c10::kCPU;  // the one that computes
+  // For a home on the disk.
+  std::filesystem::path scratch = {};  // folder of the working file
+  int64_t ahead = 2;                   // groups that are brought before their turn
+  int64_t resident_blocks = 0;         // that stay, the last ones
+};
+
+// Makes room for the weights of `table` where they are to live, of which is settled what
+// is trained (select()). Weights that have no tensor yet get one, and nobody's numbers.
+// Throws Error where there is no room.
+std::unique_ptr<Home> make_home(const HomeSetup& setup, Table& table);
 
 }  // namespace lowmem::weights

@@ -7,8 +7,8 @@
 
 namespace lowmem::weights {
 
-// Marks the weights that `train` selects as trained, with a gradient, and all others as
-// not. `train` is "layers" (all of model.layers), "all", or patterns over Hugging Face's
+// Marks the weights that `train` selects as trained, and all others as not; tensors that
+// are there want a gradient, or none. `train` is "layers" (all of model.layers), "all", or patterns over Hugging Face's
 // names in which * stands for any text. Throws Error as check_selection() does.
 void select(Table& table, const std::vector<std::string>& train);
 

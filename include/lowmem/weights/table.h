@@ -21,6 +21,7 @@ struct Weight {
   uint32_t index = 0;          // its place in the table, trained or not
   DType format = DType::kF32;  // what it is stored in
   bool trained = false;
+  bool by_rows = false;  // never here as a whole: Home::rows() has it
   // What is computed with, of the spec's shape. Keeps its identity for as long as the
   // table lives; its numbers are here while a lease on its group is held
   // (weights/home.h).
@@ -31,6 +32,18 @@ struct Weight {
   const std::string& name() const { return spec.name; }
   int64_t bytes() const { return spec.elements() * dtype_size(format); }
 };
+
+// What an optimizer keeps beside a weight.
+struct StateSpec {
+  std::string name;  // the optimizer's own
+  std::vector<int64_t> shape;
+  at::ScalarType type = at::kFloat;
+
+  int64_t bytes() const;
+};
+
+// Zeros beside the weight, on its device, unless they are there already.
+void keep_zeros(Weight& weight, const StateSpec& state);
 
 // All weights of a model in file order. Weights keep their address.
 class Table {
@@ -59,6 +72,7 @@ class Table {
 
   // Room for every weight that has none yet, uninitialised.
   void allocate(c10::Device device);
+  void allocate(Weight& weight, c10::Device device);
 
  private:
   std::deque<Weight> weights_;

@@ -1,0 +1,306 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "homes.h"
+#include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
+#include "lowmem/memory/rehearsal.h"
+#include "lowmem/ops/dtype.h"
+#include "lowmem/ops/pieces.h"
+#include "working_file.h"
+
+namespace lowmem::weights {
+namespace {
+
+// Tensors of a group lie in one piece, each from such a multiple on.
+constexpr int64_t kTensorAlignment = 64;  // bytes
+int64_t aligned(int64_t bytes) {
+  return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
+}
+
+// A tensor with a storage of its size and nothing behind it.
+at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type) {
+  const auto bytes = static_cast<size_t>(c10::multiply_integers(shape)) *
+                     c10::elementSize(type);
+  auto storage = c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(nullptr, c10::kCPU),
+      /*allocator=*/nullptr, /*resizable=*/false);
+  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(
+      c10::Storage(std::move(storage)), c10::DispatchKeySet(c10::DispatchKey::CPU),
+      c10::scalarTypeToTypeMeta(type));
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
+  return tensor;
+}
+
+// Null: nowhere.
+void point(const at::Tensor& tensor, std::byte* to) {
+  tensor.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
+      at::DataPtr(to, c10::kCPU));
+}
+
+// Tensors of a group that lie one after another in the file.
+struct Extent {
+  int64_t offset = 0;  // in the file
+  int64_t bytes = 0;
+  bool filled = false;  // the file holds numbers; else they are zeros, or nobody's
+  std::vector<std::pair<at::Tensor, int64_t>> tensors;  // and where each begins in it
+
+  void add(const at::Tensor& tensor) {
+    tensors.emplace_back(tensor, bytes);
+    bytes += aligned(static_cast<int64_t>(tensor.nbytes()));
+  }
+  int64_t whole() const { return whole_sectors(bytes); }
+  void point_into(std::byte* memory) const {
+    for (const auto& [tensor, begin] : tensors) point(tensor, memory + begin);
+  }
+  void point_nowhere() const {
+    for (const auto& [tensor, begin] : tensors) point(tensor, nullptr);
+  }
+};
+
+struct Group {
+  Extent weights, states;
+  bool borrowed = false;
+};
+
+// Memory for one block at a time.
+struct Slot {
+  Room weights, states;
+  std::optional<size_t> group;
+  bool has_weights = false, has_states = false;  // of it, or on their way
+  bool stays = false;                            // its group has it for itself
+  uint64_t turn = 0;                             // when it was asked for last
+  // The last of each, of the weights and of the states.
+  DirectFile::Ticket weights_read = 0, states_read = 0;
+  DirectFile::Ticket weights_written = 0, states_written = 0;
+};
+
+// memory.weights = disk, on a CPU: blocks live in a working file and come into one of a
+// few slots for their turn, the slot whose block was asked for longest ago; what was
+// changed goes back in the background. The matrices of the embedding and of the head pass
+// by rows where they are not trained. What else is not of a block stays.
+class Disk final : public Home {
+ public:
+  Disk(const HomeSetup& setup, Table& table)
+      : Home(table),
+        file_(setup.scratch),
+        ahead_(static_cast<size_t>(setup.ahead)),
+        groups_(table.groups()) {
+    for (Weight& weight : table.all()) settle(weight);
+    const int64_t largest = set_aside(&Group::weights, matrix_bytes_);
+    const size_t blocks = groups_.size() - 2;
+    const size_t staying = std::min(blocks, static_cast<size_t>(setup.resident_blocks));
+    const size_t shared = std::min(blocks - staying, 1 + ahead_);
+    for (size_t i = 0; i < staying + shared; ++i) {
+      Slot& slot = slots_.emplace_back();
+      slot.weights = Room(largest, memory::Item::kWeights);
+      slot.stays = i < staying;
+      if (slot.stays) slot.group = blocks - i;
+    }
+    if (!memory::rehearsing())
+      log::info("weights live on the disk of " + setup.scratch.string() + " (" +
+                file_.way() + "), of " + format_count(static_cast<int64_t>(blocks)) +
+                " blocks " + std::to_string(slots_.size()) + " at a time in memory");
+    adopt();
+  }
+
+  void expect(size_t group, Access access) override {
+    if (!is_block(group)) return;
+    if (Slot* slot = slot_for(group)) fetch(*slot, group, access);
+  }
+  size_t ahead() const override { return ahead_; }
+  bool streams() const override { return true; }
+  Traffic traffic() const override { return file_.traffic(); }
+  int64_t disk_bytes() const override { return file_.bytes(); }
+
+  ops::MatrixRows rows(const Weight& weight) override {
+    if (!weight.by_rows) return Home::rows(weight);
+    return rows_in(file_, matrices_.at(&weight), weight.here);
+  }
+  void read(const Weight& weight,
+            const std::function<void(std::span<const std::byte>)>& use) override {
+    if (!weight.by_rows) return Home::read(weight, use);
+    read_through(file_, matrices_.at(&weight), weight.bytes(), spare(), use);
+  }
+  void write(Weight& weight,
+             const std::function<void(int64_t, std::span<std::byte>)>& fill) override {
+    if (!weight.by_rows) return Home::write(weight, fill);
+    write_through(file_, matrices_.at(&weight), weight.bytes(), spare(), fill);
+  }
+
+  void make_states(const States& states) override {
+    for (Weight& weight : table().all()) {
+      if (!weight.trained) continue;
+      Extent& extent = groups_[weight.spec.group].states;
+      for (const StateSpec& state : states(weight)) {
+        if (!is_block(weight.spec.group)) {
+          keep_zeros(weight, state);
+        } else if (!weight.beside.contains(state.name)) {
+          const at::Tensor tensor = without_memory(state.shape, state.type);
+          weight.beside.emplace(state.name, tensor);
+          extent.add(tensor);
+        }
+      }
+    }
+    const int64_t largest = set_aside(&Group::states, 0);
+    if (largest == 0) return;
+    for (Slot& slot : slots_)
+      slot.states = Room(largest, memory::Item::kOptimizerState);
+  }
+
+ private:
+  bool is_block(size_t group) const { return group > 0 && group + 1 < groups_.size(); }
+
+  // Where a weight is to live.
+  void settle(Weight& weight) {
+    const bool edge = !is_block(weight.spec.group);
+    if (edge && (weight.trained || weight.spec.kind != Kind::kMatrix)) {
+      if (!weight.here.defined()) table().allocate(weight, c10::kCPU);
+      return;
+    }
+    if (!weight.here.defined())
+      weight.here = without_memory(weight.spec.shape, ops::scalar_type(weight.format));
+    else
+      there_.push_back(&weight);
+    if (!edge) return groups_[weight.spec.group].weights.add(weight.here);
+    weight.by_rows = true;
+    matrices_[&weight] = matrix_bytes_;  // as long as they come first
+    matrix_bytes_ += whole_sectors(weight.bytes());
+  }
+
+  // Room in the file for that of every group, behind so many bytes of something else. The
+  // most that a group takes.
+  int64_t set_aside(Extent Group::* which, int64_t before) {
+    int64_t bytes = before, largest = 0;
+    for (const Group& group : groups_) bytes += (group.*which).whole();
+    if (bytes == 0) return 0;
+    int64_t offset = file_.extend(bytes) + before;
+    for (Group& group : groups_) {
+      Extent& extent = group.*which;
+      extent.offset = std::exchange(offset, offset + extent.whole());
+      largest = std::max(largest, extent.whole());
+    }
+    return largest;
+  }
+
+  // Takes in weights that had their numbers before they had this home.
+  void adopt() {
+    std::map<Weight*, at::DataPtr> had;
+    for (Weight* weight : there_)
+      had[weight] = weight->here.storage().unsafeGetStorageImpl()->set_data_ptr(
+          at::DataPtr(nullptr, c10::kCPU));
+    for (Weight* weight : there_) {
+      const Lease lease = borrow(weight->spec.group, Access::kWrite);
+      const auto* from = static_cast<const std::byte*>(had.at(weight).get());
+      write(*weight, [&](int64_t offset, std::span<std::byte> piece) {
+        std::memcpy(piece.data(), from + offset, piece.size());
+      });
+    }
+  }
+
+  // The slot that has the group, or one that it may have: the one that was asked for
+  // longest ago. Null where all are borrowed.
+  Slot* slot_for(size_t group) {
+    Slot* found = nullptr;
+    for (Slot& slot : slots_) {
+      if (slot.group == group) return &slot;
+      if (slot.stays || (slot.group && groups_[*slot.group].borrowed)) continue;
+      if (found == nullptr || slot.turn < found->turn) found = &slot;
+    }
+    return found;
+  }
+
+  // Memory that passes for a moment: that of a slot, whose block comes again.
+  const Room& spare() {
+    Slot* slot = slot_for(groups_.size());
+    constexpr int64_t kLeast = 8 * DirectFile::kAlignment;
+    if (slot == nullptr || slot->weights.bytes() < kLeast) {
+      if (spare_.bytes() == 0) spare_ = Room(kLeast, memory::Item::kWeights);
+      return spare_;
+    }
+    file_.wait(slot->weights_read);
+    file_.wait(slot->weights_written);
+    slot->group.reset();
+    return slot->weights;
+  }
+
+  void fetch(Slot& slot, size_t number, Access access) {
+    Group& group = groups_[number];
+    slot.turn = ++turns_;
+    if (slot.group != number) {
+      slot.group = number;
+      slot.has_weights = slot.has_states = false;
+    }
+    if (!std::exchange(slot.has_weights, true) && group.weights.filled)
+      slot.weights_read = file_.read(group.weights.offset,
+                                     slot.weights.span(0, group.weights.whole()));
+    if (access == Access::kRead || group.states.bytes == 0) return;
+    if (std::exchange(slot.has_states, true)) return;
+    const std::span<std::byte> memory = slot.states.span(0, group.states.whole());
+    if (group.states.filled) {
+      slot.states_read = file_.read(group.states.offset, memory);
+    } else if (!memory::rehearsing()) {
+      file_.wait(slot.states_written);  // it may be on its way from this memory
+      std::memset(memory.data(), 0, memory.size());
+    }
+  }
+
+  void bring(size_t number, Access access) override {
+    if (!is_block(number)) return;
+    Slot* slot = slot_for(number);
+    if (slot == nullptr) throw std::logic_error("more blocks are borrowed than have slots");
+    fetch(*slot, number, access);
+    file_.wait(slot->weights_read);
+    file_.wait(slot->states_read);
+    if (access == Access::kWrite) {
+      file_.wait(slot->weights_written);
+      file_.wait(slot->states_written);
+    }
+    Group& group = groups_[number];
+    group.borrowed = true;
+    group.weights.point_into(slot->weights.data());
+    if (slot->has_states) group.states.point_into(slot->states.data());
+  }
+
+  void take_back(size_t number, bool written) override {
+    if (!is_block(number)) return;
+    Group& group = groups_[number];
+    Slot& slot = *slot_for(number);
+    group.borrowed = false;
+    group.weights.point_nowhere();
+    group.states.point_nowhere();
+    if (!written) return;
+    slot.weights_written = file_.write(group.weights.offset,
+                                       slot.weights.span(0, group.weights.whole()));
+    group.weights.filled = true;
+    if (!slot.has_states) return;
+    slot.states_written =
+        file_.write(group.states.offset, slot.states.span(0, group.states.whole()));
+    group.states.filled = true;
+  }
+
+  // The file is destroyed before the memory that it is read into.
+  std::vector<Slot> slots_;
+  Room spare_;
+  WorkingFile file_;
+  size_t ahead_;
+  std::vector<Group> groups_;
+  std::map<const Weight*, int64_t> matrices_;  // by rows: where they begin
+  int64_t matrix_bytes_ = 0;                   // of all of them, in whole sectors
+  std::vector<Weight*> there_;                 // with numbers of before
+  uint64_t turns_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Home> make_disk(const HomeSetup& setup, Table& table) {
+  return std::make_unique<Disk>(setup, table);
+}
+
+}  // namespace lowmem::weights

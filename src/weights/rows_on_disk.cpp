@@ -1,0 +1,126 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "lowmem/core/units.h"
+#include "lowmem/memory/rehearsal.h"
+#include "working_file.h"
+
+namespace lowmem::weights {
+namespace {
+
+constexpr int64_t kSector = DirectFile::kAlignment;
+
+class RowsInFile final : public ops::RowSource {
+ public:
+  RowsInFile(WorkingFile& file, int64_t offset, const at::Tensor& like)
+      : file_(file),
+        offset_(offset),
+        type_(like.scalar_type()),
+        rows_(like.size(0)),
+        columns_(like.size(1)),
+        row_bytes_(columns_ * like.element_size()) {}
+
+  // Nothing may be read into memory that is no more.
+  ~RowsInFile() override {
+    try {
+      file_.wait(next_.ticket);
+    } catch (const std::exception&) {
+      // Whoever reads next is told.
+    }
+  }
+
+  at::Tensor slice(int64_t begin, int64_t end) override {
+    if (next_.begin != begin || next_.end != end) start(begin, end);
+    std::swap(now_, next_);
+    file_.wait(std::exchange(now_.ticket, 0));
+    next_.begin = next_.end = 0;
+    if (end < rows_) start(end, std::min(rows_, end + (end - begin)));
+    return now_.room.tensor(begin * row_bytes_ - sector_of(begin), {end - begin, columns_},
+                            type_);
+  }
+
+  // Rows are read as they lie in the file, each once however often it is asked for.
+  at::Tensor gather(const at::Tensor& ids) override {
+    const int64_t count = ids.numel();
+    at::Tensor out = at::empty({count, columns_}, type_);
+    const at::Tensor host = ids.contiguous();
+    const int64_t* wanted = host.const_data_ptr<int64_t>();
+    std::vector<int64_t> order(static_cast<size_t>(count));
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return wanted[a] < wanted[b]; });
+
+    constexpr int64_t kTogether = 4 * kMiB;
+    const int64_t place = whole_sectors(row_bytes_ + kSector);
+    const int64_t most = std::clamp<int64_t>(kTogether / place, 1, std::max<int64_t>(1, count));
+    const Room room(most * place, memory::current_item());
+    auto* to = static_cast<std::byte*>(out.mutable_data_ptr());
+    for (size_t at = 0; at < order.size();) {
+      std::vector<DirectFile::Ticket> tickets;
+      std::vector<std::pair<int64_t, int64_t>> copies;  // a place, a row of `out`
+      for (int64_t last = -1; at < order.size(); ++at) {
+        const int64_t id = wanted[order[at]];
+        if (id != last) {
+          const auto placed = static_cast<int64_t>(tickets.size());
+          if (placed == most) break;
+          tickets.push_back(file_.read(
+              offset_ + sector_of(id),
+              room.span(placed * place,
+                        whole_sectors((id + 1) * row_bytes_) - sector_of(id))));
+          last = id;
+        }
+        copies.emplace_back(static_cast<int64_t>(tickets.size()) - 1, order[at]);
+      }
+      for (const DirectFile::Ticket ticket : tickets) file_.wait(ticket);
+      if (memory::rehearsing()) continue;
+      for (const auto& [placed, row] : copies) {
+        const int64_t id = wanted[row];
+        std::memcpy(to + row * row_bytes_,
+                    room.data() + placed * place + id * row_bytes_ - sector_of(id),
+                    static_cast<size_t>(row_bytes_));
+      }
+    }
+    return out;
+  }
+
+ private:
+  // Some rows, whole sectors of them.
+  struct Part {
+    Room room;
+    int64_t begin = 0, end = 0;
+    DirectFile::Ticket ticket = 0;
+  };
+
+  // Of a row's first byte, from the matrix' beginning.
+  int64_t sector_of(int64_t row) const { return row * row_bytes_ / kSector * kSector; }
+
+  void start(int64_t begin, int64_t end) {
+    file_.wait(std::exchange(next_.ticket, 0));
+    const int64_t bytes = whole_sectors(end * row_bytes_) - sector_of(begin);
+    if (next_.room.bytes() < bytes)
+      next_.room = Room(whole_sectors((end - begin) * row_bytes_ + kSector),
+                        memory::current_item());
+    next_.begin = begin;
+    next_.end = end;
+    next_.ticket = file_.read(offset_ + sector_of(begin), next_.room.span(0, bytes));
+  }
+
+  WorkingFile& file_;
+  int64_t offset_;
+  at::ScalarType type_;
+  int64_t rows_, columns_, row_bytes_;
+  Part now_, next_;
+};
+
+}  // namespace
+
+ops::MatrixRows rows_in(WorkingFile& file, int64_t offset, const at::Tensor& like) {
+  return {like, std::make_shared<RowsInFile>(file, offset, like)};
+}
+
+}  // namespace lowmem::weights
