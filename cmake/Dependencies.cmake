@@ -10,6 +10,7 @@ find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)  # used as a header alone
 mark_as_advanced(XXHASH_INCLUDE_DIR)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(liburing REQUIRED IMPORTED_TARGET liburing)
 
 if(NOT TARGET yaml-cpp::yaml-cpp)  # yaml-cpp before 0.8
   add_library(yaml-cpp::yaml-cpp ALIAS yaml-cpp)

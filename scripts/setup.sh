@@ -14,7 +14,8 @@ torch_version=2.11.0
 packages=(
   g++ cmake ninja-build ccache mold pkg-config python3 python3-pip unzip ca-certificates
   libcli11-dev nlohmann-json3-dev libsentencepiece-dev libspdlog-dev libyaml-cpp-dev
-  libpcre2-dev libutf8proc-dev libxxhash-dev libgtest-dev libgmock-dev libbenchmark-dev
+  libpcre2-dev libutf8proc-dev liburing-dev libxxhash-dev libgtest-dev libgmock-dev
+  libbenchmark-dev
 )
 # What libtorch_cpu.so of this wheel asks the loader for, and what libtorch_cuda.so adds.
 # The versions are those the wheel's own metadata pins.

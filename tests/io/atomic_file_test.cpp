@@ -1,12 +1,10 @@
 #include "lowmem/io/atomic_file.h"
 
 #include <gmock/gmock.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-#include <csignal>
-
 #include "io/error_of.h"
+#include "io/file_size_limit.h"
 #include "io/temp_folder.h"
 
 namespace lowmem {
@@ -15,29 +13,11 @@ namespace {
 namespace fs = std::filesystem;
 using test::count_files;
 using test::error_of;
+using test::FileSizeLimit;
 using test::read_text;
 using test::TempFolder;
 using test::write_text;
 using ::testing::HasSubstr;
-
-// No file of this process can grow past `bytes` while the object lives.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*handler_)(int);
-};
 
 TEST(AtomicFile, AppearsWithCommitAlone) {
   const TempFolder folder;

@@ -75,7 +75,7 @@ tar -C "$scratch/unpacked" -xzf "$tarball"
 root=$(echo "$scratch/unpacked"/*)
 tried "$root"
 found=$(LD_LIBRARY_PATH=$libtorch_path ldd "$root/lib/lowmem-train/lowmem-train")
-for library in sentencepiece pcre2 utf8proc yaml-cpp; do
+for library in sentencepiece pcre2 utf8proc uring yaml-cpp; do
   grep "lib$library" <<<"$found" | grep -qF "=> $root/lib/lowmem-train/" ||
     broken "the tarball's program takes lib$library from elsewhere"
 done
@@ -95,7 +95,7 @@ deb=$packages/lowmem-train_${version}_$(dpkg --print-architecture).deb
 dpkg-deb -x "$deb" "$scratch/debian"
 tried "$scratch/debian/usr"
 depends=$(dpkg-deb -f "$deb" Depends)
-for package in libc6 libsentencepiece0 libpcre2-8-0 libutf8proc; do
+for package in libc6 libsentencepiece0 libpcre2-8-0 libutf8proc liburing2; do
   [[ $depends == *"$package"* ]] || broken "the .deb does not depend on $package: $depends"
 done
 [[ $depends != *torch* && $depends != *cuda* ]] || broken "the .deb depends on $depends"
