@@ -63,7 +63,7 @@ class Memory {
 };
 
 bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
-  return std::ranges::equal(a, b);
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 bool all_are(std::span<const std::byte> bytes, int value) {
