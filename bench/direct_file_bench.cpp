@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "lowmem/io/direct_file.h"
 
@@ -51,10 +53,13 @@ void transfers(benchmark::State& state, DirectFile::Way way, bool reads, bool wr
   state.SetLabel(file.way());
 }
 
-void each(const char* name, bool reads, bool writes) {
+void each_way(const std::string& name, bool reads, bool writes) {
   using Way = DirectFile::Way;
-  for (const Way way : {Way::kRing, Way::kThreads, Way::kPageCache})
-    benchmark::RegisterBenchmark(name, transfers, way, reads, writes)
+  const std::pair<const char*, Way> ways[] = {
+      {"ring", Way::kRing}, {"threads", Way::kThreads}, {"page_cache", Way::kPageCache}};
+  for (const auto& [word, way] : ways)
+    benchmark::RegisterBenchmark((name + "/" + word).c_str(), transfers, way, reads,
+                                 writes)
         ->UseRealTime()
         ->Unit(benchmark::kMillisecond);
 }
@@ -65,9 +70,9 @@ void each(const char* name, bool reads, bool writes) {
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  lowmem::bench::each("read", true, false);
-  lowmem::bench::each("write", false, true);
-  lowmem::bench::each("read+write", true, true);
+  lowmem::bench::each_way("read", true, false);
+  lowmem::bench::each_way("write", false, true);
+  lowmem::bench::each_way("read+write", true, true);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

@@ -12,7 +12,7 @@
 namespace lowmem {
 namespace {
 
-constexpr int kDepth = 8;  // pieces under way
+constexpr int kDepth = 8;  // pieces under way; a disk gains nothing from more
 
 // An io_uring with reads and writes, or none.
 class Ring {

@@ -1,9 +1,12 @@
 #include "lowmem/io/direct_file.h"
 
 #include <gmock/gmock.h>
+#include <linux/magic.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,7 +66,7 @@ class Memory {
 };
 
 bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
-  return std::ranges::equal(a, b);
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
 bool all_are(std::span<const std::byte> bytes, int value) {
@@ -372,6 +375,32 @@ TEST(DirectFile, SaysItsWay) {
   const DirectFile file(folder.path());
   std::cout << folder.path().string() << ": " << file.way() << "\n";
   EXPECT_EQ(file.folder(), folder.path());
+}
+
+// But what was read ahead of a piece that was dropped before.
+TEST(DirectFile, KeepsLittleInThePageCache) {
+  constexpr size_t kBytes = 64 * kMiB;
+  const TempFolder folder;
+  struct statfs disk {};
+  ASSERT_EQ(::statfs(folder.path().c_str(), &disk), 0);
+  if (disk.f_type == TMPFS_MAGIC) GTEST_SKIP() << "the disk here is the page cache";
+  for (const Way way : {Way::kAuto, Way::kPageCache}) {
+    DirectFile file(folder.path(), way);
+    file.extend(kBytes);
+    const Memory memory(kBytes);
+    file.write(0, memory.all());
+    file.read(0, memory.all());
+    file.wait_all();
+    void* mapped =
+        ::mmap(nullptr, kBytes, PROT_READ, MAP_SHARED, descriptor_in(folder.path()), 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    std::vector<unsigned char> pages(kBytes / static_cast<size_t>(::getpagesize()));
+    EXPECT_EQ(::mincore(mapped, kBytes, pages.data()), 0);
+    ::munmap(mapped, kBytes);
+    const auto kept = std::ranges::count_if(pages, [](auto page) { return page & 1; });
+    std::cout << file.way() << ": " << kept << " of " << pages.size() << " pages\n";
+    EXPECT_LT(kept, std::ssize(pages) / 4) << file.way();
+  }
 }
 
 // New threads ask for more stack than there are addresses.
