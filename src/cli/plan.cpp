@@ -33,7 +33,8 @@ void print(const std::string& text) { std::printf("%s\n", text.c_str()); }
 void run(const RunConfig& config, const PlanOptions& options) {
   const int64_t bytes = options.fit.empty() ? 0 : parse_bytes(options.fit);
   const train::Inputs inputs = train::read_inputs(config);
-  const train::Plan plan = train::make_plan(config, inputs);
+  const train::Plan plan =
+      train::within_budget(config, inputs, train::make_plan(config, inputs)).plan;
   if (options.fit.empty())
     return print(options.json ? plan.to_json().dump(2) : plan.to_text());
   int64_t least = 0;

@@ -10,6 +10,7 @@
 #include "config/values.h"
 #include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
 #include "lowmem/core/plain_text.h"
 
 namespace lowmem {
@@ -235,6 +236,7 @@ void check_activations(const MemoryConfig& memory) {
 }
 
 void check_weights(const MemoryConfig& memory) {
+  if (memory.budget != "free" && memory.budget != "0") parse_bytes(memory.budget);
   check_count("memory.ahead", memory.ahead, 0);
   check_count("memory.resident_blocks", memory.resident_blocks, 0);
   if (memory.weights == WeightsMode::kDisk && memory.device == DeviceMode::kCuda)

@@ -31,6 +31,11 @@ class JsonlSink final : public Sink {
                                    {"labelled_tokens", r.labelled_tokens}};
     if (r.grad_norm) line["grad_norm"] = *r.grad_norm;
     if (r.rounding_lost) line["rounding_lost"] = *r.rounding_lost;
+    if (r.moved) {
+      line["read_bytes"] = r.moved->read_bytes;
+      line["written_bytes"] = r.moved->written_bytes;
+      line["waited_seconds"] = r.moved->waited_seconds;
+    }
     line["step_seconds"] = r.step_seconds;
     line["tokens_per_second"] = r.tokens_per_second;
     line["peak_bytes"] = r.peak_bytes;

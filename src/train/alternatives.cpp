@@ -181,6 +181,21 @@ MaybeAlternative hold_weights(const RunConfig& config) {
       "spares the way to the disk and back");
 }
 
+MaybeAlternative look_less_ahead(const RunConfig& config) {
+  if (config.memory.weights != WeightsMode::kDisk || config.memory.ahead <= 1)
+    return std::nullopt;
+  return changed(
+      config, [](RunConfig& run) { run.memory.ahead = 1; },
+      "one block at a time comes before its turn");
+}
+
+MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks) {
+  if (config.memory.weights != WeightsMode::kDisk) return std::nullopt;
+  return changed(
+      config, [&](RunConfig& run) { run.memory.resident_blocks = blocks; },
+      "so many blocks stay in memory");
+}
+
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows) {
   const int64_t now = config.train.micro_batch_size;
   const bool smaller = rows > 0 && (now == 0 || rows < now);

@@ -130,7 +130,8 @@ bool goes_on(const Checkpoint* from, const RunConfig& config) {
 }
 
 std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inputs,
-                                     const Plan& now, const Checkpoint* from) {
+                                     const Plan& now, const Checkpoint* from,
+                                     Effect most) {
   const int64_t rows = std::min(config.train.batch_size,
                                 static_cast<int64_t>(inputs.texts->examples.size()));
   std::vector<Candidate> candidates = {{config, {}, 0, {}, 0, {}}};
@@ -138,11 +139,15 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
   if (inputs.device.is_cpu()) branch(candidates, stream_weights, hold_weights);
+  branch(candidates, look_less_ahead);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
   branch(candidates, state_in_bf16, state_in_int8, use_adafactor, leave_momentum);
+  const int farthest = most == Effect::kNone       ? 0
+                       : most == Effect::kRounding ? 1
+                                                   : std::numeric_limits<int>::max();
   std::erase_if(candidates, [&](const Candidate& candidate) {
-    return !goes_on(from, candidate.config);
+    return candidate.distance > farthest || !goes_on(from, candidate.config);
   });
   std::map<DType, Speed> speeds = {{config.model.compute_dtype, now.speed}};
   double disk = now.speed.disk;
@@ -178,21 +183,25 @@ Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
                    "; memory.force=true begins all the same");
 }
 
-// Gives a candidate that fits as many of its last blocks to keep their activations as
-// still fit: the fewer run twice, the faster. `plan_of` plans a candidate.
+// Finds of a count, which so many blocks of a candidate that fits have already, the most
+// that still fit. `alternative` makes them more, by the key that it sets; `plan_of` plans a
+// candidate.
+struct Count {
+  const char* key;
+  MaybeAlternative (*alternative)(const RunConfig&, int64_t);
+  int64_t now, beyond;  // too many, or of no use
+};
 template <class PlanOf>
-void keep_more(Candidate& candidate, Plan& plan, const model::Config& shape,
-               int64_t bytes, const PlanOf& plan_of) {
-  const int64_t blocks = shape.num_hidden_layers;
-  const auto kept = kept_blocks(candidate.config.memory.activations);
-  int64_t fits = static_cast<int64_t>(std::min(kept, static_cast<double>(blocks)));
-  for (int64_t beyond = blocks; beyond - fits > 1;) {
+void raise(const Count& count, Candidate& candidate, Plan& plan,
+           const model::Config& shape, int64_t bytes, const PlanOf& plan_of) {
+  int64_t fits = count.now;
+  for (int64_t beyond = count.beyond; beyond - fits > 1;) {
     const int64_t middle = fits + (beyond - fits) / 2;
-    MaybeAlternative more = keep_last(candidate.config, middle);
+    MaybeAlternative more = count.alternative(candidate.config, middle);
     if (!more) return;
     Candidate other = candidate;
-    std::erase_if(other.changes, [](const Change& change) {
-      return change.overrides.front().starts_with("memory.activations=");
+    std::erase_if(other.changes, [&](const Change& change) {
+      return change.overrides.front().starts_with(count.key);
     });
     other.change(std::move(*more));
     other.seconds = estimate_seconds(other.config, shape, plan.work, other.speed);
@@ -205,6 +214,27 @@ void keep_more(Candidate& candidate, Plan& plan, const model::Config& shape,
     candidate = std::move(other);
     plan = std::move(other_plan);
   }
+}
+
+// Gives a candidate that fits as many of its last blocks to keep their activations as
+// still fit, the fewer run twice, the faster; and to stay, where blocks come from the
+// disk. What the step is bound by comes first.
+template <class PlanOf>
+void use_what_is_left(Candidate& candidate, Plan& plan, const model::Config& shape,
+                      int64_t bytes, const PlanOf& plan_of) {
+  const int64_t blocks = shape.num_hidden_layers;
+  const auto kept = std::min(kept_blocks(candidate.config.memory.activations),
+                             static_cast<double>(blocks));
+  const Count keep{"memory.activations=", &keep_last, static_cast<int64_t>(kept), blocks};
+  const Count stay{"memory.resident_blocks=", &hold_blocks,
+                   candidate.config.memory.resident_blocks,
+                   blocks - candidate.config.memory.ahead};
+  RunConfig computing = candidate.config;
+  computing.memory.weights = WeightsMode::kResident;
+  const bool waits = estimate_seconds(computing, shape, plan.work, candidate.speed) <
+                     candidate.seconds;
+  for (const Count& count : waits ? std::array{stay, keep} : std::array{keep, stay})
+    raise(count, candidate, plan, shape, bytes, plan_of);
 }
 
 // By the estimates of arithmetic, with one measured time beside it for both: two measured
@@ -221,9 +251,10 @@ double times_as_long(const Candidate& found, const Plan& now,
 }  // namespace
 
 std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64_t bytes,
-                            const Plan& now, const Checkpoint* from, int64_t* least) {
+                            const Plan& now, const Checkpoint* from, int64_t* least,
+                            Effect most) {
   const metrics::Progress progress("looking for settings that fit");
-  const std::vector<Candidate> candidates = candidates_of(config, inputs, now, from);
+  const std::vector<Candidate> candidates = candidates_of(config, inputs, now, from, most);
   std::vector<const Candidate*> too_large;
   const auto is_too_large = [&](const Candidate& candidate) {
     return std::any_of(too_large.begin(), too_large.end(), [&](const Candidate* other) {
@@ -235,7 +266,7 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
                ? now
                : make_plan(candidate.config, inputs, from, &candidate.speed);
   };
-  const Proposal as_it_is{{}, now, 1};
+  const Proposal as_it_is{config, {}, now, 1};
   int64_t smallest = std::numeric_limits<int64_t>::max();
   std::vector<std::pair<int64_t, const Candidate*>> beyond;  // and what each cannot spare
   for (const Candidate& candidate : candidates) {
@@ -245,11 +276,11 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
     Plan plan = plan_of(candidate);
     if (plan.memory.peak <= bytes) {
       Candidate found = candidate;
-      keep_more(found, plan, inputs.shape, bytes, plan_of);
+      use_what_is_left(found, plan, inputs.shape, bytes, plan_of);
       if (found.changes.empty()) return as_it_is;
       const double times = times_as_long(found, now, candidates);
       if (times >= 1 && now.memory.peak <= bytes) return as_it_is;
-      return Proposal{found.changes, std::move(plan), times};
+      return Proposal{found.config, found.changes, std::move(plan), times};
     }
     smallest = std::min(smallest, plan.memory.peak);
     too_large.push_back(&candidate);
@@ -292,13 +323,39 @@ std::string Proposal::to_text() const {
   return text + "to paste: " + overrides();
 }
 
-Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
-  Inputs inputs = read_inputs(config);
+Proposal within_budget(const RunConfig& config, const Inputs& inputs, const Plan& now,
+                       const Checkpoint* from) {
+  const std::string& budget = config.memory.budget;
+  if (budget == "0") return {config, {}, now, 1};
+  const int64_t program = now.on_cpu && budget != "free" ? now.program : 0;
+  const int64_t bytes = budget == "free" ? now.free : parse_bytes(budget) - program;
+  int64_t least = 0;
+  auto found = fit(config, inputs, bytes, now, from, &least, Effect::kNone);
+  if (!found)
+    throw Error("memory.budget = " + budget,
+                "is too little with any setting that changes no bit of the result: the "
+                "least is " +
+                    format_bytes_up(least + program),
+                "Give it that much, or use a smaller train.micro_batch_size, "
+                "data.max_length or model");
+  return *std::move(found);
+}
+
+Ready make_ready(const RunConfig& config, const Checkpoint* from) {
+  Ready ready{config, read_inputs(config)};
+  const Inputs& inputs = ready.inputs;
   weights::check_carried_files(config.model.path);
   if (from == nullptr)
     weights::check_folder(model::weight_specs(inputs.shape), config.model.path);
   try {
-    const Plan plan = make_plan(config, inputs, from);
+    const Proposal chosen =
+        within_budget(config, inputs, make_plan(config, inputs, from), from);
+    const Plan& plan = chosen.plan;
+    ready.config = chosen.config;
+    if (config.memory.budget != "0")
+      log::info("memory.budget = " + config.memory.budget + ": " +
+                (chosen.changes.empty() ? "all as it is" : chosen.overrides()) +
+                ", the fastest that was found within it");
     log::info(plan.to_text());
     if (plan.memory.peak > plan.free && !config.memory.force)
       throw does_not_fit(plan, fit(config, inputs, plan.free, plan, from));
@@ -309,7 +366,7 @@ Inputs inputs_that_fit(const RunConfig& config, const Checkpoint* from) {
   // The machine's speed was measured on tensors that are no part of the run.
   memory::return_free_memory();
   memory::device_ledger().reset_peaks();
-  return inputs;
+  return ready;
 }
 
 }  // namespace lowmem::train

@@ -158,8 +158,7 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
       const auto before = Clock::now();
       const weights::Traffic moved = session.home().traffic();
       session.begin(rehearsed[i], i > 0 ? 1 : 0, true).wait();
-      const weights::Traffic now = session.home().traffic();
-      traffic = {now.read - moved.read, now.written - moved.written, 0};
+      traffic = session.home().traffic().since(moved);
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
       // Other work on the machine makes one longer.
       step_seconds = i < 2 ? seconds : std::min(step_seconds, seconds);

@@ -20,7 +20,7 @@ namespace lowmem::train {
 namespace {
 
 // Of a GPU's kind: enough to compare settings with.
-constexpr Speed kLikeAGpu{2e14, 2e12, 0, 0};
+constexpr Speed kLikeAGpu{.operations = 2e14, .bytes = 2e12};
 
 // Calls `work`, which does `amount`, for a while; returns the median amount a second.
 template <class F>
@@ -101,8 +101,9 @@ double slowness(int64_t micro_batch_size, const Work& work) {
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work) {
   // To time a GPU is to wait for it, and to take memory that the run's count would show.
   if (!inputs.device.is_cpu()) return kLikeAGpu;
-  return {product_speed(config, inputs, work), memory_speed(), 0,
-          config.memory.weights == WeightsMode::kDisk ? disk_speed(config) : 0};
+  Speed found{.operations = product_speed(config, inputs, work), .bytes = memory_speed()};
+  if (config.memory.weights == WeightsMode::kDisk) found.disk = disk_speed(config);
+  return found;
 }
 
 namespace {

@@ -57,14 +57,14 @@ class Trainer {
         folder_(config, control.resume),
         checkpoints_(folder_.checkpoints(), config.train.keep_checkpoints),
         from_(control.resume ? newest_checkpoint(config) : std::nullopt),
-        session_(config, inputs_that_fit(config, from_ ? &*from_ : nullptr),
-                 from_ ? &*from_ : nullptr),
+        ready_(make_ready(config, from_ ? &*from_ : nullptr)),
+        session_(ready_.config, ready_.inputs, from_ ? &*from_ : nullptr),
         course_{session_.total_steps(), session_.steps_per_epoch(),
                 evaluation_every(config)} {
     const bool goes_on = from_.has_value();
     const uintmax_t metrics = goes_on ? from_->state.metrics : 0;
     if (goes_on) load_progress();
-    folder_.prepare(config, goes_on);
+    folder_.prepare(ready_.config, goes_on);
     progress_.results.skipped_rows = session_.skipped_rows();
     log::info(
         "training " + format_count(session_.table().trained_elements()) +
@@ -123,6 +123,7 @@ class Trainer {
   void take_step() {
     const int64_t next = step() + (under_way_ ? 2 : 1);
     if (!under_way_) lap_ = Clock();
+    moved_ = session_.home().traffic();
     engine::PendingStep begun =
         session_.begin_step(next - 1, /*report_rounding=*/log_due(next));
     if (under_way_) finish(*std::exchange(under_way_, std::nullopt));
@@ -142,7 +143,8 @@ class Trainer {
       throw;
     }
     const double seconds = lap_.seconds();
-    if (result.finite_loss()) progress_.window.add(result, seconds);
+    if (result.finite_loss())
+      progress_.window.add(result, seconds, session_.home().traffic().since(moved_));
     lap_ = Clock();
     ++progress_.step;
     reporter_->moment(step(), result, seconds);
@@ -330,6 +332,7 @@ class Trainer {
   RunFolder folder_;  // first: it refuses before anything is loaded
   Checkpoints checkpoints_;
   std::optional<Checkpoint> from_;
+  Ready ready_;
   Session session_;
   Reporter::Course course_;
   Progress progress_;
@@ -343,6 +346,7 @@ class Trainer {
   double seconds_before_ = 0;  // of earlier processes
   std::optional<engine::PendingStep> under_way_;
   Clock lap_;  // since the last one was
+  weights::Traffic moved_;  // before it
 };
 
 // Whether a finished run is not to go on for longer.

@@ -13,7 +13,11 @@ namespace lowmem::train {
 // Adds up the steps between two lines of the log.
 class Window {
  public:
-  void add(const engine::StepResult& result, double seconds) {
+  void add(const engine::StepResult& result, double seconds,
+           const weights::Traffic& moved) {
+    moved_.read += moved.read;
+    moved_.written += moved.written;
+    moved_.waited_seconds += moved.waited_seconds;
     loss_sum_ += result.loss_sum;
     examples_ += result.sequences;
     tokens_ += result.tokens;
@@ -45,6 +49,13 @@ class Window {
       record.rounding_lost = static_cast<double>(window.rounding_.lost) /
                              static_cast<double>(window.rounding_.updates);
     record.step_seconds = window.seconds_ / steps;
+    const weights::Traffic& moved = window.moved_;
+    const auto mean = [&](int64_t bytes) {
+      return static_cast<int64_t>(static_cast<double>(bytes) / steps);
+    };
+    if (moved.read + moved.written > 0)
+      record.moved = {mean(moved.read), mean(moved.written),
+                      moved.waited_seconds / steps};
     record.tokens_per_second =
         window.seconds_ > 0 ? static_cast<double>(window.tokens_) / window.seconds_ : 0;
     return record;
@@ -55,7 +66,9 @@ class Window {
     return {{"loss_sum", loss_sum_},   {"seconds", seconds_},
             {"grad_norm", grad_norm_}, {"rounding", {rounding_.updates, rounding_.lost}},
             {"examples", examples_},   {"tokens", tokens_},
-            {"labelled", labelled_},   {"steps", steps_}};
+            {"labelled", labelled_},   {"steps", steps_},
+            {"read", moved_.read},     {"written", moved_.written},
+            {"waited", moved_.waited_seconds}};
   }
   static Window load(const nlohmann::json& saved) {
     Window window;
@@ -68,6 +81,9 @@ class Window {
     window.tokens_ = saved.at("tokens");
     window.labelled_ = saved.at("labelled");
     window.steps_ = saved.at("steps");
+    // Checkpoints of earlier versions do not say.
+    window.moved_ = {saved.value("read", int64_t{0}), saved.value("written", int64_t{0}),
+                     saved.value("waited", 0.0)};
     return window;
   }
 
@@ -77,6 +93,7 @@ class Window {
  private:
   double loss_sum_ = 0, seconds_ = 0, grad_norm_ = 0;
   kernels::RoundingReport rounding_;
+  weights::Traffic moved_;
   int64_t examples_ = 0, tokens_ = 0, labelled_ = 0, steps_ = 0, last_steps_ = 0;
 };
 

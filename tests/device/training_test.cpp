@@ -97,7 +97,7 @@ TEST_P(DeviceFamily, GivesTheSameBitsForEveryPolicyAndForReplayedGraphs) {
   base.batches = 2;
   base.steps = 6;
   const Curve want = run_on_device(base);
-  std::vector<Policies> all = test::every_policy();
+  std::vector<Policies> all = test::every_policy(c10::kCUDA);
   all.push_back({ActivationsMode::kRecompute, GradientsMode::kUpdate, GraphsMode::kAuto});
   for (const Policies& policies : all) {
     Recipe other = base;
@@ -160,7 +160,7 @@ TEST_P(DeviceTraining, GivesTheSameBitsForEveryPolicy) {
     base.options = {type, type};
     base.steps = 4;
     const Curve want = run_on_device(base);
-    for (const Policies& policies : test::every_policy()) {
+    for (const Policies& policies : test::every_policy(c10::kCUDA)) {
       Recipe other = base;
       other.policies = policies;
       const Curve got = run_on_device(other);
@@ -251,7 +251,7 @@ TEST(DeviceTrainingParts, GraphsCombineWithEveryPolicy) {
   base.steps = 6;
   for (const double clip_norm : {0.0, 0.05})
     for (const size_t micro_batch : {8, 3})
-      for (const Policies& policies : test::every_policy()) {
+      for (const Policies& policies : test::every_policy(c10::kCUDA)) {
         Recipe eager = base;
         eager.optimizer.clip_norm = clip_norm;
         eager.micro_batch = micro_batch;
@@ -281,7 +281,7 @@ TEST(DeviceTrainingParts, MicroBatchesAddUp) {
   Recipe whole;
   whole.optimizer = optimizer(OptimizerKind::kAdafactor, 1e-3);
   const Curve want = run_on_device(whole);
-  for (const Policies& policies : test::every_policy()) {
+  for (const Policies& policies : test::every_policy(c10::kCUDA)) {
     Recipe cut = whole;
     cut.micro_batch = 3;
     cut.policies = policies;
@@ -317,7 +317,7 @@ TEST(DeviceTrainingParts, AGradientThatIsNotFiniteIsNamedAsOnTheCpu) {
     norm.mul_(1e-22);
     head.mul_(1e22);
   };
-  for (const Policies& policies : test::every_policy()) {
+  for (const Policies& policies : test::every_policy(c10::kCUDA)) {
     Recipe recipe;
     recipe.model = "llama2_tiny";
     recipe.steps = 1;

@@ -75,7 +75,7 @@ TEST_P(Memory, OfAStepStaysBelowItsBound) {
   EXPECT_GE(above, bound.mebibytes * 0.8) << "the bound has become too loose";
 }
 
-constexpr Policies kLow{ActivationsMode::kRecompute, GradientsMode::kUpdate};
+const Policies kLow{ActivationsMode::kRecompute, GradientsMode::kUpdate};
 
 INSTANTIATE_TEST_SUITE_P(
     Engine, Memory,

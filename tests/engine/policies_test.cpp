@@ -84,7 +84,7 @@ class EveryPolicy : public testing::TestWithParam<std::tuple<Case, Train, size_t
 TEST_P(EveryPolicy, GivesTheSameBits) {
   const auto& [optimizer, train, micro_batch] = GetParam();
   expect_the_same_bits([&] { return tiny(optimizer.dtype); }, optimizer, train.pattern,
-                       micro_batch, std::string(train.name) == "OneMlp" ? 5 : 25);
+                       micro_batch, std::string(train.name) == "OneMlp" ? 5 : 12);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -156,12 +156,12 @@ TEST(Training, ChangesEverySelectedWeightAndNoOther) {
          {"layers", "all", "model.layers.1.mlp.*", "model.norm.weight",
           "model.embed_tokens.weight", "*q_proj*"}) {
       Trainer trainer(tiny(), {pattern}, config_of(OptimizerKind::kAdam, 0.01), policies);
-      const State before = copy_of(*trainer.llama);
+      const State before = copy_of(trainer);
       for (int64_t i = 0; i < 2; ++i)
         trainer.update(
             test::micro_batches(*trainer.llama, batches()[static_cast<size_t>(i)], 3), i);
       const std::string word = pattern;
-      for (const auto& [name, weight] : copy_of(*trainer.llama)) {
+      for (const auto& [name, weight] : copy_of(trainer)) {
         const bool selected = word == "all" ||
                               (word == "layers" && name.starts_with("model.layers.")) ||
                               weights::matches(word, name);
@@ -186,13 +186,13 @@ TEST(Training, ABatchWithoutALabelHasNoLossAndNoGradient) {
     for (json& label : sequence["labels"]) label = -100;
   for (const Policies& policies : test::every_policy()) {
     Trainer trainer(tiny(), {"all"}, config_of(OptimizerKind::kSgd, 0.01), policies);
-    const State before = copy_of(*trainer.llama);
+    const State before = copy_of(trainer);
     const StepResult result =
         trainer.update(test::micro_batches(*trainer.llama, batch, 3), 0);
     EXPECT_EQ(result.loss_sum, 0);
     EXPECT_EQ(result.labelled, 0);
     EXPECT_EQ(result.gradients.norm, 0);
-    for (const auto& [name, weight] : copy_of(*trainer.llama))
+    for (const auto& [name, weight] : copy_of(trainer))
       EXPECT_TRUE(at::equal(weight, before.at(name))) << name;
   }
 }

@@ -135,7 +135,7 @@ struct Trainer {
 
 // Every word of memory.activations, and a count, with every word of memory.gradients and
 // of memory.weights.
-inline std::vector<Policies> every_policy() {
+inline std::vector<Policies> every_policy(c10::Device device = c10::kCPU) {
   std::vector<OrCount<ActivationsMode>> activations = {OrCount<ActivationsMode>::of(1)};
   for (const auto& choice : choices(ActivationsMode{}))
     activations.emplace_back(choice.value);
@@ -143,9 +143,10 @@ inline std::vector<Policies> every_policy() {
   for (const auto& kept : activations)
     for (const auto& gradients : choices(GradientsMode{}))
       for (const auto& home : choices(WeightsMode{}))
-        all.push_back({.activations = kept,
-                       .gradients = gradients.value,
-                       .home = {.mode = home.value, .ahead = 1}});
+        if (device.is_cpu() || home.value != WeightsMode::kDisk)
+          all.push_back({.activations = kept,
+                         .gradients = gradients.value,
+                         .home = {.mode = home.value, .ahead = 1}});
   return all;
 }
 
@@ -164,9 +165,29 @@ inline State copy_of(const Trainer& trainer) {
   for (size_t group = 0; group < trainer.home->table().groups(); ++group) {
     const auto lease = trainer.home->borrow(group, weights::Access::kRead);
     for (const weights::Weight* weight : trainer.home->table().group(group))
-      state[weight->name()] = trainer.home->rows(*weight).slice(0, weight->spec.shape[0]).detach().clone();
+      state[weight->name()] = trainer.home->rows(*weight)
+                                  .slice(0, weight->spec.shape[0])
+                                  .detach()
+                                  .clone();
   }
   return state;
+}
+
+// Changes a weight's numbers, wherever they live.
+inline void change(Trainer& trainer, const char* name,
+                   const std::function<void(at::Tensor&)>& how) {
+  weights::Home& home = *trainer.home;
+  weights::Weight& weight = home.table().at(name);
+  const auto lease = home.borrow(weight.spec.group, weights::Access::kWrite);
+  const at::NoGradGuard no_grad;
+  at::Tensor numbers =
+      home.rows(weight).slice(0, weight.spec.shape[0]).detach().clone();
+  how(numbers);
+  home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
+    std::memcpy(piece.data(),
+                static_cast<const std::byte*>(numbers.const_data_ptr()) + offset,
+                piece.size());
+  });
 }
 
 // `steps` updates of Adam over all weights.

@@ -92,7 +92,10 @@ class Told final : public Home {
   std::vector<std::string> words;
 
  private:
-  void bring(size_t group) override { words.push_back("bring " + std::to_string(group)); }
+  void bring(size_t group, Access access) override {
+    words.push_back((access == Access::kWrite ? "bring to write " : "bring ") +
+                    std::to_string(group));
+  }
   void take_back(size_t group, bool written) override {
     words.push_back((written ? "written " : "read ") + std::to_string(group));
   }
@@ -118,7 +121,8 @@ TEST(Lease, TellsWhetherAnyOfThemWrote) {
     const Lease writing = home.borrow(1, Access::kWrite);
   }
   { const Lease reading = home.borrow(1, Access::kRead); }
-  EXPECT_THAT(home.words, ElementsAre("bring 1", "written 1", "bring 1", "read 1"));
+  EXPECT_THAT(home.words, ElementsAre("bring 1", "bring to write 1", "written 1", "bring 1",
+                                      "read 1"));
 }
 
 }  // namespace

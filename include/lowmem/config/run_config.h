@@ -209,6 +209,7 @@ struct OptimizerConfig {
 };
 
 struct MemoryConfig {
+  std::string budget = "0";
   OrCount<ActivationsMode> activations = ActivationsMode::kRecompute;
   WeightsMode weights = WeightsMode::kResident;
   std::string scratch = "";
@@ -223,6 +224,8 @@ struct MemoryConfig {
 
   template <class Visitor>
   void visit(Visitor&& field) {
+    field("budget", budget, Alters::kCost,
+          "memory to stay within, as 6GiB; free: what is free (0: as below)");
     field("activations", activations, Alters::kCost,
           "a block's activations until backward; N: only the last N keep");
     field("weights", weights, Alters::kCost,

@@ -19,6 +19,13 @@ struct StepRecord {
   std::optional<double> rounding_lost;
   double step_seconds = 0;  // mean
   double tokens_per_second = 0;
+  // Means of a step, where weights come from elsewhere and go back there: what was moved,
+  // and how much of step_seconds was spent waiting for it.
+  struct Moved {
+    int64_t read_bytes = 0, written_bytes = 0;
+    double waited_seconds = 0;
+  };
+  std::optional<Moved> moved;
   int64_t peak_bytes = 0;
   int64_t rss_bytes = 0;
 };

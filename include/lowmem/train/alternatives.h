@@ -51,6 +51,9 @@ MaybeAlternative leave_momentum(const RunConfig& config);
 // Blocks live on the disk between their turns. On the CPU.
 MaybeAlternative stream_weights(const RunConfig& config);
 MaybeAlternative hold_weights(const RunConfig& config);
+// One block at a time is brought before its turn, or as many as there are to stay.
+MaybeAlternative look_less_ahead(const RunConfig& config);
+MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks);
 // `rows` at a time; 0: the whole batch.
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows);
 

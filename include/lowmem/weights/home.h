@@ -45,6 +45,11 @@ class Lease {
 struct Traffic {
   int64_t read = 0, written = 0;
   double waited_seconds = 0;
+
+  Traffic since(const Traffic& before) const {
+    return {read - before.read, written - before.written,
+            waited_seconds - before.waited_seconds};
+  }
 };
 
 // memory.weights: where the weights of a table live between their turns. Everything that
