@@ -1,7 +1,6 @@
 // What attention that is not ours takes, for rehearsals: LibTorch's kernels write
 // whatever memory they are given, and take as long in a rehearsal as in a step.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -46,45 +45,6 @@ class Flash final : public torch::autograd::Function<Flash> {
   }
 };
 
-// [count, heads, length, head_dim] as the kernel lays it out: a token's heads together.
-at::Tensor by_token(const at::Tensor& like) {
-  return at::empty({like.size(0), like.size(2), like.size(1), like.size(3)},
-                   like.options())
-      .transpose(1, 2);
-}
-
-// Scores and sums of one block a thread.
-at::Tensor block_scratch(const at::Tensor& q, int64_t scores) {
-  constexpr int64_t kKeys = 512;
-  const int64_t length = q.size(2);
-  const int64_t rows = length >= 768 ? 256 : length >= 192 ? 64 : 32;
-  const bool reduced = q.scalar_type() != at::kFloat;
-  const int64_t floats = scores * rows * kKeys + 2 * rows + rows * q.size(3) +
-                         (reduced ? scores * rows * kKeys / 2 : 0);
-  return at::empty({at::get_num_threads(), floats}, at::kFloat);
-}
-
-class Blocks final : public torch::autograd::Function<Blocks> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& q,
-                            const at::Tensor& k, const at::Tensor& v) {
-    at::Tensor out = by_token(q);
-    const at::Tensor log_sum_exp =
-        at::empty({q.size(0), q.size(1), q.size(2)}, at::kFloat);
-    const at::Tensor scratch = block_scratch(q, 1);
-    context->save_for_backward({q, k, v, out, log_sum_exp});
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* context,
-                                const variable_list& /*gradients*/) {
-    const variable_list saved = context->get_saved_variables();
-    variable_list found = {by_token(saved[0]), by_token(saved[1]), by_token(saved[1])};
-    const at::Tensor scratch = block_scratch(saved[0], 2);
-    return found;
-  }
-};
-
 // In fp32, whatever the type of its arguments.
 class Formula final : public torch::autograd::Function<Formula> {
  public:
@@ -123,10 +83,6 @@ class Formula final : public torch::autograd::Function<Formula> {
 at::Tensor flash_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const Spans& spans) {
   return Flash::apply(q, k, v, static_cast<int64_t>(spans.size()));
-}
-
-at::Tensor blocks_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return Blocks::apply(q, k, v);
 }
 
 at::Tensor formula_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {

@@ -37,7 +37,8 @@ at::Tensor padded_attention(const at::Tensor& q, const at::Tensor& k, const at::
 // backward. What they return has no meaning.
 at::Tensor flash_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const Spans& spans);
-at::Tensor blocks_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
+at::Tensor blocks_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       bool masked);
 at::Tensor formula_room(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 }  // namespace lowmem::ops

@@ -76,7 +76,7 @@ at::Tensor attend(const at::Tensor& q, at::Tensor k, at::Tensor v,
     k = k.repeat_interleave(group, 1);
     v = v.repeat_interleave(group, 1);
   }
-  if (memory::rehearsing()) return blocks_room(q, k, v);
+  if (memory::rehearsing()) return blocks_room(q, k, v, mask.has_value());
   return at::scaled_dot_product_attention(q, k, v, mask, /*dropout_p=*/0.0,
                                           /*is_causal=*/!mask.has_value(), rule.scale,
                                           /*enable_gqa=*/group > 1 && !expand);

@@ -85,7 +85,9 @@ TEST_F(LongRows, PeakAsPlannedForEachFamily) {
             {"residual_multiplier", 0.2},
             {"logits_scaling", 6.0}}),
         of("smollm3", "SmolLM3ForCausalLM", {{"no_rope_layer_interval", 2}}),
-        of("phi3", "Phi3ForCausalLM", {{"sliding_window", 700}})})
+        of("phi3", "Phi3ForCausalLM", {{"sliding_window", 700}}),
+        // The numbers of a head that real models have.
+        of("llama", "LlamaForCausalLM", {{"head_dim", 64}})})
     for (const std::string more :
          {"model.dtype=bf16",
           "model.dtype=bf16 data.max_length=300 memory.activations=keep",
