@@ -21,6 +21,7 @@ config_of() {
     1b) if [ -n "${CONFIG_1B:-}" ]; then cat "$CONFIG_1B"
         else llama_3 16 2048 8192 32 8 64 true 32.0; fi ;;
     8b) llama_3 32 4096 14336 32 8 128 false 8.0 ;;
+    13b) llama_3 40 5120 13824 40 40 128 false 8.0 ;;  # Llama 2's blocks, Llama 3's words
   esac
 }
 

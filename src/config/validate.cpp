@@ -239,10 +239,6 @@ void check_weights(const MemoryConfig& memory) {
   if (memory.budget != "free" && memory.budget != "0") parse_bytes(memory.budget);
   check_count("memory.ahead", memory.ahead, 0);
   check_count("memory.resident_blocks", memory.resident_blocks, 0);
-  if (memory.weights == WeightsMode::kDisk && memory.device == DeviceMode::kCuda)
-    throw Error(assigned("memory.weights", memory.weights),
-                "is not there on a GPU yet",
-                "Set memory.weights = resident, or memory.device = cpu");
 }
 
 void check_graphs(const RunConfig& config) {

@@ -181,8 +181,18 @@ MaybeAlternative hold_weights(const RunConfig& config) {
       "spares the way to the disk and back");
 }
 
+MaybeAlternative page_states(const RunConfig& config) {
+  if (state_bytes(config.optimizer) == 0 || config.memory.weights == WeightsMode::kDisk)
+    return std::nullopt;
+  return changed(
+      config, [](RunConfig& run) { run.memory.states = StatesMode::kDisk; },
+      "what the optimizer keeps of a block comes from the disk and goes back");
+}
+
 MaybeAlternative look_less_ahead(const RunConfig& config) {
-  if (config.memory.weights != WeightsMode::kDisk || config.memory.ahead <= 1)
+  const bool streams = config.memory.weights == WeightsMode::kDisk ||
+                       config.memory.states == StatesMode::kDisk;
+  if (!streams || config.memory.ahead <= 1)
     return std::nullopt;
   return changed(
       config, [](RunConfig& run) { run.memory.ahead = 1; },

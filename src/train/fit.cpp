@@ -84,7 +84,7 @@ void look_at_rest(std::vector<Candidate>& candidates, const Inputs& inputs) {
     for (const Difference& difference : differences(RunConfig(), config))
       if (difference.key.starts_with("optimizer.") ||
           difference.key.starts_with("model.") || difference.key == "memory.weights" ||
-          difference.key == "memory.ahead" || difference.key == "memory.resident_blocks")
+          difference.key == "memory.states" || difference.key == "memory.ahead" || difference.key == "memory.resident_blocks")
         key += difference.key + "=" + difference.after + "\n";
     const auto found = known.find(key);
     candidate.rest = found != known.end() ? found->second : at_rest(config, inputs);
@@ -138,7 +138,8 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, recompute_activations, keep_activations);
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
-  if (inputs.device.is_cpu()) branch(candidates, stream_weights, hold_weights);
+  if (inputs.device.is_cpu())
+    branch(candidates, stream_weights, hold_weights, page_states);
   branch(candidates, look_less_ahead);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
@@ -156,7 +157,8 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     if (!speeds.contains(type))
       speeds[type] = measure_speed(candidate.config, inputs, now.work);
     candidate.speed = speeds[type];
-    if (disk == 0 && candidate.config.memory.weights == WeightsMode::kDisk)
+    if (disk == 0 && (candidate.config.memory.weights == WeightsMode::kDisk ||
+                      candidate.config.memory.states == StatesMode::kDisk))
       disk = disk_speed(candidate.config);
     candidate.speed.disk = disk;
     candidate.speed.step = 0;

@@ -102,7 +102,9 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
   // To time a GPU is to wait for it, and to take memory that the run's count would show.
   if (!inputs.device.is_cpu()) return kLikeAGpu;
   Speed found{.operations = product_speed(config, inputs, work), .bytes = memory_speed()};
-  if (config.memory.weights == WeightsMode::kDisk) found.disk = disk_speed(config);
+  if (config.memory.weights == WeightsMode::kDisk ||
+      config.memory.states == StatesMode::kDisk)
+    found.disk = disk_speed(config);
   return found;
 }
 
@@ -111,11 +113,17 @@ namespace {
 // Bytes between memory and the disk in a step: a block comes for each direction, but for
 // those that stay, and what is trained goes back with what is beside it.
 double step_traffic(const RunConfig& config, const model::Config& shape) {
-  if (config.memory.weights != WeightsMode::kDisk) return 0;
-  const double format = static_cast<double>(dtype_size(config.model.dtype));
+  const weights::HomeSetup home{.weights = config.memory.weights,
+                                .states = config.memory.states};
+  const bool weights_move = home.weights == WeightsMode::kDisk;
+  const double format =
+      weights_move ? static_cast<double>(dtype_size(config.model.dtype)) : 0;
   const double state =
-      state_bytes(config.optimizer) +
-      static_cast<double>(rounding_bytes(config.optimizer.rounding, config.model.dtype));
+      home.states_on_disk()
+          ? state_bytes(config.optimizer) +
+                static_cast<double>(
+                    rounding_bytes(config.optimizer.rounding, config.model.dtype))
+          : 0;
   double read = 0, written = 0;
   for (const weights::Spec& spec : model::weight_specs(shape)) {
     if (!spec.name.starts_with("model.layers.")) continue;

@@ -49,12 +49,26 @@ std::string fingerprint(const std::filesystem::path& json) {
   return hexadecimal(checksum.value());
 }
 
+weights::HomeSetup home_setup(const RunConfig& config, c10::Device device) {
+  const MemoryConfig& memory = config.memory;
+  return {.weights = memory.weights,
+          .states = memory.states,
+          .device = device,
+          .scratch = scratch_folder(config),
+          .ahead = memory.ahead,
+          .resident_blocks = memory.resident_blocks};
+}
+
 // Room for the weights.
 HousedModel make_room(const RunConfig& config, const model::Config& shape,
                       c10::Device device) {
-  if (config.memory.weights == WeightsMode::kDisk && !device.is_cpu())
-    throw Error("memory.weights = disk", "is not there on a GPU yet",
-                "Set memory.weights = resident, or memory.device = cpu");
+  if (!device.is_cpu())
+    for (const auto& [disk, key] :
+         {std::pair{config.memory.weights == WeightsMode::kDisk, "memory.weights"},
+          std::pair{config.memory.states == StatesMode::kDisk, "memory.states"}})
+      if (disk)
+        throw Error(std::string(key) + " = disk", "is not there on a GPU yet",
+                    "Leave it out, or set memory.device = cpu");
   if (config.memory.resident_blocks > shape.num_hidden_layers)
     throw Error(
         "memory.resident_blocks = " + std::to_string(config.memory.resident_blocks),
@@ -71,9 +85,7 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   house.table =
       std::make_shared<weights::Table>(model::weight_specs(shape), config.model.dtype);
   weights::select(*house.table, config.model.train);
-  const weights::HomeSetup setup{config.memory.weights, options.device,
-                                 scratch_folder(config), config.memory.ahead,
-                                 config.memory.resident_blocks};
+  const weights::HomeSetup setup = home_setup(config, options.device);
   try {
     house.home = weights::make_home(setup, *house.table);
   } catch (const std::exception& failure) {

@@ -84,13 +84,16 @@ struct Slot {
 // memory.weights = disk, on a CPU: blocks live in a working file and come into one of a
 // few slots for their turn, the slot whose block was asked for longest ago; what was
 // changed goes back in the background. The matrices of the embedding and of the head pass
-// by rows where they are not trained. What else is not of a block stays.
+// by rows where they are not trained. What else is not of a block stays. With
+// memory.states = disk the same of what is beside the weights, or of that alone.
 class Disk final : public Home {
  public:
   Disk(const HomeSetup& setup, Table& table)
       : Home(table),
         file_(setup.scratch),
         ahead_(static_cast<size_t>(setup.ahead)),
+        weights_here_(setup.weights == WeightsMode::kResident),
+        states_here_(!setup.states_on_disk()),
         groups_(table.groups()) {
     for (Weight& weight : table.all()) settle(weight);
     const int64_t largest = set_aside(&Group::weights, matrix_bytes_);
@@ -104,18 +107,19 @@ class Disk final : public Home {
       if (slot.stays) slot.group = blocks - i;
     }
     if (!memory::rehearsing())
-      log::info("weights live on the disk of " + setup.scratch.string() + " (" +
-                file_.way() + "), of " + format_count(static_cast<int64_t>(blocks)) +
-                " blocks " + std::to_string(slots_.size()) + " at a time in memory");
+      log::info(std::string(weights_here_ ? "the optimizer's states" : "weights") +
+                " live on the disk of " + setup.scratch.string() + " (" + file_.way() +
+                "), of " + format_count(static_cast<int64_t>(blocks)) + " blocks " +
+                std::to_string(slots_.size()) + " at a time in memory");
     adopt();
   }
 
   void expect(size_t group, Access access) override {
-    if (!is_block(group)) return;
+    if (!comes(group, access)) return;
     if (Slot* slot = slot_for(group)) fetch(*slot, group, access);
   }
   size_t ahead() const override { return ahead_; }
-  bool streams() const override { return true; }
+  bool streams() const override { return !weights_here_; }
   Traffic traffic() const override { return file_.traffic(); }
   int64_t disk_bytes() const override { return file_.bytes(); }
 
@@ -139,7 +143,7 @@ class Disk final : public Home {
       if (!weight.trained) continue;
       Extent& extent = groups_[weight.spec.group].states;
       for (const StateSpec& state : states(weight)) {
-        if (!is_block(weight.spec.group)) {
+        if (states_here_ || !is_block(weight.spec.group)) {
           keep_zeros(weight, state);
         } else if (!weight.beside.contains(state.name)) {
           const at::Tensor tensor = without_memory(state.shape, state.type);
@@ -156,11 +160,17 @@ class Disk final : public Home {
 
  private:
   bool is_block(size_t group) const { return group > 0 && group + 1 < groups_.size(); }
+  // Whether anything has to be brought.
+  bool comes(size_t group, Access access) const {
+    const Group& of = groups_[group];
+    return of.weights.bytes > 0 || (access != Access::kRead && of.states.bytes > 0);
+  }
 
   // Where a weight is to live.
   void settle(Weight& weight) {
     const bool edge = !is_block(weight.spec.group);
-    if (edge && (weight.trained || weight.spec.kind != Kind::kMatrix)) {
+    if (weights_here_ ||
+        (edge && (weight.trained || weight.spec.kind != Kind::kMatrix))) {
       if (!weight.here.defined()) table().allocate(weight, c10::kCPU);
       return;
     }
@@ -234,6 +244,8 @@ class Disk final : public Home {
     Group& group = groups_[number];
     slot.turn = ++turns_;
     if (slot.group != number) {
+      file_.forget(slot.weights_read);
+      file_.forget(slot.states_read);
       slot.group = number;
       slot.has_weights = slot.has_states = false;
     }
@@ -252,7 +264,7 @@ class Disk final : public Home {
   }
 
   void bring(size_t number, Access access) override {
-    if (!is_block(number)) return;
+    if (!comes(number, access)) return;
     Slot* slot = slot_for(number);
     if (slot == nullptr) throw std::logic_error("more blocks are borrowed than have slots");
     fetch(*slot, number, access);
@@ -269,16 +281,16 @@ class Disk final : public Home {
   }
 
   void take_back(size_t number, bool written) override {
-    if (!is_block(number)) return;
     Group& group = groups_[number];
+    if (!std::exchange(group.borrowed, false)) return;
     Slot& slot = *slot_for(number);
-    group.borrowed = false;
     group.weights.point_nowhere();
     group.states.point_nowhere();
     if (!written) return;
-    slot.weights_written = file_.write(group.weights.offset,
-                                       slot.weights.span(0, group.weights.whole()));
-    group.weights.filled = true;
+    if (group.weights.bytes > 0)
+      slot.weights_written = file_.write(group.weights.offset,
+                                         slot.weights.span(0, group.weights.whole()));
+    group.weights.filled = group.weights.bytes > 0;
     if (!slot.has_states) return;
     slot.states_written =
         file_.write(group.states.offset, slot.states.span(0, group.states.whole()));
@@ -290,6 +302,7 @@ class Disk final : public Home {
   Room spare_;
   WorkingFile file_;
   size_t ahead_;
+  bool weights_here_, states_here_;  // and not on the disk
   std::vector<Group> groups_;
   std::map<const Weight*, int64_t> matrices_;  // by rows: where they begin
   int64_t matrix_bytes_ = 0;                   // of all of them, in whole sectors

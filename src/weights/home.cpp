@@ -62,13 +62,14 @@ void Home::make_states(const States& states) {
 }
 
 std::unique_ptr<Home> make_home(const HomeSetup& setup, Table& table) {
-  switch (setup.mode) {
+  switch (setup.weights) {
     case WeightsMode::kResident:
-      return make_resident(table, setup.device);
+      if (!setup.states_on_disk()) return make_resident(table, setup.device);
+      break;
     case WeightsMode::kDisk:
-      return make_disk(setup, table);
+      break;
   }
-  return nullptr;
+  return make_disk(setup, table);
 }
 
 }  // namespace lowmem::weights

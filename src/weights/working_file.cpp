@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstring>
 
+#include "lowmem/core/error.h"
 #include "lowmem/memory/rehearsal.h"
 
 namespace lowmem::weights {
@@ -17,6 +19,18 @@ constexpr int64_t kSector = DirectFile::kAlignment;
 std::array<std::span<std::byte>, 2> halves(const Room& room) {
   const int64_t half = room.bytes() / 2 / kSector * kSector;
   return {room.span(0, half), room.span(half, half)};
+}
+
+// Of a sector, by its first bytes; never 0. What a file has lost reads as zeros, or as
+// numbers of another place.
+uint8_t mark_of(const std::byte* sector) {
+  constexpr size_t kBytes = 64;
+  uint64_t mark = 0, word = 0;
+  for (size_t at = 0; at < kBytes; at += sizeof word) {
+    std::memcpy(&word, sector + at, sizeof word);
+    mark = (mark ^ word) * 0x9E3779B97F4A7C15u;
+  }
+  return static_cast<uint8_t>(1 + (mark >> 32) % 255);
 }
 
 }  // namespace
@@ -48,18 +62,27 @@ WorkingFile::WorkingFile(const std::filesystem::path& folder) {
 }
 
 int64_t WorkingFile::extend(int64_t bytes) {
-  if (file_) file_->extend(bytes);
+  if (file_) {
+    file_->extend(bytes);
+    marks_.resize(static_cast<size_t>((bytes_ + bytes) / kSector));
+  }
   return std::exchange(bytes_, bytes_ + bytes);
 }
 
 DirectFile::Ticket WorkingFile::read(int64_t offset, std::span<std::byte> to) {
   traffic_.read += static_cast<int64_t>(to.size());
-  return file_ ? file_->read(offset, to) : 0;
+  if (!file_) return 0;
+  const DirectFile::Ticket ticket = file_->read(offset, to);
+  reads_[ticket] = {offset, to};
+  return ticket;
 }
 
 DirectFile::Ticket WorkingFile::write(int64_t offset, std::span<const std::byte> from) {
   traffic_.written += static_cast<int64_t>(from.size());
-  return file_ ? file_->write(offset, from) : 0;
+  if (!file_) return 0;
+  for (size_t at = 0; at < from.size(); at += kSector)
+    marks_[(static_cast<size_t>(offset) + at) / kSector] = mark_of(from.data() + at);
+  return file_->write(offset, from);
 }
 
 void WorkingFile::wait(DirectFile::Ticket ticket) {
@@ -68,6 +91,21 @@ void WorkingFile::wait(DirectFile::Ticket ticket) {
   const auto start = Clock::now();
   file_->wait(ticket);
   traffic_.waited_seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  const auto read = reads_.find(ticket);
+  if (read == reads_.end()) return;
+  compare(read->second);
+  reads_.erase(read);
+}
+
+void WorkingFile::compare(const Read& read) const {
+  for (size_t at = 0; at < read.to.size(); at += kSector) {
+    const uint8_t mark = marks_[(static_cast<size_t>(read.offset) + at) / kSector];
+    if (mark == 0 || mark == mark_of(read.to.data() + at)) continue;
+    throw Error("the working file of the weights, in " + file_->folder().string(),
+                "has lost what was written to it",
+                "Go on from the last checkpoint with --resume, with memory.scratch on "
+                "another disk");
+  }
 }
 
 void read_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,

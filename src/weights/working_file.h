@@ -5,8 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "lowmem/io/direct_file.h"
 #include "lowmem/memory/scope.h"
@@ -38,8 +41,10 @@ class Room {
   int64_t first_ = 0, bytes_ = 0;
 };
 
-// The file that weights on the disk live in. In a rehearsal there is none: room is made
-// and traffic counted, and nothing moves.
+// The file that weights on the disk live in. Keeps a mark of every sector that was written,
+// of some of its bytes: a file that lost sectors meanwhile, since someone cut it or the disk
+// failed, is an Error where they are read, and not other weights. In a rehearsal there is
+// no file: room is made and traffic counted, and nothing moves.
 class WorkingFile {
  public:
   explicit WorkingFile(const std::filesystem::path& folder);
@@ -49,14 +54,25 @@ class WorkingFile {
   // As DirectFile's. 0 is a ticket that is done.
   DirectFile::Ticket read(int64_t offset, std::span<std::byte> to);
   DirectFile::Ticket write(int64_t offset, std::span<const std::byte> from);
+  // Throws Error where what was read is not what was written.
   void wait(DirectFile::Ticket ticket);
+  // That nobody will wait for a read, whose memory is used for something else.
+  void forget(DirectFile::Ticket ticket) { reads_.erase(ticket); }
 
   int64_t bytes() const { return bytes_; }
   Traffic traffic() const { return traffic_; }
   std::string way() const { return file_ ? file_->way() : ""; }
 
  private:
+  struct Read {
+    int64_t offset;
+    std::span<const std::byte> to;
+  };
+  void compare(const Read& read) const;
+
   std::optional<DirectFile> file_;
+  std::vector<uint8_t> marks_;  // of each sector; 0: it was never written
+  std::map<DirectFile::Ticket, Read> reads_;
   int64_t bytes_ = 0;
   Traffic traffic_;
 };

@@ -157,7 +157,7 @@ TEST_F(Plan, OfAResumedRunIsOfWhatIsLeft) {
   EXPECT_EQ(results("run")["peak_bytes"]["load"], plan_of("")["items"]["weights"]);
 }
 
-// Precisions x activations x gradients x optimizers.
+// Precisions x activations x gradients x optimizers x homes.
 std::vector<std::string> every_combination() {
   std::vector<std::string> all;
   for (const char* type : {"model.dtype=bf16", "model.dtype=fp32",
@@ -165,9 +165,10 @@ std::vector<std::string> every_combination() {
     for (const char* activations : {"keep", "recompute"})
       for (const char* gradients : {"accumulate", "update"})
         for (const char* optimizer : {"adafactor", "adam"})
-          all.push_back(std::string(type) + " memory.activations=" + activations +
-                        " memory.gradients=" + gradients +
-                        " optimizer.name=" + optimizer);
+          for (const char* home : {"", " memory.weights=disk"})
+            all.push_back(std::string(type) + " memory.activations=" + activations +
+                          " memory.gradients=" + gradients +
+                          " optimizer.name=" + optimizer + home);
   return all;
 }
 
@@ -191,6 +192,15 @@ const std::vector<std::string> kOthers = {
     "train.micro_batch_size=2 memory.activations=keep memory.gradients=accumulate",
     "train.micro_batch_size=2 model.dtype=fp32 memory.activations=keep",
     "train.batch_size=31 data.max_length=48",
+    "memory.weights=disk memory.ahead=0 memory.activations=1",
+    "memory.weights=disk memory.resident_blocks=1 memory.gradients=accumulate "
+    "train.micro_batch_size=3",
+    "memory.weights=disk model.train=all optimizer.name=adamw "
+    "optimizer.state_dtype=int8",
+    "memory.weights=disk optimizer.clip_norm=1 optimizer.clip_mode=two_pass",
+    "memory.weights=disk model.train=model.layers.1.* optimizer.rounding=kahan",
+    "memory.weights=disk model.train=*.mlp.* train.micro_batch_size=2",
+    "memory.weights=disk memory.linear_cross_entropy=false",
 };
 
 class PlanOf : public Plan, public testing::WithParamInterface<std::string> {};

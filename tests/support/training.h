@@ -133,8 +133,8 @@ struct Trainer {
   }
 };
 
-// Every word of memory.activations, and a count, with every word of memory.gradients and
-// of memory.weights.
+// Every word of memory.activations, and a count, with every word of memory.gradients, of
+// memory.weights and of memory.states.
 inline std::vector<Policies> every_policy(c10::Device device = c10::kCPU) {
   std::vector<OrCount<ActivationsMode>> activations = {OrCount<ActivationsMode>::of(1)};
   for (const auto& choice : choices(ActivationsMode{}))
@@ -142,11 +142,17 @@ inline std::vector<Policies> every_policy(c10::Device device = c10::kCPU) {
   std::vector<Policies> all;
   for (const auto& kept : activations)
     for (const auto& gradients : choices(GradientsMode{}))
-      for (const auto& home : choices(WeightsMode{}))
-        if (device.is_cpu() || home.value != WeightsMode::kDisk)
-          all.push_back({.activations = kept,
-                         .gradients = gradients.value,
-                         .home = {.mode = home.value, .ahead = 1}});
+      for (const auto& weights : choices(WeightsMode{}))
+        for (const auto& states : choices(StatesMode{})) {
+          if (states.value == StatesMode::kWithWeights) continue;  // one of the others
+          const weights::HomeSetup home{
+              .weights = weights.value, .states = states.value, .ahead = 1};
+          const bool on_disk =
+              home.weights == WeightsMode::kDisk || home.states_on_disk();
+          if (on_disk && !device.is_cpu()) continue;
+          all.push_back(
+              {.activations = kept, .gradients = gradients.value, .home = home});
+        }
   return all;
 }
 

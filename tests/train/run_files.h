@@ -20,7 +20,8 @@ inline std::vector<nlohmann::json> lines_of(const std::filesystem::path& run) {
   for (std::string line; std::getline(in, line);) {
     nlohmann::json record = nlohmann::json::parse(line);
     for (const char* key :
-         {"step_seconds", "tokens_per_second", "peak_bytes", "rss_bytes"})
+         {"step_seconds", "tokens_per_second", "peak_bytes", "rss_bytes", "read_bytes",
+          "written_bytes", "waited_seconds"})
       record.erase(key);
     lines.push_back(record);
   }

@@ -17,7 +17,10 @@ namespace {
 using test::fixture;
 
 HomeSetup on_disk(int64_t ahead = 1, int64_t resident = 0) {
-  return {WeightsMode::kDisk, at::kCPU, testing::TempDir(), ahead, resident};
+  return {.weights = WeightsMode::kDisk,
+          .scratch = testing::TempDir(),
+          .ahead = ahead,
+          .resident_blocks = resident};
 }
 
 std::vector<Spec> specs_of(int64_t blocks, int64_t hidden = 24) {

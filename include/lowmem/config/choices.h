@@ -167,6 +167,14 @@ constexpr std::span<const Choice<WeightsMode>> choices(WeightsMode) {
   return kWeightsModes;
 }
 
+// memory.states
+enum class StatesMode { kWithWeights, kDevice, kDisk };
+inline constexpr Choice<StatesMode> kStatesModes[] = {
+    {"with_weights", StatesMode::kWithWeights},
+    {"device", StatesMode::kDevice},
+    {"disk", StatesMode::kDisk}};
+constexpr std::span<const Choice<StatesMode>> choices(StatesMode) { return kStatesModes; }
+
 // memory.gradients
 enum class GradientsMode { kAccumulate, kUpdate };
 inline constexpr Choice<GradientsMode> kGradientsModes[] = {

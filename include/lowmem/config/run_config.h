@@ -212,6 +212,7 @@ struct MemoryConfig {
   std::string budget = "0";
   OrCount<ActivationsMode> activations = ActivationsMode::kRecompute;
   WeightsMode weights = WeightsMode::kResident;
+  StatesMode states = StatesMode::kWithWeights;
   std::string scratch = "";
   int64_t ahead = 2;
   int64_t resident_blocks = 0;
@@ -230,12 +231,14 @@ struct MemoryConfig {
           "a block's activations until backward; N: only the last N keep");
     field("weights", weights, Alters::kCost,
           "where a block's weights live; resident: on the device");
+    field("states", states, Alters::kCost,
+          "where what the optimizer keeps of a block lives");
     field("scratch", scratch, Alters::kPlace,
-          "folder of the working file of weights = disk (empty: run.dir)");
+          "folder of the working file of what is on disk (empty: run.dir)");
     field("ahead", ahead, Alters::kCost,
           "blocks that are read from the disk before their turn");
     field("resident_blocks", resident_blocks, Alters::kCost,
-          "blocks that stay in memory with weights = disk, the last ones");
+          "blocks that stay in memory all the same, the last ones");
     field("gradients", gradients, Alters::kCost,
           "sum them over the batch, or update at once and free each");
     field("linear_cross_entropy", linear_cross_entropy, Alters::kRounding,

@@ -51,6 +51,8 @@ MaybeAlternative leave_momentum(const RunConfig& config);
 // Blocks live on the disk between their turns. On the CPU.
 MaybeAlternative stream_weights(const RunConfig& config);
 MaybeAlternative hold_weights(const RunConfig& config);
+// What the optimizer keeps lives on the disk, and the weights stay.
+MaybeAlternative page_states(const RunConfig& config);
 // One block at a time is brought before its turn, or as many as there are to stay.
 MaybeAlternative look_less_ahead(const RunConfig& config);
 MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks);

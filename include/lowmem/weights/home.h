@@ -119,9 +119,15 @@ class Home {
 
 // What a home is made of.
 struct HomeSetup {
-  WeightsMode mode = WeightsMode::kResident;
+  bool states_on_disk() const {
+    return states == StatesMode::kDisk ||
+           (states == StatesMode::kWithWeights && weights == WeightsMode::kDisk);
+  }
+
+  WeightsMode weights = WeightsMode::kResident;
+  StatesMode states = StatesMode::kWithWeights;
   c10::Device device = c10::kCPU;  // the one that computes
-  // For a home on the disk.
+  // For what lives on the disk.
   std::filesystem::path scratch = {};  // folder of the working file
   int64_t ahead = 2;                   // groups that are brought before their turn
   int64_t resident_blocks = 0;         // that stay, the last ones
