@@ -101,11 +101,13 @@ const CLI::Validator kCount(
 RunConfig config_of(const ConfigOptions& options) {
   RunConfig config;
   if (!options.file.empty()) config = load_config(options.file);
-  for (const auto& [key, value] : options.flags) set_key(config, key, value);
+  std::vector<Assignment> assignments;
+  for (const auto& [key, value] : options.flags) assignments.push_back({key, value});
   for (const std::string& assignment : options.overrides) {
     refuse_bare_word(assignment);
-    apply_override(config, assignment);
+    assignments.push_back(assignment_of(assignment));
   }
+  set_keys(config, assignments);
   return config;
 }
 

@@ -1,5 +1,6 @@
 #include "lowmem/config/overrides.h"
 
+#include <map>
 #include <type_traits>
 #include <utility>
 
@@ -50,12 +51,31 @@ YamlNode parse(std::string_view value, const std::string& where) {
 
 }  // namespace
 
-void apply_override(RunConfig& config, std::string_view assignment) {
-  const size_t equals = assignment.find('=');
-  if (equals == std::string_view::npos || trimmed(assignment.substr(0, equals)).empty())
-    throw Error(shown(assignment), "is not of the form section.key=value",
+Assignment assignment_of(std::string_view text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string_view::npos || trimmed(text.substr(0, equals)).empty())
+    throw Error(shown(text), "is not of the form section.key=value",
                 "Write it like optimizer.lr=1.0e-4");
-  set_key(config, trimmed(assignment.substr(0, equals)), assignment.substr(equals + 1));
+  return {std::string(trimmed(text.substr(0, equals))),
+          std::string(trimmed(text.substr(equals + 1)))};
+}
+
+void apply_override(RunConfig& config, std::string_view assignment) {
+  const auto [key, value] = assignment_of(assignment);
+  set_key(config, key, value);
+}
+
+void set_keys(RunConfig& config, const std::vector<Assignment>& assignments) {
+  std::map<std::string_view, std::string_view> given;
+  for (const auto& [key, value] : assignments) {
+    set_key(config, key, value);
+    const auto [before, is_new] = given.emplace(key, value);
+    if (!is_new && before->second != value)
+      throw Error(
+          shown(key),
+          "is given twice, as " + shown(before->second) + " and as " + shown(value),
+          "Give it once");
+  }
 }
 
 void set_key(RunConfig& config, std::string_view key, std::string_view value) {

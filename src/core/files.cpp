@@ -5,33 +5,18 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <system_error>
 #include <vector>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/json_keys.h"
 #include "lowmem/core/units.h"
 
 namespace lowmem {
 namespace {
 
-// Of two values under one key the library keeps the last, without a word. Vocabularies
-// are not asked: their readers count.
+// Vocabularies are not asked for keys that are there twice: their readers count.
 constexpr size_t kAskedForTwins = 1 << 20;  // bytes
-
-nlohmann::json parsed(const std::string& text, std::string& twice) {
-  if (text.size() > kAskedForTwins) return nlohmann::json::parse(text);
-  using Event = nlohmann::json::parse_event_t;
-  std::vector<std::set<std::string>> open;
-  return nlohmann::json::parse(text, [&](int, Event event, const nlohmann::json& value) {
-    if (event == Event::object_start) open.emplace_back();
-    if (event == Event::object_end) open.pop_back();
-    if (event == Event::key && !open.back().insert(value.get<std::string>()).second &&
-        twice.empty())
-      twice = value.get<std::string>();
-    return true;
-  });
-}
 
 constexpr int kDeepestJson = 64;  // the deepest file of a model folder has about ten
 
@@ -122,10 +107,11 @@ nlohmann::json read_json(const std::filesystem::path& path, int64_t max_bytes) {
     throw Error(path.string(), "is nested deeper than " + std::to_string(kDeepestJson),
                 "Repair the file, or fetch it again");
   try {
-    std::string twice;
-    nlohmann::json json = parsed(text, twice);
-    if (twice.empty()) return json;
-    throw Error(path.string(), "has \"" + twice + "\" twice in one object",
+    nlohmann::json json = nlohmann::json::parse(text);
+    const auto twice =
+        text.size() > kAskedForTwins ? std::nullopt : repeated_key(text, json);
+    if (!twice) return json;
+    throw Error(path.string(), "has \"" + *twice + "\" twice in one object",
                 "Remove one of the two");
   } catch (const nlohmann::json::out_of_range&) {
     throw Error(path.string(), "holds a number that no computer number can hold",

@@ -7,8 +7,9 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/core/json_keys.h"
 #include "lowmem/core/units.h"
-#include "tokenizer/utf8.h"
+#include "lowmem/core/utf8.h"
 
 namespace lowmem {
 namespace {
@@ -83,7 +84,7 @@ Json JsonlReader::parsed() const {
   if (text_.size() > kLongestLine)
     throw Error(where(), "is longer than " + format_bytes(kLongestLine),
                 "Check that the file is JSONL: one object a line");
-  if (!tokenization::is_utf8(text_))
+  if (!is_utf8(text_))
     throw Error(where(), "is not UTF-8",
                 text_.starts_with("\xFF\xFE") ? "Convert the file from UTF-16" : remedy);
   if (is_nested_deeper(text_, kDeepest))
@@ -108,6 +109,9 @@ Json JsonlReader::parsed() const {
     throw Error(where(), "holds a number beyond 1e308", remedy);
   }
   if (!object.is_object()) throw Error(where(), "is not a JSON object", remedy);
+  if (const auto twice = repeated_key(text_, object))
+    throw Error(where(), "has \"" + *twice + "\" twice in one object",
+                "Remove one of the two");
   return object;
 }
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "lowmem/core/utf8.h"
 #include "tokenizer/pattern.h"
-#include "tokenizer/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/model.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lowmem::tokenization {

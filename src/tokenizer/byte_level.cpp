@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "tokenizer/utf8.h"
+#include "lowmem/core/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
+#include "lowmem/core/utf8.h"
 #include "tokenizer/normalizer.h"
-#include "tokenizer/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

@@ -11,7 +11,7 @@
 #include <new>
 
 #include "lowmem/core/error.h"
-#include "tokenizer/utf8.h"
+#include "lowmem/core/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

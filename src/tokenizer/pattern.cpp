@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "lowmem/core/error.h"
-#include "tokenizer/utf8.h"
+#include "lowmem/core/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

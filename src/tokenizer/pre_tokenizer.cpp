@@ -3,8 +3,8 @@
 #include <cctype>
 #include <utility>
 
+#include "lowmem/core/utf8.h"
 #include "tokenizer/normalizer.h"
-#include "tokenizer/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

@@ -10,10 +10,10 @@
 #include <unordered_map>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/utf8.h"
 #include "tokenizer/character_map.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/open.h"
-#include "tokenizer/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

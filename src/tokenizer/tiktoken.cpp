@@ -7,10 +7,10 @@
 #include <unordered_map>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/utf8.h"
 #include "tokenizer/model.h"
 #include "tokenizer/open.h"
 #include "tokenizer/pre_tokenizer.h"
-#include "tokenizer/utf8.h"
 
 namespace lowmem::tokenization {
 namespace {

@@ -11,6 +11,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/units.h"
+#include "lowmem/core/utf8.h"
 #include "tokenizer/byte_level.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model.h"
@@ -18,7 +19,6 @@
 #include "tokenizer/open.h"
 #include "tokenizer/post_processor.h"
 #include "tokenizer/pre_tokenizer.h"
-#include "tokenizer/utf8.h"
 #include "tokenizer/vocabulary.h"
 
 namespace lowmem::tokenization {

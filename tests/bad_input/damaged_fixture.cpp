@@ -290,6 +290,15 @@ Answer answer_to(const Damage& damage) {
                   "model.compute_dtype=fp32", "data.train=" + inputs.at("train.jsonl"),
                   "run.dir=" + (folder / "runs").string(), "run.name=quick",
                   "train.max_steps=1", "train.batch_size=4", "optimizer.name=sgd"});
+  // In their place what is damaged: the program takes no key twice.
+  const auto key_of = [](const std::string& word) {
+    return word.substr(0, word.find('='));
+  };
+  std::erase_if(words, [&](const std::string& word) {
+    return std::any_of(more.begin(), more.end(), [&](const std::string& other) {
+      return word.find('=') != word.npos && key_of(word) == key_of(other);
+    });
+  });
   words.insert(words.end(), more.begin(), more.end());
 
   const auto before = contents(folder / "inputs");

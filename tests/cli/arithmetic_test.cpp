@@ -12,9 +12,11 @@ using testing::HasSubstr, testing::Not;
 class LastBits : public DemoProgram {
  protected:
   static Outcome run(const std::string& environment, const std::string& more) {
-    return run_command(environment + " " + LOWMEM_TRAIN + quick("bits") +
-                       "train.save_every=2 model.dtype=bf16 model.compute_dtype=bf16 " +
-                       more);
+    return run_command(
+        environment + " " + LOWMEM_TRAIN +
+        with_last_values(quick("bits") +
+                         "train.save_every=2 model.dtype=bf16 model.compute_dtype=bf16 " +
+                         more));
   }
 };
 

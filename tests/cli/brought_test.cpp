@@ -58,9 +58,9 @@ class Brought : public DemoProgram {
   }
   static Outcome evaluate(const std::string& model, const std::string& environment = "",
                           const std::string& more = "") {
-    return run_command(environment + " " + LOWMEM_TRAIN + " evaluate -q --model " +
-                       model + " eval.data=" + at("val.jsonl") + " eval.limit=40 " +
-                       more);
+    return run_command(
+        environment + " " + LOWMEM_TRAIN + " evaluate -q --model " + model +
+        with_last_values(" eval.data=" + at("val.jsonl") + " eval.limit=40 " + more));
   }
 };
 

@@ -99,10 +99,11 @@ TEST_F(HostileText, OnTheCommandLineIsHarmless) {
 
 TEST_F(HostileText, InARunsNameIsRefused) {
   auto words = training("x");
-  words.push_back("run.name=" + kHostile.substr(0, 60));
+  std::string& name_word = words[3];
+  name_word = "run.name=" + kHostile.substr(0, 60);
   expect_refused(words);
   for (const char* name : {"\u202egnp", "a\u0085", "\xff"}) {
-    words.back() = "run.name=" + std::string(name);
+    name_word = "run.name=" + std::string(name);
     const Outcome outcome = run(words);
     EXPECT_THAT(outcome.output, HasSubstr("is not a plain folder name"));
     expect_harmless(outcome);
@@ -112,7 +113,7 @@ TEST_F(HostileText, InARunsNameIsRefused) {
 TEST_F(HostileText, InPathsIsHarmless) {
   const std::string model = copy_of_model("in" + kHostile);
   auto words = training("paths", model);
-  words.push_back("run.dir=" + at("out" + kHostile));
+  words[2] = "run.dir=" + at("out" + kHostile);
   const Outcome trained = run(words);
   EXPECT_EQ(trained.status, 0) << plain_lines(trained.output);
   EXPECT_THAT(trained.output, HasSubstr("loaded "));

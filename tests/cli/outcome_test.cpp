@@ -175,8 +175,7 @@ TEST_F(Outcomes, TheModelsFolderSaysHowChatsWereWritten) {
 
 TEST_F(Outcomes, APlanSaysWhatTheDiskMustHold) {
   const auto plan = [&](const std::string& more) {
-    const Outcome outcome = run_command(std::string(LOWMEM_TRAIN) + " plan --json -q " +
-                                        quick("disk") + more);
+    const Outcome outcome = run_program("plan --json -q " + quick("disk") + more);
     return json::parse(outcome.output)["disk_bytes"].get<int64_t>();
   };
   const auto weights = static_cast<int64_t>(plan(""));

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -34,11 +35,32 @@ inline Outcome run_command(const std::string& command) {
   return outcome;
 }
 
+// `arguments` with the last value alone of each key that is there twice, which the
+// program refuses: tests add to what others set. Keys and values without spaces and
+// quotes.
+inline std::string with_last_values(std::string arguments) {
+  std::set<std::string> seen;
+  for (size_t end = arguments.size(); end > 0;) {
+    const size_t last = arguments.find_last_not_of(" \n", end - 1);
+    if (last == std::string::npos) break;
+    const size_t space = arguments.find_last_of(" \n", last);
+    const size_t begin = space == std::string::npos ? 0 : space + 1;
+    const std::string word = arguments.substr(begin, last + 1 - begin);
+    const std::string key = word.substr(0, word.find('='));
+    const bool assigns = key.size() < word.size() && key.find('.') != std::string::npos;
+    const bool quoted = word.find_first_of("'\"\\") != std::string::npos;
+    if (assigns && !seen.insert(key).second && !quoted)
+      arguments.erase(begin, word.size());
+    end = begin;
+  }
+  return arguments;
+}
+
 // What execv() wants: the program's name and the words of `arguments`.
 class Argv {
  public:
   explicit Argv(const std::string& arguments) {
-    std::istringstream in(arguments);
+    std::istringstream in(with_last_values(arguments));
     for (std::string word; in >> word;) words_.push_back(word);
     for (std::string& word : words_) pointers_.push_back(word.data());
     pointers_.push_back(nullptr);
@@ -51,7 +73,7 @@ class Argv {
 };
 
 inline Outcome run_program(const std::string& arguments) {
-  return run_command(std::string(LOWMEM_TRAIN) + " " + arguments);
+  return run_command(std::string(LOWMEM_TRAIN) + " " + with_last_values(arguments));
 }
 
 // A demo in a temporary folder, shared by the tests of a suite, and runs beside it.

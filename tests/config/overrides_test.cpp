@@ -41,6 +41,26 @@ TEST(Overrides, SetAKeyOfEachType) {
   EXPECT_EQ(with("eval.bos=true").eval.bos, BosMode::kTrue);
 }
 
+TEST(Overrides, GiveAKeyOneValue) {
+  const auto of = [](const std::vector<std::string>& texts) {
+    std::vector<Assignment> assignments;
+    for (const std::string& text : texts) assignments.push_back(assignment_of(text));
+    RunConfig config;
+    set_keys(config, assignments);
+    return config;
+  };
+  EXPECT_EQ(of({"train.epochs=8", "optimizer.lr=3e-5", "train.epochs = 8"}),
+            of({"optimizer.lr=3e-5", "train.epochs=8"}));
+  const std::string said = test::error_of([&] {
+                             of({"optimizer.lr=1e-4", "optimizer.lr=2e-4"});
+                           }).what();
+  EXPECT_THAT(said, HasSubstr("optimizer.lr: is given twice, as 1e-4 and as 2e-4"));
+  EXPECT_THAT(test::error_of([&] {
+                of({"data.train=a", "data.train=b"});
+              }).what(),
+              HasSubstr("data.train: is given twice"));
+}
+
 TEST(Overrides, ChangeNothingElse) {
   RunConfig expected;
   expected.train.epochs = 8;

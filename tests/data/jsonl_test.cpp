@@ -50,6 +50,28 @@ TEST(Jsonl, NamesTheLineThatIsNotJson) {
   EXPECT_EQ(error("\n\n[1]\n"), "line 3: is not a JSON object");
 }
 
+TEST(Jsonl, NamesAKeyThatAnObjectHasTwice) {
+  EXPECT_EQ(error(R"({"prompt": "a", "prompt": "b"})"),
+            "line 1: has \"prompt\" twice in one object");
+  EXPECT_EQ(error(R"({"a": [{"b": 1}, {"c": {"d": 1, "e": 2, "d": 1}}]})"),
+            "line 1: has \"d\" twice in one object");
+  EXPECT_EQ(error(R"({"": 1, "": 1})"), "line 1: has \"\" twice in one object");
+  EXPECT_EQ(error(R"({"a": 1, "\u0061": 1})"), "line 1: has \"a\" twice in one object");
+  const TemporaryFile file(R"({"a": 1, "a": 2})");
+  JsonlReader reader(file.path());
+  ASSERT_TRUE(reader.next_line());
+  EXPECT_NE(error_of([&] { reader.ordered_object(); }), "nothing");
+}
+
+// Colons and quotes in texts, and equal keys of different objects.
+TEST(Jsonl, TakesKeysThatOnlyLookAlike) {
+  for (const char* text :
+       {R"({"a": "b: \"a\": \\", "c": ":", "a\"": 1})",
+        R"({"a": {"a": [{"a": 1}, {"a": 2}]}})", R"({"a\\": "\\\"", "a": "\\"})",
+        R"({"a:": ":a", ":": "\\:\":"})", R"({"a": "a"})"})
+    EXPECT_EQ(lines(text).size(), 1u) << text;
+}
+
 TEST(Jsonl, RefusesANulByte) {
   EXPECT_EQ(error(std::string("{}\0{}\n", 6)),
             "line 1: holds a NUL byte, which JSON cannot");

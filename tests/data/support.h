@@ -10,63 +10,23 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/data/example.h"
-#include "lowmem/tokenizer/tokenizer.h"
+#include "support/byte_tokens.h"
 
 namespace lowmem::test {
 
-// One token a byte, so that ids can be read off the text.
-class ByteTokenizer : public Tokenizer {
+class ByteTokenizer : public ByteTokens {
  public:
   static constexpr int32_t kBos = 256, kEos = 257;
 
-  explicit ByteTokenizer(bool adds_bos = true, bool has_bos = true, bool has_eos = true) {
+  explicit ByteTokenizer(bool adds_bos = true, bool has_bos = true, bool has_eos = true)
+      : ByteTokens({"<bos>", "<eos>"}) {
     adds_bos_ = adds_bos;
     if (has_bos) bos_id_ = kBos;
     if (has_eos) eos_id_ = kEos;
   }
-  std::string decode(const std::vector<int32_t>& ids) const override {
-    std::string text;
-    for (const int32_t id : ids)
-      if (id < 256) text.push_back(static_cast<char>(id));
-    return text;
-  }
   std::optional<int32_t> id_of(std::string_view token) const override {
     if (token.size() == 1) return static_cast<unsigned char>(token.front());
     return std::nullopt;
-  }
-  std::string piece(int32_t id) const override {
-    return id == kBos ? "<bos>" : id == kEos ? "<eos>" : decode({id});
-  }
-  int64_t vocab_size() const override { return 258; }
-  std::vector<Part> parts(std::string_view text,
-                          std::span<const Range> plain) const override {
-    std::vector<Part> parts;
-    size_t begin = 0;
-    const auto add = [&](size_t from, size_t to, std::optional<int32_t> id) {
-      if (from < to) parts.push_back({{from, to}, id});
-    };
-    for (size_t at = 0; at < text.size(); ++at)
-      for (const int32_t id : {kBos, kEos}) {
-        const std::string token = piece(id);
-        const auto touches = [&](const Range& range) {
-          return range.begin < at + token.size() && at < range.end;
-        };
-        if (!text.substr(at).starts_with(token) ||
-            std::any_of(plain.begin(), plain.end(), touches))
-          continue;
-        add(begin, at, std::nullopt);
-        add(at, begin = at + token.size(), id);
-      }
-    add(begin, text.size(), std::nullopt);
-    return parts;
-  }
-
- private:
-  std::vector<int32_t> ids_of(std::string_view text, bool /*starts_text*/,
-                              bool /*special*/) const override {
-    std::vector<int32_t> ids;
-    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
-    return ids;
   }
 };
 

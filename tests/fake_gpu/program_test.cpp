@@ -50,9 +50,9 @@ class ProgramOnFakeGpu : public testing::Test {
     return run_command(
         "env " + environment + " LD_PRELOAD=" FAKE_GPU " FAKE_GPU_REPORT=" +
         (folder() / (name + ".json")).string() + " " LOWMEM_TRAIN " " + command +
-        " memory.device=cuda model.path=" + at + "/model data.train=" + at +
-        "/train.jsonl run.dir=" + at + "/runs run.name=" + name +
-        " train.batch_size=4 train.log_every=100 " + overrides);
+        with_last_values(" memory.device=cuda model.path=" + at + "/model data.train=" +
+                         at + "/train.jsonl run.dir=" + at + "/runs run.name=" + name +
+                         " train.batch_size=4 train.log_every=100 " + overrides));
   }
   static Outcome train(const std::string& name, const std::string& overrides,
                        const std::string& environment = "") {

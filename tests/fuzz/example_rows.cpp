@@ -4,16 +4,13 @@
 
 #include <algorithm>
 
+#include "../support/byte_tokens.h"
 #include "lowmem/data/examples.h"
 #include "support.h"
 
 using namespace lowmem;
 
 namespace {
-
-constexpr std::string_view kNames[] = {
-    "<s>",        "</s>",         "<|start_header_id|>", "<|end_header_id|>",
-    "<|eot_id|>", "<|im_start|>", "<|im_end|>"};
 
 // Of a folder: without `generation` blocks, with tools and what else a row may say.
 constexpr const char* kOwnTemplate = R"({% for m in messages %}{% if m.role == 'tool' %}<
@@ -22,53 +19,21 @@ constexpr const char* kOwnTemplate = R"({% for m in messages %}{% if m.role == '
 {%- if tools %}{{ tools | tojson(indent=1) }}{% endif %}
 {%- if add_generation_prompt %}<s>assistant:{% endif %})";
 
-// A token a byte, and those that the templates ask for.
-class Bytes : public Tokenizer {
+// With the tokens that the templates ask for.
+class Bytes : public test::ByteTokens {
  public:
-  Bytes() {
+  Bytes()
+      : ByteTokens({"<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>",
+                    "<|eot_id|>", "<|im_start|>", "<|im_end|>"}) {
     bos_id_ = 256;
     eos_id_ = 257;
     adds_bos_ = true;
     chat_templates_ = {{"default", kOwnTemplate, "t"}};
   }
-  std::string decode(const std::vector<int32_t>&) const override { return {}; }
   std::optional<int32_t> id_of(std::string_view token) const override {
-    for (size_t i = 0; i < std::size(kNames); ++i)
-      if (kNames[i] == token) return static_cast<int32_t>(256 + i);
-    return std::nullopt;
-  }
-  std::string piece(int32_t id) const override {
-    return id < 256 ? std::string(1, static_cast<char>(id))
-                    : std::string(kNames[static_cast<size_t>(id - 256)]);
-  }
-  std::vector<Part> parts(std::string_view text,
-                          std::span<const Range> plain) const override {
-    std::vector<Part> parts;
-    size_t done = 0;
-    const auto add = [&](size_t begin, size_t end, std::optional<int32_t> id) {
-      if (begin < end) parts.push_back({{begin, end}, id});
-    };
-    for (size_t at = 0; at < text.size(); ++at)
-      for (size_t i = 0; i < std::size(kNames) && text[at] == '<'; ++i) {
-        const size_t end = at + kNames[i].size();
-        const auto touches = [&](const Range& r) { return r.begin < end && at < r.end; };
-        if (!text.substr(at).starts_with(kNames[i]) ||
-            std::any_of(plain.begin(), plain.end(), touches))
-          continue;
-        add(done, at, std::nullopt);
-        add(at, end, static_cast<int32_t>(256 + i));
-        done = end;
-      }
-    add(done, text.size(), std::nullopt);
-    return parts;
-  }
-  int64_t vocab_size() const override { return 256 + std::size(kNames); }
-
- private:
-  std::vector<int32_t> ids_of(std::string_view text, bool, bool) const override {
-    std::vector<int32_t> ids;
-    for (const char byte : text) ids.push_back(static_cast<unsigned char>(byte));
-    return ids;
+    const auto found = std::find(names().begin(), names().end(), token);
+    if (found == names().end()) return std::nullopt;
+    return kFirstName + static_cast<int32_t>(found - names().begin());
   }
 };
 

@@ -45,7 +45,7 @@ run() {
   shift
   "$program" --quiet model.path="$scratch/model" data.train="$scratch/train.jsonl" \
     eval.data="[$scratch/val.jsonl, $scratch/text.jsonl]" eval.limit=8 eval.every=4 run.dir="$scratch/runs" \
-    run.name="$name" train.batch_size=4 train.max_steps=10 train.log_every=3 \
+    run.name="$name" train.batch_size=4 "train.max_steps=${steps:-10}" train.log_every=3 \
     train.save_every=5 optimizer.lr=0.001 "$@"
 }
 run whole
@@ -59,6 +59,6 @@ rm -r "$scratch/runs/resumed/checkpoints/step-00000010"
 run resumed --resume
 run evaluated --resume
 run without run.tensorboard=false
-run whole run.overwrite=true train.max_steps=4
+steps=4 run whole run.overwrite=true
 
 "$python" "$here/tensorboard_events.py" "$scratch/runs"

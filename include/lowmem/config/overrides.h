@@ -1,6 +1,8 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "lowmem/config/run_config.h"
 
@@ -15,6 +17,17 @@ void apply_override(RunConfig& config, std::string_view assignment);
 
 // The same with key and value apart, for the short flags.
 void set_key(RunConfig& config, std::string_view key, std::string_view value);
+
+// A key and its value, as one argument or as a short flag gives them.
+struct Assignment {
+  std::string key, value;
+};
+// Throws Error where `text` is not of the form `section.key=value`.
+Assignment assignment_of(std::string_view text);
+
+// Sets all of them. Refuses a key that is there with two values, of which nobody said
+// which counts.
+void set_keys(RunConfig& config, const std::vector<Assignment>& assignments);
 
 // The flags of the program this one follows: short forms of keys.
 struct ShortFlag {

@@ -23,7 +23,8 @@ class JsonlReader {
   // where the disk fails.
   bool next_line();
   // That line's. Throws Error naming file and line for what is not UTF-8, not JSON, not
-  // an object, longer than 16 MiB, or nested deeper than 32.
+  // an object, longer than 16 MiB, nested deeper than 32, or has a key twice in one
+  // object.
   nlohmann::json object() const;
   // The same with the keys in the order of the file.
   nlohmann::ordered_json ordered_object() const;
