@@ -53,7 +53,12 @@ void add_evaluate(CLI::App& app) {
     tokenizer.reset();
     memory::return_free_memory();
     weights::check_folder(model::weight_specs(shape), config.model.path);
-    const train::HousedModel house = train::house_model(config, shape, device);
+    if (config.memory.budget != "0")
+      log::warn("memory.budget is of training: this evaluates with memory.weights = " +
+                std::string(word_of(config.memory.weights)));
+    RunConfig untrained = config;  // nothing is kept beside the weights
+    untrained.memory.states = StatesMode::kDevice;
+    const train::HousedModel house = train::house_model(untrained, shape, device);
     train::load_weights(config, *house.home);
     const auto result = [&] {
       try {

@@ -33,12 +33,20 @@ void print(const std::string& text) { std::printf("%s\n", text.c_str()); }
 void run(const RunConfig& config, const PlanOptions& options) {
   const int64_t bytes = options.fit.empty() ? 0 : parse_bytes(options.fit);
   const train::Inputs inputs = train::read_inputs(config);
-  const train::Plan plan =
-      train::within_budget(config, inputs, train::make_plan(config, inputs)).plan;
-  if (options.fit.empty())
-    return print(options.json ? plan.to_json().dump(2) : plan.to_text());
+  const train::Proposal chosen =
+      train::within_budget(config, inputs, train::make_plan(config, inputs));
+  const train::Plan& plan = chosen.plan;
+  if (options.fit.empty()) {
+    auto json = plan.to_json();
+    if (config.memory.budget != "0") json["overrides"] = chosen.overrides();
+    std::string text = plan.to_text();
+    if (config.memory.budget != "0")
+      text += "\n  within the budget     " +
+              (chosen.changes.empty() ? "as it is" : chosen.overrides());
+    return print(options.json ? json.dump(2) : text);
+  }
   int64_t least = 0;
-  const auto proposal = train::fit(config, inputs, bytes, plan, nullptr, &least);
+  const auto proposal = train::fit(chosen.config, inputs, bytes, plan, nullptr, &least);
   if (!proposal)
     throw Error(format_bytes(bytes),
                 "is too little with any setting that was tried: the smallest peak is " +

@@ -235,8 +235,19 @@ void check_activations(const MemoryConfig& memory) {
     check_count("memory.activations", *memory.activations.count, 0);
 }
 
+void check_budget(const std::string& budget) {
+  if (budget == "free" || budget == "0") return;
+  try {
+    parse_bytes(budget);
+  } catch (const Error& error) {
+    throw Error("memory.budget = " + budget, error.problem(),
+                "Write an amount such as 6GiB, or free, or 0 for none");
+  }
+}
+
 void check_weights(const MemoryConfig& memory) {
-  if (memory.budget != "free" && memory.budget != "0") parse_bytes(memory.budget);
+  check_budget(memory.budget);
+  check_spelling("memory.scratch", memory.scratch);
   check_count("memory.ahead", memory.ahead, 0);
   check_count("memory.resident_blocks", memory.resident_blocks, 0);
 }
@@ -308,6 +319,7 @@ void validate(const RunConfig& config, Purpose purpose) {
       throw Error("eval.data", "is not given",
                   "Write the JSONL file to evaluate on, as in eval.data=val.jsonl");
     check_sequences(config.data, {config.eval.format});
+    check_weights(config.memory);
     return;
   }
   check_data(config.data);

@@ -48,13 +48,18 @@ class ThreadWorkers : public TransferWorkers {
   std::vector<std::thread> threads_;
 };
 
-// The page cache keeps nothing of it: what was written is first brought to the disk.
-void drop_from_cache(int descriptor, const Transfer& piece) {
-  if (piece.is_write)
-    ::sync_file_range(
-        descriptor, piece.offset, piece.size,
-        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+// The page cache keeps nothing of it: what was written is first brought to the disk. The
+// error number of what that refused, or 0.
+int drop_from_cache(int descriptor, const Transfer& piece) {
+  int code = 0;
+  if (piece.is_write &&
+      ::sync_file_range(descriptor, piece.offset, piece.size,
+                        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                            SYNC_FILE_RANGE_WAIT_AFTER) != 0)
+    code = errno;
   ::posix_fadvise(descriptor, piece.offset, piece.size, POSIX_FADV_DONTNEED);
+  // Not every file system can be asked.
+  return code == ENOSYS || code == EINVAL || code == ESPIPE ? 0 : code;
 }
 
 }  // namespace
@@ -75,8 +80,7 @@ int transfer(TransferFile file, const Transfer& piece) {
     if (const int code = take_result(rest, result < 0 ? -errno : result); code != 0)
       return code;
   }
-  if (!file.is_direct) drop_from_cache(file.descriptor, piece);
-  return 0;
+  return file.is_direct ? 0 : drop_from_cache(file.descriptor, piece);
 }
 
 // Only whole blocks count, as the next must begin at one. Less than a block is read at

@@ -29,9 +29,10 @@ int64_t slice_rows(const LossRequest& request, const LossOptions& options) {
   int64_t row_bytes = hidden.size(0) * element;
   // A cast slice of the weight, or of its gradient.
   if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
-  int64_t rows = std::max(options.least_classes,
-                          options.chunk_bytes / std::max<int64_t>(1, row_bytes));
-  rows = std::min(rows, options.weight_bytes / (weight.size(1) * weight.element_size()));
+  int64_t rows =
+      std::max(options.least_classes,
+               std::min(options.chunk_bytes / std::max<int64_t>(1, row_bytes),
+                        options.weight_bytes / (weight.size(1) * weight.element_size())));
   // Rows of logits begin at whole cache lines, which matrix products are faster with.
   constexpr int64_t kAligned = 64;
   if (rows > kAligned) rows -= rows % kAligned;

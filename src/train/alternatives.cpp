@@ -189,18 +189,41 @@ MaybeAlternative page_states(const RunConfig& config) {
       "what the optimizer keeps of a block comes from the disk and goes back");
 }
 
-MaybeAlternative look_less_ahead(const RunConfig& config) {
-  const bool streams = config.memory.weights == WeightsMode::kDisk ||
-                       config.memory.states == StatesMode::kDisk;
-  if (!streams || config.memory.ahead <= 1)
-    return std::nullopt;
+namespace {
+
+bool streams(const RunConfig& config) {
+  return config.memory.weights == WeightsMode::kDisk ||
+         config.memory.states == StatesMode::kDisk;
+}
+
+MaybeAlternative look_ahead(const RunConfig& config, int64_t blocks, const char* cost) {
+  if (!streams(config) || config.memory.ahead <= blocks) return std::nullopt;
+  return changed(config, [&](RunConfig& run) { run.memory.ahead = blocks; }, cost);
+}
+
+}  // namespace
+
+MaybeAlternative hold_states(const RunConfig& config) {
+  if (config.memory.states != StatesMode::kDisk) return std::nullopt;
   return changed(
-      config, [](RunConfig& run) { run.memory.ahead = 1; },
-      "one block at a time comes before its turn");
+      config, [](RunConfig& run) { run.memory.states = StatesMode::kWithWeights; },
+      "what the optimizer keeps is where the weights are");
+}
+
+MaybeAlternative look_less_ahead(const RunConfig& config) {
+  return look_ahead(config, 1, "one block at a time comes before its turn");
+}
+
+MaybeAlternative look_not_ahead(const RunConfig& config) {
+  return look_ahead(config, 0, "a block comes when it is its turn, and is waited for");
+}
+
+MaybeAlternative release_blocks(const RunConfig& config) {
+  return config.memory.resident_blocks > 0 ? hold_blocks(config, 0) : std::nullopt;
 }
 
 MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks) {
-  if (config.memory.weights != WeightsMode::kDisk) return std::nullopt;
+  if (!streams(config)) return std::nullopt;
   return changed(
       config, [&](RunConfig& run) { run.memory.resident_blocks = blocks; },
       "so many blocks stay in memory");

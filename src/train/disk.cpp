@@ -1,5 +1,6 @@
 #include "lowmem/train/disk.h"
 
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include <algorithm>
@@ -23,6 +24,12 @@ fs::path existing(const fs::path& folder) {
   while (!fs::exists(there, code) && there.has_relative_path())
     there = there.parent_path();
   return there;
+}
+
+bool on_one_disk(const fs::path& a, const fs::path& b) {
+  struct stat of_a {}, of_b {};
+  return ::stat(existing(a).c_str(), &of_a) == 0 &&
+         ::stat(existing(b).c_str(), &of_b) == 0 && of_a.st_dev == of_b.st_dev;
 }
 
 int64_t bytes_in(const fs::path& folder) {
@@ -49,8 +56,9 @@ DiskNeed disk_need(const RunConfig& config, const Written& written) {
   const TrainConfig& train = config.train;
   DiskNeed need;
   need.model = written.weights;
-  // Elsewhere it shows when it is made.
-  if (config.memory.scratch.empty()) need.working = written.working;
+  (on_one_disk(scratch_folder(config), folder_of(config)) ? need.working
+                                                          : need.elsewhere) =
+      written.working;
   // The best so far stays until a better one is whole, and one more until a checkpoint
   // knows of it.
   if (train.keep_best)
@@ -82,6 +90,13 @@ int64_t free_disk(const fs::path& folder) {
 }
 
 void refuse_full_disk(const RunConfig& config, const DiskNeed& need) {
+  const int64_t room = free_disk(scratch_folder(config));
+  if (room >= 0 && need.elsewhere > room && !config.memory.force)
+    throw Error("memory.scratch = " + config.memory.scratch,
+                "is on a disk with " + format_bytes(room) +
+                    " free, and what lives on it takes " +
+                    format_bytes_up(need.elsewhere),
+                "Free that much, or name another folder");
   const int64_t free = free_disk(folder_of(config));
   if (free < 0 || need.more() <= free || config.memory.force) return;
   std::string parts = "the model " + format_bytes_up(need.model);

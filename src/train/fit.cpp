@@ -60,7 +60,10 @@ bool needs_as_much(const Candidate& a, const Candidate& b) {
     if (of_a[i] < of_b[i]) return false;
   // With several parts an update in backward holds the inputs of them all.
   const bool whole = a.config.train.micro_batch_size == 0;
-  return a.config.train.micro_batch_size == b.config.train.micro_batch_size &&
+  // A home that streams holds the inputs of all parts, and its rows pass beside it.
+  const MemoryConfig &of_these = a.config.memory, &of_those = b.config.memory;
+  return of_these.weights == of_those.weights && of_these.states == of_those.states &&
+         a.config.train.micro_batch_size == b.config.train.micro_batch_size &&
          (a.config.memory.gradients == b.config.memory.gradients ||
           (whole && a.config.memory.gradients == GradientsMode::kAccumulate));
 }
@@ -129,6 +132,15 @@ bool goes_on(const Checkpoint* from, const RunConfig& config) {
   }
 }
 
+// -1: there is none that could be used.
+double speed_of_disk(const RunConfig& config) {
+  try {
+    return disk_speed(config);
+  } catch (const Error&) {
+    return -1;
+  }
+}
+
 std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inputs,
                                      const Plan& now, const Checkpoint* from,
                                      Effect most) {
@@ -139,8 +151,9 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
   if (inputs.device.is_cpu())
-    branch(candidates, stream_weights, hold_weights, page_states);
-  branch(candidates, look_less_ahead);
+    branch(candidates, stream_weights, hold_weights, page_states, hold_states);
+  branch(candidates, look_less_ahead, look_not_ahead);
+  branch(candidates, release_blocks);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
   branch(candidates, state_in_bf16, state_in_int8, use_adafactor, leave_momentum);
@@ -159,12 +172,17 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     candidate.speed = speeds[type];
     if (disk == 0 && (candidate.config.memory.weights == WeightsMode::kDisk ||
                       candidate.config.memory.states == StatesMode::kDisk))
-      disk = disk_speed(candidate.config);
+      disk = speed_of_disk(candidate.config);
     candidate.speed.disk = disk;
     candidate.speed.step = 0;
     candidate.seconds =
         estimate_seconds(candidate.config, inputs.shape, now.work, candidate.speed);
   }
+  std::erase_if(candidates, [](const Candidate& candidate) {
+    return candidate.speed.disk < 0 && !candidate.changes.empty() &&
+           (candidate.config.memory.weights == WeightsMode::kDisk ||
+            candidate.config.memory.states == StatesMode::kDisk);
+  });
   look_at_rest(candidates, inputs);
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) {
@@ -276,6 +294,9 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
     if (bound > bytes) beyond.emplace_back(bound, &candidate);
     if (bound > bytes || is_too_large(candidate)) continue;
     Plan plan = plan_of(candidate);
+    // Room on the disk is not looked for: another setting may do without.
+    const bool fits_disk = plan.disk_free < 0 || plan.disk.more() <= plan.disk_free;
+    if (plan.memory.peak <= bytes && !fits_disk && !candidate.changes.empty()) continue;
     if (plan.memory.peak <= bytes) {
       Candidate found = candidate;
       use_what_is_left(found, plan, inputs.shape, bytes, plan_of);
@@ -329,8 +350,11 @@ Proposal within_budget(const RunConfig& config, const Inputs& inputs, const Plan
                        const Checkpoint* from) {
   const std::string& budget = config.memory.budget;
   if (budget == "0") return {config, {}, now, 1};
-  const int64_t program = now.on_cpu && budget != "free" ? now.program : 0;
-  const int64_t bytes = budget == "free" ? now.free : parse_bytes(budget) - program;
+  const bool whole = budget == "free";
+  const int64_t program = now.on_cpu && !whole ? now.program : 0;
+  // Others on the machine need some, too.
+  const int64_t bytes =
+      whole ? now.free / 20 * 19 : std::min(parse_bytes(budget) - program, now.free);
   int64_t least = 0;
   auto found = fit(config, inputs, bytes, now, from, &least, Effect::kNone);
   if (!found)
@@ -344,25 +368,38 @@ Proposal within_budget(const RunConfig& config, const Inputs& inputs, const Plan
 }
 
 Ready make_ready(const RunConfig& config, const Checkpoint* from) {
+  const MemoryConfig& memory = config.memory;
+  if (memory.budget == "0" && memory.weights == WeightsMode::kResident &&
+      memory.states != StatesMode::kDisk &&
+      (memory.resident_blocks > 0 || !memory.scratch.empty()))
+    log::warn(
+        "memory.scratch and memory.resident_blocks do nothing: all weights are in "
+        "memory, as memory.weights = resident");
   Ready ready{config, read_inputs(config)};
   const Inputs& inputs = ready.inputs;
   weights::check_carried_files(config.model.path);
   if (from == nullptr)
     weights::check_folder(model::weight_specs(inputs.shape), config.model.path);
   try {
-    const Proposal chosen =
-        within_budget(config, inputs, make_plan(config, inputs, from), from);
-    const Plan& plan = chosen.plan;
+    const Plan now = make_plan(config, inputs, from);
+    const Proposal chosen = within_budget(config, inputs, now, from);
+    Plan plan = chosen.plan;
     ready.config = chosen.config;
+    // By which it was chosen.
+    if (config.memory.budget != "0") plan.free = std::max(plan.free, now.free);
     if (config.memory.budget != "0")
       log::info("memory.budget = " + config.memory.budget + ": " +
                 (chosen.changes.empty() ? "all as it is" : chosen.overrides()) +
                 ", the fastest that was found within it");
     log::info(plan.to_text());
     if (plan.memory.peak > plan.free && !config.memory.force)
-      throw does_not_fit(plan, fit(config, inputs, plan.free, plan, from));
+      throw does_not_fit(plan, fit(ready.config, inputs, plan.free, plan, from));
     refuse_full_disk(config, plan.disk);
   } catch (const memory::OutOfMemory&) {
+    if (config.memory.budget != "0")
+      throw Error("memory.budget = " + config.memory.budget,
+                  "cannot be planned for: the process may not have enough addresses",
+                  "Lift the limit, as with `ulimit -v unlimited`, or leave it out");
     log::warn("no plan: a limit on the process's addresses is in the way");
   }
   // The machine's speed was measured on tensors that are no part of the run.

@@ -158,7 +158,9 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
       const auto before = Clock::now();
       const weights::Traffic moved = session.home().traffic();
       session.begin(rehearsed[i], i > 0 ? 1 : 0, true).wait();
-      traffic = session.home().traffic().since(moved);
+      // In the first, more is there already than in those that follow.
+      const weights::Traffic now = session.home().traffic().since(moved);
+      if (i > 0 && now.read + now.written > traffic.read + traffic.written) traffic = now;
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
       // Other work on the machine makes one longer.
       step_seconds = i < 2 ? seconds : std::min(step_seconds, seconds);
@@ -285,6 +287,7 @@ nlohmann::ordered_json Plan::to_json() const {
           {"step_read_bytes", traffic.read},
           {"step_written_bytes", traffic.written},
           {"disk_bytes", disk.more()},
+          {"scratch_bytes", disk.working + disk.elsewhere},
           {"disk_free_bytes",
            disk_free < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(disk_free)},
           {"steps", work.steps},
@@ -323,6 +326,8 @@ std::string Plan::to_text() const {
   if (traffic.read > 0)
     text += line("a step", "reads " + format_bytes(traffic.read) + " of weights and writes " +
                                format_bytes(traffic.written));
+  if (disk.elsewhere > 0)
+    text += line("scratch", format_bytes_up(disk.elsewhere) + " in memory.scratch");
   text += line("disk",
                format_bytes_up(disk.more()) + " more" +
                    (disk_free < 0 ? "" : ", of " + format_bytes(disk_free) + " free"));

@@ -110,8 +110,8 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
 
 namespace {
 
-// Bytes between memory and the disk in a step: a block comes for each direction, but for
-// those that stay, and what is trained goes back with what is beside it.
+// Bytes between memory and the disk in a step: what is trained goes back with what is
+// beside it, and blocks that stay do not move.
 double step_traffic(const RunConfig& config, const model::Config& shape) {
   const weights::HomeSetup home{.weights = config.memory.weights,
                                 .states = config.memory.states};
@@ -124,19 +124,25 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
                 static_cast<double>(
                     rounding_bytes(config.optimizer.rounding, config.model.dtype))
           : 0;
+  // A block comes for each direction of each pass, and once more where gradients wait.
+  const bool two_pass =
+      config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate;
+  const double turns =
+      config.memory.gradients == GradientsMode::kAccumulate ? 3 : two_pass ? 4 : 2;
   double read = 0, written = 0;
   for (const weights::Spec& spec : model::weight_specs(shape)) {
     if (!spec.name.starts_with("model.layers.")) continue;
     const auto elements = static_cast<double>(spec.elements());
     const bool trained = weights::selects(config.model.train, spec);
-    read += elements * (2 * format + (trained ? state : 0));
+    read += elements * (turns * format + (trained ? state : 0));
     written += trained ? elements * (format + state) : 0;
   }
   const auto blocks = static_cast<double>(shape.num_hidden_layers);
-  const double there = std::min(
-      blocks, static_cast<double>(config.memory.resident_blocks + config.memory.ahead));
+  const auto stay = static_cast<double>(config.memory.resident_blocks);
+  const double there =
+      std::min(blocks, stay + static_cast<double>(config.memory.ahead));
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
-  return (read + written) * (1 - there / blocks) + head * format;
+  return read * (1 - there / blocks) + written * (1 - stay / blocks) + head * format;
 }
 
 }  // namespace

@@ -219,7 +219,7 @@ void Session::prepare() {
         [this](const weights::Weight& weight) { return optimizer_->states_of(weight); });
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
-    throw out_of_memory(config_, {weight_bytes(), optimizer_bytes()}, failure);
+    throw out_of_memory(config_, resident(), failure);
   }
 }
 

@@ -85,8 +85,7 @@ class Trainer {
     } catch (const std::exception& failure) {
       say_how_to_go_on();
       if (memory::asked_of(failure).empty()) throw;
-      throw out_of_memory(session_.config(),
-                          {session_.weight_bytes(), session_.optimizer_bytes()}, failure);
+      throw out_of_memory(session_.config(), session_.resident(), failure);
     }
     return progress_.results;
   }

@@ -1,4 +1,6 @@
 #include <ATen/ATen.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cstring>
@@ -42,6 +44,16 @@ at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type) {
 void point(const at::Tensor& tensor, std::byte* to) {
   tensor.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
       at::DataPtr(to, c10::kCPU));
+}
+
+// Some folders that are taken for a disk's are memory.
+void warn_of_memory(const std::filesystem::path& folder) {
+  struct statfs system {};
+  if (::statfs(folder.c_str(), &system) != 0) return;
+  if (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC)
+    log::warn(folder.string() +
+              " is memory itself (tmpfs): what lives there takes as much of it as "
+              "before. Name a folder on a disk as memory.scratch");
 }
 
 // Tensors of a group that lie one after another in the file.
@@ -111,6 +123,7 @@ class Disk final : public Home {
                 " live on the disk of " + setup.scratch.string() + " (" + file_.way() +
                 "), of " + format_count(static_cast<int64_t>(blocks)) + " blocks " +
                 std::to_string(slots_.size()) + " at a time in memory");
+    if (!memory::rehearsing()) warn_of_memory(setup.scratch);
     adopt();
   }
 
@@ -122,6 +135,14 @@ class Disk final : public Home {
   bool streams() const override { return !weights_here_; }
   Traffic traffic() const override { return file_.traffic(); }
   int64_t disk_bytes() const override { return file_.bytes(); }
+  Here here() const override {
+    Here here = Home::here();
+    for (const Slot& slot : slots_) {
+      here.weights += slot.weights.bytes();
+      here.states += slot.states.bytes();
+    }
+    return here;
+  }
 
   ops::MatrixRows rows(const Weight& weight) override {
     if (!weight.by_rows) return Home::rows(weight);
@@ -249,16 +270,19 @@ class Disk final : public Home {
       slot.group = number;
       slot.has_weights = slot.has_states = false;
     }
-    if (!std::exchange(slot.has_weights, true) && group.weights.filled)
+    if (!std::exchange(slot.has_weights, true) &&
+        (group.weights.filled || memory::rehearsing()))
       slot.weights_read = file_.read(group.weights.offset,
                                      slot.weights.span(0, group.weights.whole()));
     if (access == Access::kRead || group.states.bytes == 0) return;
     if (std::exchange(slot.has_states, true)) return;
     const std::span<std::byte> memory = slot.states.span(0, group.states.whole());
-    if (group.states.filled) {
+    if (group.states.filled || memory::rehearsing()) {
       slot.states_read = file_.read(group.states.offset, memory);
-    } else if (!memory::rehearsing()) {
-      file_.wait(slot.states_written);  // it may be on its way from this memory
+    } else {
+      // It may be on its way to this memory, or from it.
+      file_.wait(slot.states_read);
+      file_.wait(slot.states_written);
       std::memset(memory.data(), 0, memory.size());
     }
   }
@@ -286,7 +310,7 @@ class Disk final : public Home {
     Slot& slot = *slot_for(number);
     group.weights.point_nowhere();
     group.states.point_nowhere();
-    if (!written) return;
+    if (!written || slot.stays) return;
     if (group.weights.bytes > 0)
       slot.weights_written = file_.write(group.weights.offset,
                                          slot.weights.span(0, group.weights.whole()));

@@ -50,6 +50,21 @@ void Home::write(Weight& weight,
   ops::write_pieces(weight.here, fill);
 }
 
+Home::Here Home::here() const {
+  // A tensor whose numbers live elsewhere has no memory of its own.
+  const auto bytes_of = [](const at::Tensor& tensor) {
+    return tensor.defined() && tensor.storage().allocator() != nullptr
+               ? static_cast<int64_t>(tensor.nbytes())
+               : 0;
+  };
+  Here here;
+  for (const Weight& weight : table_.all()) {
+    here.weights += bytes_of(weight.here);
+    for (const auto& [name, tensor] : weight.beside) here.states += bytes_of(tensor);
+  }
+  return here;
+}
+
 void Home::make_states(const States& states) {
   for (size_t group = 0; group < table_.groups(); ++group) {
     if (!table_.trains(group)) continue;

@@ -15,6 +15,35 @@ namespace {
 
 constexpr int64_t kSector = DirectFile::kAlignment;
 
+// Reads into memory that must live until they are over, whatever happens.
+class Arriving {
+ public:
+  explicit Arriving(WorkingFile& file) : file_(file) {}
+  Arriving(const Arriving&) = delete;
+  Arriving& operator=(const Arriving&) = delete;
+  ~Arriving() {
+    for (const DirectFile::Ticket ticket : tickets_) {
+      file_.forget(ticket);
+      try {
+        file_.wait(ticket);
+      } catch (const std::exception&) {
+        // Then nothing is under way any more.
+      }
+    }
+  }
+
+  void add(DirectFile::Ticket ticket) { tickets_.push_back(ticket); }
+  int64_t count() const { return static_cast<int64_t>(tickets_.size()); }
+  void wait() {
+    for (const DirectFile::Ticket ticket : tickets_) file_.wait(ticket);
+    tickets_.clear();
+  }
+
+ private:
+  WorkingFile& file_;
+  std::vector<DirectFile::Ticket> tickets_;
+};
+
 class RowsInFile final : public ops::RowSource {
  public:
   RowsInFile(WorkingFile& file, int64_t offset, const at::Tensor& like)
@@ -61,22 +90,22 @@ class RowsInFile final : public ops::RowSource {
     const Room room(most * place, memory::current_item());
     auto* to = static_cast<std::byte*>(out.mutable_data_ptr());
     for (size_t at = 0; at < order.size();) {
-      std::vector<DirectFile::Ticket> tickets;
+      Arriving tickets(file_);
       std::vector<std::pair<int64_t, int64_t>> copies;  // a place, a row of `out`
       for (int64_t last = -1; at < order.size(); ++at) {
         const int64_t id = wanted[order[at]];
         if (id != last) {
-          const auto placed = static_cast<int64_t>(tickets.size());
+          const int64_t placed = tickets.count();
           if (placed == most) break;
-          tickets.push_back(file_.read(
+          tickets.add(file_.read(
               offset_ + sector_of(id),
               room.span(placed * place,
                         whole_sectors((id + 1) * row_bytes_) - sector_of(id))));
           last = id;
         }
-        copies.emplace_back(static_cast<int64_t>(tickets.size()) - 1, order[at]);
+        copies.emplace_back(tickets.count() - 1, order[at]);
       }
-      for (const DirectFile::Ticket ticket : tickets) file_.wait(ticket);
+      tickets.wait();
       if (memory::rehearsing()) continue;
       for (const auto& [placed, row] : copies) {
         const int64_t id = wanted[row];

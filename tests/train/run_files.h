@@ -13,12 +13,18 @@
 
 namespace lowmem::train {
 
+inline std::vector<nlohmann::json> raw_lines_of(const std::filesystem::path& run) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream in(run / "metrics.jsonl");
+  for (std::string line; std::getline(in, line);)
+    lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
 // A run's lines of metrics.jsonl without what is of the machine and the hour.
 inline std::vector<nlohmann::json> lines_of(const std::filesystem::path& run) {
   std::vector<nlohmann::json> lines;
-  std::ifstream in(run / "metrics.jsonl");
-  for (std::string line; std::getline(in, line);) {
-    nlohmann::json record = nlohmann::json::parse(line);
+  for (nlohmann::json record : raw_lines_of(run)) {
     for (const char* key :
          {"step_seconds", "tokens_per_second", "peak_bytes", "rss_bytes", "read_bytes",
           "written_bytes", "waited_seconds"})

@@ -53,8 +53,12 @@ MaybeAlternative stream_weights(const RunConfig& config);
 MaybeAlternative hold_weights(const RunConfig& config);
 // What the optimizer keeps lives on the disk, and the weights stay.
 MaybeAlternative page_states(const RunConfig& config);
-// One block at a time is brought before its turn, or as many as there are to stay.
+MaybeAlternative hold_states(const RunConfig& config);
+// One block at a time is brought before its turn, or none.
 MaybeAlternative look_less_ahead(const RunConfig& config);
+MaybeAlternative look_not_ahead(const RunConfig& config);
+// No block stays, or so many do.
+MaybeAlternative release_blocks(const RunConfig& config);
 MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks);
 // `rows` at a time; 0: the whole batch.
 MaybeAlternative split_batch(const RunConfig& config, int64_t rows);

@@ -16,6 +16,7 @@ struct DiskNeed {
   int64_t checkpoint = 0;   // one of them
   int64_t checkpoints = 0;  // that are there at once, while one is written
   int64_t working = 0;      // of weights that live on the disk; gone when the run ends
+  int64_t elsewhere = 0;    // the same, where memory.scratch is on another disk
   int64_t there = 0;        // of earlier ones that make room, or stay as they are
 
   // What is to be found free.

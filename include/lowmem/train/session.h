@@ -10,6 +10,7 @@
 #include "lowmem/engine/step.h"
 #include "lowmem/optim/schedule.h"
 #include "lowmem/train/checkpoint.h"
+#include "lowmem/train/out_of_memory.h"
 #include "lowmem/train/texts.h"
 #include "lowmem/weights/hf_folder.h"
 
@@ -79,7 +80,12 @@ class Session {
   // Its batches that need most memory, for a rehearsal.
   void rehearse_evaluation() const;
 
-  // Bytes that stay for the whole run: the weights, and what the optimizer keeps.
+  // Of these, what is in memory for the whole run.
+  Resident resident() const {
+    const auto [weights, states] = house_.home->here();
+    return {weights, states};
+  }
+  // Bytes of the weights, and of what the optimizer keeps, wherever they live.
   int64_t weight_bytes() const { return house_.table->bytes(); }
   int64_t optimizer_bytes() const { return house_.table->beside_bytes(); }
 

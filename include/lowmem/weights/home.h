@@ -61,7 +61,8 @@ struct Traffic {
 // A matrix of Weight::by_rows is never brought as a whole: rows() has it, and read() and
 // write().
 //
-// Leases nest, also on one group. One thread uses a home.
+// Leases nest, also on one group; of several blocks at once a home may refuse
+// (std::logic_error). One thread uses a home.
 class Home {
  public:
   explicit Home(Table& table);
@@ -97,11 +98,17 @@ class Home {
   virtual Traffic traffic() const { return {}; }
   // Of its working file.
   virtual int64_t disk_bytes() const { return 0; }
+  // Bytes that are in memory, of weights and of what is beside them.
+  struct Here {
+    int64_t weights = 0, states = 0;
+  };
+  virtual Here here() const;
 
  protected:
   // Before the first lease on a group, and again where a later one asks for more.
   virtual void bring(size_t group, Access access) = 0;
-  // After the last lease, of which any may have written. Throws nothing.
+  // After the last lease, of which any may have written. Throws nothing: what the disk
+  // refuses shows when something is brought.
   virtual void take_back(size_t group, bool written) = 0;
 
  private:
