@@ -10,8 +10,8 @@
 #include "config/values.h"
 #include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
-#include "lowmem/core/units.h"
 #include "lowmem/core/plain_text.h"
+#include "lowmem/core/units.h"
 
 namespace lowmem {
 namespace {

@@ -145,7 +145,8 @@ at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_e
                          const LossOptions& options) {
   const at::NoGradGuard no_grad;
   const at::Tensor& hidden = request.hidden;
-  if (hidden.size(0) == 0) return at::zeros(request.weight.sizes(), request.weight.options());
+  if (hidden.size(0) == 0)
+    return at::zeros(request.weight.sizes(), request.weight.options());
   at::Tensor gradient;
   {
     const memory::Scope item(memory::Item::kGradients);

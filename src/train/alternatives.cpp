@@ -171,7 +171,12 @@ MaybeAlternative leave_momentum(const RunConfig& config) {
 
 MaybeAlternative stream_weights(const RunConfig& config) {
   return changed(
-      config, [](RunConfig& run) { run.memory.weights = WeightsMode::kDisk; },
+      config,
+      [](RunConfig& run) {
+        if (run.memory.weights == WeightsMode::kDisk) return;
+        run.memory.weights = WeightsMode::kDisk;
+        run.memory.ahead = std::min<int64_t>(run.memory.ahead, 1);
+      },
       "blocks come from the disk and go back to it");
 }
 
@@ -185,7 +190,12 @@ MaybeAlternative page_states(const RunConfig& config) {
   if (state_bytes(config.optimizer) == 0 || config.memory.weights == WeightsMode::kDisk)
     return std::nullopt;
   return changed(
-      config, [](RunConfig& run) { run.memory.states = StatesMode::kDisk; },
+      config,
+      [](RunConfig& run) {
+        if (run.memory.states == StatesMode::kDisk) return;
+        run.memory.states = StatesMode::kDisk;
+        run.memory.ahead = std::min<int64_t>(run.memory.ahead, 1);
+      },
       "what the optimizer keeps of a block comes from the disk and goes back");
 }
 
@@ -194,11 +204,6 @@ namespace {
 bool streams(const RunConfig& config) {
   return config.memory.weights == WeightsMode::kDisk ||
          config.memory.states == StatesMode::kDisk;
-}
-
-MaybeAlternative look_ahead(const RunConfig& config, int64_t blocks, const char* cost) {
-  if (!streams(config) || config.memory.ahead <= blocks) return std::nullopt;
-  return changed(config, [&](RunConfig& run) { run.memory.ahead = blocks; }, cost);
 }
 
 }  // namespace
@@ -211,11 +216,10 @@ MaybeAlternative hold_states(const RunConfig& config) {
 }
 
 MaybeAlternative look_less_ahead(const RunConfig& config) {
-  return look_ahead(config, 1, "one block at a time comes before its turn");
-}
-
-MaybeAlternative look_not_ahead(const RunConfig& config) {
-  return look_ahead(config, 0, "a block comes when it is its turn, and is waited for");
+  if (!streams(config) || config.memory.ahead <= 1) return std::nullopt;
+  return changed(
+      config, [](RunConfig& run) { run.memory.ahead = 1; },
+      "one block at a time comes before its turn");
 }
 
 MaybeAlternative release_blocks(const RunConfig& config) {

@@ -76,8 +76,8 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
     };
     if (!lease || lease->group() != group) {
       lease.reset();
-      lease.emplace(home.borrow(group, is_weight ? weights::Access::kRead
-                                                 : weights::Access::kReadAll));
+      lease.emplace(home.borrow(
+          group, is_weight ? weights::Access::kRead : weights::Access::kReadAll));
     }
     if (is_weight)
       home.read(*held.weight, write);

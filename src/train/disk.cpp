@@ -27,7 +27,8 @@ fs::path existing(const fs::path& folder) {
 }
 
 bool on_one_disk(const fs::path& a, const fs::path& b) {
-  struct stat of_a {}, of_b {};
+  struct stat of_a {
+  }, of_b{};
   return ::stat(existing(a).c_str(), &of_a) == 0 &&
          ::stat(existing(b).c_str(), &of_b) == 0 && of_a.st_dev == of_b.st_dev;
 }
@@ -48,8 +49,7 @@ int64_t bytes_in(const fs::path& folder) {
 }  // namespace
 
 int64_t DiskNeed::more() const {
-  return std::max<int64_t>(0, model + best + checkpoints * checkpoint - there) +
-         working;
+  return std::max<int64_t>(0, model + best + checkpoints * checkpoint - there) + working;
 }
 
 DiskNeed disk_need(const RunConfig& config, const Written& written) {

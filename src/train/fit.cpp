@@ -87,7 +87,8 @@ void look_at_rest(std::vector<Candidate>& candidates, const Inputs& inputs) {
     for (const Difference& difference : differences(RunConfig(), config))
       if (difference.key.starts_with("optimizer.") ||
           difference.key.starts_with("model.") || difference.key == "memory.weights" ||
-          difference.key == "memory.states" || difference.key == "memory.ahead" || difference.key == "memory.resident_blocks")
+          difference.key == "memory.states" || difference.key == "memory.ahead" ||
+          difference.key == "memory.resident_blocks")
         key += difference.key + "=" + difference.after + "\n";
     const auto found = known.find(key);
     candidate.rest = found != known.end() ? found->second : at_rest(config, inputs);
@@ -152,7 +153,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, slice_loss);
   if (inputs.device.is_cpu())
     branch(candidates, stream_weights, hold_weights, page_states, hold_states);
-  branch(candidates, look_less_ahead, look_not_ahead);
+  branch(candidates, look_less_ahead);
   branch(candidates, release_blocks);
   split_batches(candidates, rows);
   branch(candidates, use_bf16, round_stochastically);
@@ -204,8 +205,8 @@ Error does_not_fit(const Plan& plan, const std::optional<Proposal>& proposal) {
 }
 
 // Finds of a count, which so many blocks of a candidate that fits have already, the most
-// that still fit. `alternative` makes them more, by the key that it sets; `plan_of` plans a
-// candidate.
+// that still fit. `alternative` makes them more, by the key that it sets; `plan_of` plans
+// a candidate.
 struct Count {
   const char* key;
   MaybeAlternative (*alternative)(const RunConfig&, int64_t);
@@ -251,8 +252,8 @@ void use_what_is_left(Candidate& candidate, Plan& plan, const model::Config& sha
                    blocks - candidate.config.memory.ahead};
   RunConfig computing = candidate.config;
   computing.memory.weights = WeightsMode::kResident;
-  const bool waits = estimate_seconds(computing, shape, plan.work, candidate.speed) <
-                     candidate.seconds;
+  const bool waits =
+      estimate_seconds(computing, shape, plan.work, candidate.speed) < candidate.seconds;
   for (const Count& count : waits ? std::array{stay, keep} : std::array{keep, stay})
     raise(count, candidate, plan, shape, bytes, plan_of);
 }
@@ -274,7 +275,8 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
                             const Plan& now, const Checkpoint* from, int64_t* least,
                             Effect most) {
   const metrics::Progress progress("looking for settings that fit");
-  const std::vector<Candidate> candidates = candidates_of(config, inputs, now, from, most);
+  const std::vector<Candidate> candidates =
+      candidates_of(config, inputs, now, from, most);
   std::vector<const Candidate*> too_large;
   const auto is_too_large = [&](const Candidate& candidate) {
     return std::any_of(too_large.begin(), too_large.end(), [&](const Candidate* other) {

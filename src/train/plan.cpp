@@ -258,8 +258,8 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
   plan.work = work_of(config, inputs, from);
   plan.speed = speed != nullptr ? *speed : measure_speed(config, inputs, plan.work);
   Written written;
-  plan.memory = rehearse(config, inputs, plan.work, plan.speed.step, written,
-                         plan.traffic);
+  plan.memory =
+      rehearse(config, inputs, plan.work, plan.speed.step, written, plan.traffic);
   const int64_t every = config.train.save_every, begun = from ? from->state.step : 0;
   const int64_t end = begun + plan.work.steps;
   if (every > 0) written.saves = end / every;
@@ -324,8 +324,8 @@ std::string Plan::to_text() const {
     }
   }
   if (traffic.read > 0)
-    text += line("a step", "reads " + format_bytes(traffic.read) + " of weights and writes " +
-                               format_bytes(traffic.written));
+    text += line("a step", "reads " + format_bytes(traffic.read) +
+                               " of weights and writes " + format_bytes(traffic.written));
   if (disk.elsewhere > 0)
     text += line("scratch", format_bytes_up(disk.elsewhere) + " in memory.scratch");
   text += line("disk",

@@ -118,17 +118,17 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
   const bool weights_move = home.weights == WeightsMode::kDisk;
   const double format =
       weights_move ? static_cast<double>(dtype_size(config.model.dtype)) : 0;
-  const double state =
-      home.states_on_disk()
-          ? state_bytes(config.optimizer) +
-                static_cast<double>(
-                    rounding_bytes(config.optimizer.rounding, config.model.dtype))
-          : 0;
+  const double state = home.states_on_disk()
+                           ? state_bytes(config.optimizer) +
+                                 static_cast<double>(rounding_bytes(
+                                     config.optimizer.rounding, config.model.dtype))
+                           : 0;
   // A block comes for each direction of each pass, and once more where gradients wait.
   const bool two_pass =
       config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate;
-  const double turns =
-      config.memory.gradients == GradientsMode::kAccumulate ? 3 : two_pass ? 4 : 2;
+  const double turns = config.memory.gradients == GradientsMode::kAccumulate ? 3
+                       : two_pass                                            ? 4
+                                                                             : 2;
   double read = 0, written = 0;
   for (const weights::Spec& spec : model::weight_specs(shape)) {
     if (!spec.name.starts_with("model.layers.")) continue;
@@ -139,8 +139,7 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
   }
   const auto blocks = static_cast<double>(shape.num_hidden_layers);
   const auto stay = static_cast<double>(config.memory.resident_blocks);
-  const double there =
-      std::min(blocks, stay + static_cast<double>(config.memory.ahead));
+  const double there = std::min(blocks, stay + static_cast<double>(config.memory.ahead));
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
   return read * (1 - there / blocks) + written * (1 - stay / blocks) + head * format;
 }

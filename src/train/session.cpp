@@ -72,8 +72,7 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   if (config.memory.resident_blocks > shape.num_hidden_layers)
     throw Error(
         "memory.resident_blocks = " + std::to_string(config.memory.resident_blocks),
-        "is more than the model's " + std::to_string(shape.num_hidden_layers) +
-            " blocks",
+        "is more than the model's " + std::to_string(shape.num_hidden_layers) + " blocks",
         "Write at most that, or memory.weights = resident");
   const bool stands_in = memory::rehearsed_gpu() != nullptr;
   const bool math = config.memory.attention == AttentionMode::kMath;

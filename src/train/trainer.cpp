@@ -344,7 +344,7 @@ class Trainer {
   bool from_whole_ = false;
   double seconds_before_ = 0;  // of earlier processes
   std::optional<engine::PendingStep> under_way_;
-  Clock lap_;  // since the last one was
+  Clock lap_;               // since the last one was
   weights::Traffic moved_;  // before it
 };
 

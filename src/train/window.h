@@ -63,11 +63,16 @@ class Window {
 
   // For a checkpoint, exactly.
   nlohmann::json save() const {
-    return {{"loss_sum", loss_sum_},   {"seconds", seconds_},
-            {"grad_norm", grad_norm_}, {"rounding", {rounding_.updates, rounding_.lost}},
-            {"examples", examples_},   {"tokens", tokens_},
-            {"labelled", labelled_},   {"steps", steps_},
-            {"read", moved_.read},     {"written", moved_.written},
+    return {{"loss_sum", loss_sum_},
+            {"seconds", seconds_},
+            {"grad_norm", grad_norm_},
+            {"rounding", {rounding_.updates, rounding_.lost}},
+            {"examples", examples_},
+            {"tokens", tokens_},
+            {"labelled", labelled_},
+            {"steps", steps_},
+            {"read", moved_.read},
+            {"written", moved_.written},
             {"waited", moved_.waited_seconds}};
   }
   static Window load(const nlohmann::json& saved) {

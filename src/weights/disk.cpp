@@ -28,8 +28,8 @@ int64_t aligned(int64_t bytes) {
 
 // A tensor with a storage of its size and nothing behind it.
 at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type) {
-  const auto bytes = static_cast<size_t>(c10::multiply_integers(shape)) *
-                     c10::elementSize(type);
+  const auto bytes =
+      static_cast<size_t>(c10::multiply_integers(shape)) * c10::elementSize(type);
   auto storage = c10::make_intrusive<c10::StorageImpl>(
       c10::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(nullptr, c10::kCPU),
       /*allocator=*/nullptr, /*resizable=*/false);
@@ -175,8 +175,7 @@ class Disk final : public Home {
     }
     const int64_t largest = set_aside(&Group::states, 0);
     if (largest == 0) return;
-    for (Slot& slot : slots_)
-      slot.states = Room(largest, memory::Item::kOptimizerState);
+    for (Slot& slot : slots_) slot.states = Room(largest, memory::Item::kOptimizerState);
   }
 
  private:
@@ -207,7 +206,7 @@ class Disk final : public Home {
 
   // Room in the file for that of every group, behind so many bytes of something else. The
   // most that a group takes.
-  int64_t set_aside(Extent Group::* which, int64_t before) {
+  int64_t set_aside(Extent Group::*which, int64_t before) {
     int64_t bytes = before, largest = 0;
     for (const Group& group : groups_) bytes += (group.*which).whole();
     if (bytes == 0) return 0;
@@ -272,8 +271,8 @@ class Disk final : public Home {
     }
     if (!std::exchange(slot.has_weights, true) &&
         (group.weights.filled || memory::rehearsing()))
-      slot.weights_read = file_.read(group.weights.offset,
-                                     slot.weights.span(0, group.weights.whole()));
+      slot.weights_read =
+          file_.read(group.weights.offset, slot.weights.span(0, group.weights.whole()));
     if (access == Access::kRead || group.states.bytes == 0) return;
     if (std::exchange(slot.has_states, true)) return;
     const std::span<std::byte> memory = slot.states.span(0, group.states.whole());
@@ -290,7 +289,8 @@ class Disk final : public Home {
   void bring(size_t number, Access access) override {
     if (!comes(number, access)) return;
     Slot* slot = slot_for(number);
-    if (slot == nullptr) throw std::logic_error("more blocks are borrowed than have slots");
+    if (slot == nullptr)
+      throw std::logic_error("more blocks are borrowed than have slots");
     fetch(*slot, number, access);
     file_.wait(slot->weights_read);
     file_.wait(slot->states_read);
@@ -312,8 +312,8 @@ class Disk final : public Home {
     group.states.point_nowhere();
     if (!written || slot.stays) return;
     if (group.weights.bytes > 0)
-      slot.weights_written = file_.write(group.weights.offset,
-                                         slot.weights.span(0, group.weights.whole()));
+      slot.weights_written =
+          file_.write(group.weights.offset, slot.weights.span(0, group.weights.whole()));
     group.weights.filled = group.weights.bytes > 0;
     if (!slot.has_states) return;
     slot.states_written =

@@ -215,8 +215,7 @@ std::string frozen_fingerprint(Home& home) {
     for (const Weight* weight : weights) {
       if (weight->trained) continue;
       any = true;
-      home.read(*weight,
-                [&](std::span<const std::byte> piece) { checksum.add(piece); });
+      home.read(*weight, [&](std::span<const std::byte> piece) { checksum.add(piece); });
     }
   }
   return any ? hexadecimal(checksum.value()) : "";

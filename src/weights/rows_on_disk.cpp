@@ -69,8 +69,8 @@ class RowsInFile final : public ops::RowSource {
     file_.wait(std::exchange(now_.ticket, 0));
     next_.begin = next_.end = 0;
     if (end < rows_) start(end, std::min(rows_, end + (end - begin)));
-    return now_.room.tensor(begin * row_bytes_ - sector_of(begin), {end - begin, columns_},
-                            type_);
+    return now_.room.tensor(begin * row_bytes_ - sector_of(begin),
+                            {end - begin, columns_}, type_);
   }
 
   // Rows are read as they lie in the file, each once however often it is asked for.
@@ -86,7 +86,8 @@ class RowsInFile final : public ops::RowSource {
 
     constexpr int64_t kTogether = 4 * kMiB;
     const int64_t place = whole_sectors(row_bytes_ + kSector);
-    const int64_t most = std::clamp<int64_t>(kTogether / place, 1, std::max<int64_t>(1, count));
+    const int64_t most =
+        std::clamp<int64_t>(kTogether / place, 1, std::max<int64_t>(1, count));
     const Room room(most * place, memory::current_item());
     auto* to = static_cast<std::byte*>(out.mutable_data_ptr());
     for (size_t at = 0; at < order.size();) {

@@ -18,8 +18,8 @@ void keep_zeros(Weight& weight, const StateSpec& state) {
   if (weight.beside.contains(state.name)) return;
   const memory::Scope item(memory::Item::kOptimizerState);
   weight.beside.emplace(
-      state.name, ops::zeros(state.shape, at::TensorOptions(state.type)
-                                              .device(weight.here.device())));
+      state.name, ops::zeros(state.shape,
+                             at::TensorOptions(state.type).device(weight.here.device())));
 }
 
 Table::Table(std::vector<Spec> specs, DType format) {

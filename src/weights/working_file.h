@@ -41,10 +41,10 @@ class Room {
   int64_t first_ = 0, bytes_ = 0;
 };
 
-// The file that weights on the disk live in. Keeps a mark of every sector that was written,
-// of some of its bytes: a file that lost sectors meanwhile, since someone cut it or the disk
-// failed, is an Error where they are read, and not other weights. In a rehearsal there is
-// no file: room is made and traffic counted, and nothing moves.
+// The file that weights on the disk live in. Keeps a mark of every sector that was
+// written, of some of its bytes: a file that lost sectors meanwhile, since someone cut it
+// or the disk failed, is an Error where they are read, and not other weights. In a
+// rehearsal there is no file: room is made and traffic counted, and nothing moves.
 class WorkingFile {
  public:
   explicit WorkingFile(const std::filesystem::path& folder);

@@ -15,8 +15,7 @@ struct Watching final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::map<std::string, std::set<const void*>> seen;
 
-  std::vector<weights::StateSpec> rule_states(
-      const weights::Weight&) const override {
+  std::vector<weights::StateSpec> rule_states(const weights::Weight&) const override {
     return {};
   }
   optim::UpdateResult apply(weights::Weight&, const at::Tensor&,

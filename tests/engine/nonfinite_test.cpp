@@ -60,7 +60,8 @@ TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
       Trainer trainer = trainer_of("models/llama2_tiny", policies, 0);
       const auto scale = [&](double factor) {
         test::change(trainer, "lm_head.weight", [&](at::Tensor& w) { w.mul_(factor); });
-        test::change(trainer, "model.norm.weight", [&](at::Tensor& w) { w.div_(factor); });
+        test::change(trainer, "model.norm.weight",
+                     [&](at::Tensor& w) { w.div_(factor); });
       };
       scale(1e22);
       const State before = copy_of(trainer);
@@ -87,8 +88,7 @@ TEST(Nonfinite, OneGradientOfABackwardPassIsLeftOutByEveryPolicy) {
 struct OverflowingOptimizer final : optim::Optimizer {
   using Optimizer::Optimizer;
   std::vector<std::string> seen;
-  std::vector<weights::StateSpec> rule_states(
-      const weights::Weight&) const override {
+  std::vector<weights::StateSpec> rule_states(const weights::Weight&) const override {
     return {};
   }
   optim::UpdateResult apply(weights::Weight& weight, const at::Tensor&,

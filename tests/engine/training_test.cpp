@@ -136,8 +136,7 @@ TEST(MicroBatches, AddUpInFp32) {
   struct Keep final : optim::Optimizer {
     using Optimizer::Optimizer;
     at::Tensor seen;
-    std::vector<weights::StateSpec> rule_states(
-        const weights::Weight&) const override {
+    std::vector<weights::StateSpec> rule_states(const weights::Weight&) const override {
       return {};
     }
     optim::UpdateResult apply(weights::Weight&, const at::Tensor& gradient,

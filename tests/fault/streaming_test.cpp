@@ -1,5 +1,6 @@
-// Weights that live on the disk: killed, cut short or out of room in the middle of a step,
-// a run loses nothing but time, and ends with the bits of one that held them in memory.
+// Weights that live on the disk: killed, cut short or out of room in the middle of a
+// step, a run loses nothing but time, and ends with the bits of one that held them in
+// memory.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>

@@ -171,10 +171,8 @@ inline State copy_of(const Trainer& trainer) {
   for (size_t group = 0; group < trainer.home->table().groups(); ++group) {
     const auto lease = trainer.home->borrow(group, weights::Access::kRead);
     for (const weights::Weight* weight : trainer.home->table().group(group))
-      state[weight->name()] = trainer.home->rows(*weight)
-                                  .slice(0, weight->spec.shape[0])
-                                  .detach()
-                                  .clone();
+      state[weight->name()] =
+          trainer.home->rows(*weight).slice(0, weight->spec.shape[0]).detach().clone();
   }
   return state;
 }
@@ -186,8 +184,7 @@ inline void change(Trainer& trainer, const char* name,
   weights::Weight& weight = home.table().at(name);
   const auto lease = home.borrow(weight.spec.group, weights::Access::kWrite);
   const at::NoGradGuard no_grad;
-  at::Tensor numbers =
-      home.rows(weight).slice(0, weight.spec.shape[0]).detach().clone();
+  at::Tensor numbers = home.rows(weight).slice(0, weight.spec.shape[0]).detach().clone();
   how(numbers);
   home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
     std::memcpy(piece.data(),

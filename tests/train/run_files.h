@@ -25,9 +25,8 @@ inline std::vector<nlohmann::json> raw_lines_of(const std::filesystem::path& run
 inline std::vector<nlohmann::json> lines_of(const std::filesystem::path& run) {
   std::vector<nlohmann::json> lines;
   for (nlohmann::json record : raw_lines_of(run)) {
-    for (const char* key :
-         {"step_seconds", "tokens_per_second", "peak_bytes", "rss_bytes", "read_bytes",
-          "written_bytes", "waited_seconds"})
+    for (const char* key : {"step_seconds", "tokens_per_second", "peak_bytes",
+                            "rss_bytes", "read_bytes", "written_bytes", "waited_seconds"})
       record.erase(key);
     lines.push_back(record);
   }

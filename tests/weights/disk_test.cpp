@@ -76,9 +76,9 @@ struct Housed {
         const at::Tensor numbers = numbers_of(*weight, times);
         int64_t offset = 0;
         home->read(*weight, [&](std::span<const std::byte> piece) {
-          EXPECT_EQ(std::memcmp(static_cast<const std::byte*>(numbers.const_data_ptr()) +
-                                    offset,
-                                piece.data(), piece.size()),
+          EXPECT_EQ(std::memcmp(
+                        static_cast<const std::byte*>(numbers.const_data_ptr()) + offset,
+                        piece.data(), piece.size()),
                     0)
               << weight->name() << " from byte " << offset;
           offset += static_cast<int64_t>(piece.size());
@@ -106,8 +106,7 @@ TEST_P(OnDisk, KeepsWhatIsBesideThem) {
   const auto [ahead, resident] = GetParam();
   Housed housed(on_disk(ahead, resident), 6, {"all"});
   housed.home->make_states([](const Weight& weight) {
-    return std::vector<StateSpec>{{"mean", weight.spec.shape},
-                                  {"codes", {7}, at::kByte}};
+    return std::vector<StateSpec>{{"mean", weight.spec.shape}, {"codes", {7}, at::kByte}};
   });
   for (const int64_t round : {0, 1, 2})
     for (size_t group = 0; group < housed.table.groups(); ++group) {
@@ -123,15 +122,16 @@ TEST_P(OnDisk, KeepsWhatIsBesideThem) {
   housed.expect(1);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Weights, OnDisk,
-    testing::Values(std::pair<int64_t, int64_t>{0, 0}, std::pair<int64_t, int64_t>{1, 0},
-                    std::pair<int64_t, int64_t>{2, 1}, std::pair<int64_t, int64_t>{0, 6},
-                    std::pair<int64_t, int64_t>{20, 0}),
-    [](const auto& given) {
-      return std::to_string(given.param.first) + "Ahead" +
-             std::to_string(given.param.second) + "Stay";
-    });
+INSTANTIATE_TEST_SUITE_P(Weights, OnDisk,
+                         testing::Values(std::pair<int64_t, int64_t>{0, 0},
+                                         std::pair<int64_t, int64_t>{1, 0},
+                                         std::pair<int64_t, int64_t>{2, 1},
+                                         std::pair<int64_t, int64_t>{0, 6},
+                                         std::pair<int64_t, int64_t>{20, 0}),
+                         [](const auto& given) {
+                           return std::to_string(given.param.first) + "Ahead" +
+                                  std::to_string(given.param.second) + "Stay";
+                         });
 
 TEST(OnDisk, ABlockIsHereWhileItIsBorrowedAndNoLonger) {
   Housed housed(on_disk());

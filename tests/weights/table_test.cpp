@@ -121,8 +121,8 @@ TEST(Lease, TellsWhetherAnyOfThemWrote) {
     const Lease writing = home.borrow(1, Access::kWrite);
   }
   { const Lease reading = home.borrow(1, Access::kRead); }
-  EXPECT_THAT(home.words, ElementsAre("bring 1", "bring to write 1", "written 1", "bring 1",
-                                      "read 1"));
+  EXPECT_THAT(home.words, ElementsAre("bring 1", "bring to write 1", "written 1",
+                                      "bring 1", "read 1"));
 }
 
 }  // namespace

@@ -21,10 +21,10 @@ struct LossOptions {
 inline constexpr LossOptions kDeviceLoss{true, 32 * kMiB, 8192, 64 * kGiB};
 
 struct LossRequest {
-  at::Tensor hidden;  // [M, D] in the compute type, after the final norm; no graph
+  at::Tensor hidden;       // [M, D] in the compute type, after the final norm; no graph
   ops::MatrixRows weight;  // [V, D] in its own type
-  at::Tensor labels;  // [M] int64, each in [0, V)
-  float scale = 1;    // of the gradients: 1 / labelled tokens of the whole batch
+  at::Tensor labels;       // [M] int64, each in [0, V)
+  float scale = 1;         // of the gradients: 1 / labelled tokens of the whole batch
 };
 
 struct Loss {

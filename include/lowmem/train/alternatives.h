@@ -48,15 +48,15 @@ MaybeAlternative state_in_bf16(const RunConfig& config);         // the averages
 MaybeAlternative state_in_int8(const RunConfig& config);
 MaybeAlternative use_adafactor(const RunConfig& config);  // in place of averages
 MaybeAlternative leave_momentum(const RunConfig& config);
-// Blocks live on the disk between their turns. On the CPU.
+// Blocks live on the disk between their turns, with one at a time brought before its own.
+// On the CPU.
 MaybeAlternative stream_weights(const RunConfig& config);
 MaybeAlternative hold_weights(const RunConfig& config);
 // What the optimizer keeps lives on the disk, and the weights stay.
 MaybeAlternative page_states(const RunConfig& config);
 MaybeAlternative hold_states(const RunConfig& config);
-// One block at a time is brought before its turn, or none.
+// One block at a time is brought before its turn.
 MaybeAlternative look_less_ahead(const RunConfig& config);
-MaybeAlternative look_not_ahead(const RunConfig& config);
 // No block stays, or so many do.
 MaybeAlternative release_blocks(const RunConfig& config);
 MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks);

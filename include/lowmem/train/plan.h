@@ -31,8 +31,8 @@ Work work_of(const RunConfig& config, const Inputs& inputs,
 struct Speed {
   double operations = 0;  // floating-point, in products of the model's size
   double bytes = 0;       // read or written
-  double disk = 0;        // bytes read or written, of a home on the disk; 0: there is none
-  double step = 0;        // seconds of a step beside its arithmetic, from a rehearsal
+  double disk = 0;  // bytes read or written, of a home on the disk; 0: there is none
+  double step = 0;  // seconds of a step beside its arithmetic, from a rehearsal
 };
 
 // What a run will need.
@@ -67,8 +67,8 @@ AtRest at_rest(const RunConfig& config, const Inputs& inputs);
 // Measures for some tenths of a second; of a GPU it is a guess, to compare settings with.
 Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& work);
 
-// Bytes a second that go to a working file and come from it, from some tenths of a second.
-// Throws Error where there is no room for one.
+// Bytes a second that go to a working file and come from it, from some tenths of a
+// second. Throws Error where there is no room for one.
 double disk_speed(const RunConfig& config);
 
 // Seconds that the work takes at that speed: an estimate (docs/benchmarks.md has runs).

@@ -27,8 +27,9 @@ struct Loaded {
 // Fills the home's weights, or those that are `wanted`, from the safetensors of a Hugging
 // Face folder, single or sharded, in F32, F16, BF16 or F64, converting straight into the
 // final tensors, group by group: the extra memory is 1 MiB, and on a GPU a piece of a
-// tensor on the host (ops/pieces). Throws Error naming the tensor for one that is missing, of another
-// shape, or not floating-point, and for one the table has no place for.
+// tensor on the host (ops/pieces). Throws Error naming the tensor for one that is
+// missing, of another shape, or not floating-point, and for one the table has no place
+// for.
 Loaded load(Home& home, const std::filesystem::path& folder,
             const std::function<bool(const Weight&)>& wanted = {});
 

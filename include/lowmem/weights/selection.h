@@ -8,8 +8,9 @@
 namespace lowmem::weights {
 
 // Marks the weights that `train` selects as trained, and all others as not; tensors that
-// are there want a gradient, or none. `train` is "layers" (all of model.layers), "all", or patterns over Hugging Face's
-// names in which * stands for any text. Throws Error as check_selection() does.
+// are there want a gradient, or none. `train` is "layers" (all of model.layers), "all",
+// or patterns over Hugging Face's names in which * stands for any text. Throws Error as
+// check_selection() does.
 void select(Table& table, const std::vector<std::string>& train);
 
 // Throws Error for the first of `train` that selects none of the weights.
