@@ -46,7 +46,11 @@ void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
   const ops::MatrixRows& weight = request.weight;
   const int64_t rows = slice_rows(request, options), vocabulary = weight.size(0);
   const at::Tensor buffer = at::empty({hidden.size(0) * rows}, hidden.options());
-  for (int64_t begin = 0; begin < vocabulary; begin += rows) {
+  // One slice takes what another does: of very many, a rehearsal needs no more.
+  constexpr int64_t kRehearsed = 256;
+  const int64_t all =
+      memory::rehearsing() ? std::min(vocabulary, kRehearsed * rows) : vocabulary;
+  for (int64_t begin = 0; begin < all; begin += rows) {
     Slice slice{begin, std::min(vocabulary, begin + rows), {}, {}};
     const int64_t columns = slice.end - slice.begin;
     slice.weight =

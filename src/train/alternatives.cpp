@@ -182,7 +182,12 @@ MaybeAlternative stream_weights(const RunConfig& config) {
 
 MaybeAlternative hold_weights(const RunConfig& config) {
   return changed(
-      config, [](RunConfig& run) { run.memory.weights = WeightsMode::kResident; },
+      config,
+      [](RunConfig& run) {
+        if (run.memory.weights == WeightsMode::kResident) return;
+        run.memory.weights = WeightsMode::kResident;
+        run.memory.resident_blocks = 0;
+      },
       "spares the way to the disk and back");
 }
 

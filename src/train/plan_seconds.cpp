@@ -189,9 +189,12 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
       (products + kAttention * attention) * slowness(config.train.micro_batch_size, work);
   const double computing =
       training / speed.operations + steps * (updating / speed.bytes + speed.step);
-  // The slower of the two: they go on side by side.
+  // They go on side by side, though not wholly: the slower of the two and some of the
+  // other.
+  constexpr double kInTurns = 0.1;
   const double traffic = steps * step_traffic(config, shape);
-  return std::max(computing, traffic > 0 ? traffic / speed.disk : 0) +
+  const double moving = traffic > 0 ? traffic / speed.disk : 0;
+  return std::max(computing, moving) + kInTurns * std::min(computing, moving) +
          evaluating / speed.operations;
 }
 

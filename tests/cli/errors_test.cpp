@@ -232,7 +232,7 @@ TEST_F(Inputs, QuietLeavesNothingButResults) {
 TEST(Cli, VersionIsPrinted) {
   const Outcome run = run_program("--version");
   EXPECT_EQ(run.status, 0);
-  EXPECT_THAT(run.output, HasSubstr("0.1"));
+  EXPECT_THAT(run.output, HasSubstr("0.2"));
 }
 
 }  // namespace

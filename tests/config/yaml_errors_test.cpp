@@ -149,9 +149,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "lowmem.yaml line 1: optimizer.name: expected adam | adamw | adafactor | "
                 "sgd, "
                 "found \"adamx\".\n       The nearest is adam."},
-        Mistake{
-            "memory: {weights: streamed}",
-            "lowmem.yaml line 1: memory.weights: expected resident, found \"streamed\"."},
+        Mistake{"memory: {weights: streamed}",
+                "lowmem.yaml line 1: memory.weights: expected resident | disk, found "
+                "\"streamed\"."},
         Mistake{
             "eval: {every: 0}",
             "lowmem.yaml line 1: eval.every: expected epoch, never or a number of steps"},
