@@ -33,6 +33,13 @@ fi
 rm -rf "$RESULTS"
 mkdir -p "$RESULTS" "$WORK"
 
+# Steps that are on record: none before the file is there.
+steps_of() { # FOLDER
+  local count
+  count=$(grep -c '"loss"' "$1/metrics.jsonl" 2>/dev/null) || count=0
+  echo "${count:-0}"
+}
+
 # One run, stopped when its last step is on record: exporting the model is not measured.
 run_once() { # NAME MODEL SETTING...
   local name=$1 model=$2 folder=$RESULTS/$1
@@ -46,16 +53,17 @@ run_once() { # NAME MODEL SETTING...
   while kill -0 $process 2>/dev/null; do
     now=$(awk '/VmHWM/ {print $2}' /proc/$process/status 2>/dev/null || true)
     [ -n "$now" ] && peak=$now
-    [ "$(grep -c '"loss"' "$folder/metrics.jsonl" 2>/dev/null || true)" -lt "$STEPS" ] 2>/dev/null ||
-      kill -9 $process 2>/dev/null || true
+    [ "$(steps_of "$folder")" -lt "$STEPS" ] || kill -9 $process 2>/dev/null || true
     sleep 0.2
   done
   wait $process 2>/dev/null || true
-  [ "$(grep -c '"loss"' "$folder/metrics.jsonl")" -ge "$STEPS" ] || {
+  [ "$(steps_of "$folder")" -ge "$STEPS" ] || {
     tail -5 "$RESULTS/$name.log" >&2
     exit 1
   }
   echo "$peak" >"$folder/peak_kib"
+  stat -c %s "$WORK/$model"/*.safetensors | awk '{ all += $1 } END { printf "%d\n", all }' \
+    >"$folder/weights_bytes"
   "$LOWMEM_TRAIN" plan --json --quiet --config "$folder/config.yaml" memory.force=true \
     >"$folder/plan.json"
 }
@@ -101,6 +109,7 @@ for first in sorted(results.glob("*.1"), key=lambda path: path.stat().st_mtime):
     row = {"case": case, "home": home, "seconds": statistics.median(seconds),
            "peak_bytes": max(step["peak_bytes"] for step in steps),
            "planned_bytes": plan["peak_bytes"]["total"], "resident_bytes": max(resident),
+           "weights_bytes": int((first / "weights_bytes").read_text()),
            "moved_bytes": statistics.median(moved),
            "waited": statistics.median(waited), "losses": losses[0]}
     base = next((other for other in table if other["case"] == case), row)

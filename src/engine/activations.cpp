@@ -31,8 +31,16 @@ at::Tensor run_backward(at::Tensor output, at::Tensor output_gradient,
   return input.requires_grad() ? input.grad() : at::Tensor();
 }
 
-std::unique_ptr<Activations> make_activations(OrCount<ActivationsMode> mode,
-                                              const ActivationsSetup& setup) {
+std::unique_ptr<Activations> make_recompute(const ActivationsSetup& setup) {
+  if (setup.graphs == GraphsMode::kFalse) return std::make_unique<Recompute>();
+  return make_graphed_recompute(setup);
+}
+
+namespace {
+
+// memory.activations, wherever what is kept waits.
+std::unique_ptr<Activations> make_policy(OrCount<ActivationsMode> mode,
+                                         const ActivationsSetup& setup) {
   if (mode.count) {
     const auto blocks = static_cast<size_t>(*mode.count);
     if (blocks > setup.blocks)
@@ -45,10 +53,18 @@ std::unique_ptr<Activations> make_activations(OrCount<ActivationsMode> mode,
     case ActivationsMode::kKeep:
       return make_keep();
     case ActivationsMode::kRecompute:
-      if (setup.graphs == GraphsMode::kFalse) return std::make_unique<Recompute>();
-      return make_graphed_recompute(setup);
+      return make_recompute(setup);
   }
   return nullptr;
+}
+
+}  // namespace
+
+std::unique_ptr<Activations> make_activations(OrCount<ActivationsMode> mode,
+                                              const ActivationsSetup& setup) {
+  auto policy = make_policy(mode, setup);
+  return setup.kept == KeptMode::kDevice ? std::move(policy)
+                                         : make_kept_on_disk(std::move(policy), setup);
 }
 
 }  // namespace lowmem::engine

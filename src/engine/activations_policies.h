@@ -5,7 +5,7 @@
 namespace lowmem::engine {
 
 // The policies, one a file: keep.cpp, recompute.cpp, graphed_recompute.cpp,
-// keep_last.cpp.
+// keep_last.cpp, kept_on_disk.cpp.
 
 // Keeps the whole graph of the block.
 std::unique_ptr<Activations> make_keep();
@@ -28,8 +28,15 @@ class Recompute final : public Activations {
 // Recompute with a block's launches replayed as graphs of the device.
 std::unique_ptr<Activations> make_graphed_recompute(const ActivationsSetup& setup);
 
+// One of the two.
+std::unique_ptr<Activations> make_recompute(const ActivationsSetup& setup);
+
 // Keep for the last `blocks` blocks, and what `setup` asks of recompute for the others.
 std::unique_ptr<Activations> make_keep_last(size_t blocks, const ActivationsSetup& setup);
+
+// Another policy, of which what is kept waits on the disk. CPU.
+std::unique_ptr<Activations> make_kept_on_disk(std::unique_ptr<Activations> policy,
+                                               const ActivationsSetup& setup);
 
 // What they share.
 

@@ -10,9 +10,7 @@ namespace {
 class KeepLast final : public Activations {
  public:
   KeepLast(size_t first_kept, const ActivationsSetup& setup)
-      : first_kept_(first_kept),
-        keep_(make_activations(ActivationsMode::kKeep, setup)),
-        others_(make_activations(ActivationsMode::kRecompute, setup)) {}
+      : first_kept_(first_kept), keep_(make_keep()), others_(make_recompute(setup)) {}
 
   at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                      SavedBlock& saved) override {

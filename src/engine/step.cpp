@@ -129,6 +129,7 @@ BlockCall Step::call(const Journey& journey, size_t block, size_t micro_batch) c
   BlockCall call{.block = *model_.blocks()[block], .index = block, .packed = part.packed};
   if (block + 1 == walk_.blocks()) call.rows = &part.rows;
   call.input_gradient = block > lowest_trained_ || embedding_ != nullptr;
+  call.micro_batch = micro_batch;
   call.micro_batches = journey.batches.size();
   if (block == 0)
     call.input_again = [this, &part] { return walk_.embed(part.packed.ids); };

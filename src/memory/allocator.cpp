@@ -2,12 +2,14 @@
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 #include "addresses.h"
+#include "block_records.h"
 #include "cpu_ledger.h"
 #include "lowmem/core/units.h"
 #include "lowmem/memory/limits.h"
@@ -27,7 +29,7 @@ constexpr size_t kHeader = 64;
 static_assert(sizeof(Header) <= kHeader);
 
 // Blocks from this size on come from the arena; smaller ones malloc reuses well enough.
-constexpr size_t kArenaBlock = 64 * 1024;
+constexpr size_t kArenaBlock = kSmallestBlock;
 
 // From here on a block is worth asking the system about.
 constexpr int64_t kLargeBlock = 16 * kMiB;
@@ -47,6 +49,7 @@ void release(void* data) {
   Header header;
   std::memcpy(&header, block, sizeof header);
   header.ledger->add(-header.bytes, header.item);
+  if (header.bytes >= static_cast<int64_t>(kArenaBlock)) BlockRecords::gone(data);
   if (arena().owns(block))
     arena().free(block);
   else if (g_addresses != nullptr && g_addresses->owns(block))
@@ -116,6 +119,7 @@ class CountingAllocator final : public c10::Allocator {
     std::memcpy(block, &header, sizeof header);
     header.ledger->add(header.bytes, header.item);
     void* data = block + kHeader;
+    if (bytes >= kArenaBlock) BlockRecords::made(data);
     // oneDNN takes memory with raw_allocate: context and data must be the same.
     return {data, data, &release, c10::kCPU};
   }
@@ -129,7 +133,8 @@ class CountingAllocator final : public c10::Allocator {
 
 Arena& addresses() {
   if (g_addresses == nullptr)
-    g_addresses = new Arena(static_cast<size_t>(16 * 1024 * kGiB));
+    g_addresses =
+        new Arena(static_cast<size_t>(16 * 1024 * kGiB), Arena::Backing::kAddresses);
   return *g_addresses;  // never destroyed, as arena()
 }
 
@@ -139,6 +144,21 @@ void install_allocator() {
 }
 
 void trim_blocks() { arena().trim(); }
+
+AllocatedBlock allocated_block(const void* data) {
+  if (data == nullptr) return {};
+  auto* block = static_cast<std::byte*>(const_cast<void*>(data)) - kHeader;
+  if (!arena().owns(block) && (g_addresses == nullptr || !g_addresses->owns(block)))
+    return {};
+  Header header;
+  std::memcpy(&header, block, sizeof header);
+  // The arena cuts its blocks by pages of this size.
+  constexpr size_t page = 4096;
+  if (sysconf(_SC_PAGESIZE) != static_cast<long>(page)) return {};
+  const size_t all =
+      (kHeader + static_cast<size_t>(header.bytes) + page - 1) / page * page;
+  return {{block + page, all - page}, header.bytes, header.ledger, header.item};
+}
 
 void measure_program() {
   g_program =

@@ -3,30 +3,37 @@
 #include <sys/mman.h>
 
 #include <cassert>
+#include <cstdint>
 #include <iterator>
 
 namespace lowmem::memory {
 namespace {
 
 constexpr size_t kPage = 4096;
+constexpr size_t kLargePage = 2 * 1024 * 1024;
 
 constexpr size_t whole_pages(size_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 }  // namespace
 
-Arena::Arena(size_t bytes) {
+Arena::Arena(size_t bytes, Backing backing) {
   const size_t size = whole_pages(bytes);
-  void* base = size == 0 ? MAP_FAILED
-                         : mmap(nullptr, size, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) return;
-  base_ = static_cast<std::byte*>(base);
+  if (size == 0) return;
+  void* mapped = mmap(nullptr, size + kLargePage, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) return;
+  mapped_ = static_cast<std::byte*>(mapped);
+  mapped_bytes_ = size + kLargePage;
+  const size_t beyond = reinterpret_cast<uintptr_t>(mapped_) % kLargePage;
+  base_ = mapped_ + (kLargePage - beyond) % kLargePage;
   capacity_ = size;
+  // Where it is refused, pages are small.
+  if (backing == Backing::kMemory) madvise(base_, capacity_, MADV_HUGEPAGE);
   insert_free(0, size);
 }
 
 Arena::~Arena() {
-  if (base_ != nullptr) munmap(base_, capacity_);
+  if (mapped_ != nullptr) munmap(mapped_, mapped_bytes_);
 }
 
 void* Arena::allocate(size_t bytes) {

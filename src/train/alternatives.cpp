@@ -204,15 +204,6 @@ MaybeAlternative page_states(const RunConfig& config) {
       "what the optimizer keeps of a block comes from the disk and goes back");
 }
 
-namespace {
-
-bool streams(const RunConfig& config) {
-  return config.memory.weights == WeightsMode::kDisk ||
-         config.memory.states == StatesMode::kDisk;
-}
-
-}  // namespace
-
 MaybeAlternative hold_states(const RunConfig& config) {
   if (config.memory.states != StatesMode::kDisk) return std::nullopt;
   return changed(
@@ -220,8 +211,25 @@ MaybeAlternative hold_states(const RunConfig& config) {
       "what the optimizer keeps is where the weights are");
 }
 
+MaybeAlternative page_kept(const RunConfig& config) {
+  return changed(
+      config,
+      [](RunConfig& run) {
+        if (run.memory.kept == KeptMode::kDisk) return;
+        run.memory.kept = KeptMode::kDisk;
+        run.memory.ahead = std::min<int64_t>(run.memory.ahead, 1);
+      },
+      "what is kept of a block goes to the disk and comes back");
+}
+
+MaybeAlternative hold_kept(const RunConfig& config) {
+  return changed(
+      config, [](RunConfig& run) { run.memory.kept = KeptMode::kDevice; },
+      "what is kept of a block stays in memory");
+}
+
 MaybeAlternative look_less_ahead(const RunConfig& config) {
-  if (!streams(config) || config.memory.ahead <= 1) return std::nullopt;
+  if (!config.memory.uses_disk() || config.memory.ahead <= 1) return std::nullopt;
   return changed(
       config, [](RunConfig& run) { run.memory.ahead = 1; },
       "one block at a time comes before its turn");
@@ -232,7 +240,7 @@ MaybeAlternative release_blocks(const RunConfig& config) {
 }
 
 MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks) {
-  if (!streams(config)) return std::nullopt;
+  if (!config.memory.blocks_on_disk()) return std::nullopt;
   return changed(
       config, [&](RunConfig& run) { run.memory.resident_blocks = blocks; },
       "so many blocks stay in memory");

@@ -1,11 +1,14 @@
 #include "lowmem/train/disk.h"
 
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 
 #include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 
 namespace lowmem::train {
@@ -82,6 +85,15 @@ fs::path scratch_folder(const RunConfig& config) {
                                        : fs::path(config.memory.scratch);
 }
 
+void warn_of_memory(const fs::path& folder) {
+  struct statfs system {};
+  if (::statfs(folder.c_str(), &system) != 0) return;
+  if (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC)
+    log::warn(folder.string() +
+              " is memory itself (tmpfs): what lives there takes as much of it as "
+              "before. Name a folder on a disk as memory.scratch");
+}
+
 int64_t free_disk(const fs::path& folder) {
   const fs::path there = existing(folder);
   struct statvfs disk {};
@@ -104,7 +116,7 @@ void refuse_full_disk(const RunConfig& config, const DiskNeed& need) {
     parts += ", " + format_count(need.checkpoints, "checkpoint") + " of " +
              format_bytes_up(need.checkpoint);
   if (need.working > 0)
-    parts += ", the weights while it runs " + format_bytes_up(need.working);
+    parts += ", what lives on the disk while it runs " + format_bytes_up(need.working);
   if (need.best > 0) parts += ", the best so far " + format_bytes_up(need.best);
   throw Error(folder_of(config).string(),
               "is on a disk with " + format_bytes(free) + " free, and the run writes " +

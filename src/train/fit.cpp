@@ -63,6 +63,7 @@ bool needs_as_much(const Candidate& a, const Candidate& b) {
   // A home that streams holds the inputs of all parts, and its rows pass beside it.
   const MemoryConfig &of_these = a.config.memory, &of_those = b.config.memory;
   return of_these.weights == of_those.weights && of_these.states == of_those.states &&
+         of_these.kept == of_those.kept &&
          a.config.train.micro_batch_size == b.config.train.micro_batch_size &&
          (a.config.memory.gradients == b.config.memory.gradients ||
           (whole && a.config.memory.gradients == GradientsMode::kAccumulate));
@@ -153,6 +154,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, slice_loss);
   if (inputs.device.is_cpu())
     branch(candidates, stream_weights, hold_weights, page_states, hold_states);
+  if (inputs.device.is_cpu()) branch(candidates, page_kept, hold_kept);
   branch(candidates, look_less_ahead);
   branch(candidates, release_blocks);
   split_batches(candidates, rows);
@@ -171,8 +173,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     if (!speeds.contains(type))
       speeds[type] = measure_speed(candidate.config, inputs, now.work);
     candidate.speed = speeds[type];
-    if (disk == 0 && (candidate.config.memory.weights == WeightsMode::kDisk ||
-                      candidate.config.memory.states == StatesMode::kDisk))
+    if (disk == 0 && candidate.config.memory.uses_disk())
       disk = speed_of_disk(candidate.config);
     candidate.speed.disk = disk;
     candidate.speed.step = 0;
@@ -181,8 +182,7 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   }
   std::erase_if(candidates, [](const Candidate& candidate) {
     return candidate.speed.disk < 0 && !candidate.changes.empty() &&
-           (candidate.config.memory.weights == WeightsMode::kDisk ||
-            candidate.config.memory.states == StatesMode::kDisk);
+           candidate.config.memory.uses_disk();
   });
   look_at_rest(candidates, inputs);
   std::stable_sort(candidates.begin(), candidates.end(),
@@ -371,9 +371,8 @@ Proposal within_budget(const RunConfig& config, const Inputs& inputs, const Plan
 
 Ready make_ready(const RunConfig& config, const Checkpoint* from) {
   const MemoryConfig& memory = config.memory;
-  if (memory.budget == "0" && memory.weights == WeightsMode::kResident &&
-      memory.states != StatesMode::kDisk &&
-      (memory.resident_blocks > 0 || !memory.scratch.empty()))
+  if (memory.budget == "0" && !memory.blocks_on_disk() &&
+      (memory.resident_blocks > 0 || (!memory.scratch.empty() && !memory.uses_disk())))
     log::warn(
         "memory.scratch and memory.resident_blocks do nothing: all weights are in "
         "memory, as memory.weights = resident");

@@ -156,10 +156,10 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
     if (rehearsed.size() == 1) rehearsed.push_back(rehearsed.front());
     for (size_t i = 0; i < rehearsed.size(); ++i) {
       const auto before = Clock::now();
-      const weights::Traffic moved = session.home().traffic();
+      const weights::Traffic moved = session.traffic();
       session.begin(rehearsed[i], i > 0 ? 1 : 0, true).wait();
       // In the first, more is there already than in those that follow.
-      const weights::Traffic now = session.home().traffic().since(moved);
+      const weights::Traffic now = session.traffic().since(moved);
       if (i > 0 && now.read + now.written > traffic.read + traffic.written) traffic = now;
       const double seconds = std::chrono::duration<double>(Clock::now() - before).count();
       // Other work on the machine makes one longer.
@@ -169,7 +169,7 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
     if (work.steps > 0) evaluate();
     written.weights = session.weight_bytes();
     written.beside = session.optimizer_bytes();
-    written.working = session.home().disk_bytes();
+    written.working = session.disk_bytes();
     for (const weights::Weight& weight : session.table().all())
       if (weight.trained) written.trained += weight.bytes();
     const memory::Scope save(memory::Phase::kSave);
@@ -325,7 +325,7 @@ std::string Plan::to_text() const {
   }
   if (traffic.read > 0)
     text += line("a step", "reads " + format_bytes(traffic.read) +
-                               " of weights and writes " + format_bytes(traffic.written));
+                               " and writes " + format_bytes(traffic.written));
   if (disk.elsewhere > 0)
     text += line("scratch", format_bytes_up(disk.elsewhere) + " in memory.scratch");
   text += line("disk",

@@ -102,8 +102,7 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
   // To time a GPU is to wait for it, and to take memory that the run's count would show.
   if (!inputs.device.is_cpu()) return kLikeAGpu;
   Speed found{.operations = product_speed(config, inputs, work), .bytes = memory_speed()};
-  if (config.memory.weights == WeightsMode::kDisk ||
-      config.memory.states == StatesMode::kDisk)
+  if (config.memory.uses_disk())
     found.disk = disk_speed(config);
   return found;
 }
@@ -142,6 +141,26 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
   const double there = std::min(blocks, stay + static_cast<double>(config.memory.ahead));
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
   return read * (1 - there / blocks) + written * (1 - stay / blocks) + head * format;
+}
+
+// The same of what is kept of blocks: it goes and comes, but for what the backward pass
+// begins with. Of a token a block's input, or what its operations keep.
+double kept_traffic(const RunConfig& config, const model::Config& shape,
+                    const Work& work) {
+  if (config.memory.kept == KeptMode::kDevice || work.steps == 0) return 0;
+  const auto blocks = static_cast<double>(shape.num_hidden_layers);
+  const double kept = kept_share(config.memory.activations, shape) * blocks;
+  const auto hidden = static_cast<double>(shape.hidden_size);
+  const double whole =
+      6 * hidden + 3 * static_cast<double>(shape.intermediate_size) +
+      2 * static_cast<double>(shape.num_key_value_heads * shape.head_dim);
+  const double stay = std::min(blocks, 1 + static_cast<double>(config.memory.ahead));
+  // The last blocks keep more, and they are the ones that stay.
+  const double of_kept = std::max(0.0, kept - stay) * whole;
+  const double of_inputs = (blocks - std::max(kept, stay)) * hidden;
+  return 2 * (of_kept + of_inputs) *
+         static_cast<double>(dtype_size(config.model.compute_dtype)) *
+         static_cast<double>(work.tokens) / static_cast<double>(work.steps);
 }
 
 }  // namespace
@@ -192,7 +211,8 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   // They go on side by side, though not wholly: the slower of the two and some of the
   // other.
   constexpr double kInTurns = 0.1;
-  const double traffic = steps * step_traffic(config, shape);
+  const double traffic =
+      steps * (step_traffic(config, shape) + kept_traffic(config, shape, work));
   const double moving = traffic > 0 ? traffic / speed.disk : 0;
   return std::max(computing, moving) + kInTurns * std::min(computing, moving) +
          evaluating / speed.operations;

@@ -65,7 +65,8 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   if (!device.is_cpu())
     for (const auto& [disk, key] :
          {std::pair{config.memory.weights == WeightsMode::kDisk, "memory.weights"},
-          std::pair{config.memory.states == StatesMode::kDisk, "memory.states"}})
+          std::pair{config.memory.states == StatesMode::kDisk, "memory.states"},
+          std::pair{config.memory.kept == KeptMode::kDisk, "memory.kept"}})
       if (disk)
         throw Error(std::string(key) + " = disk", "is not there on a GPU yet",
                     "Leave it out, or set memory.device = cpu");
@@ -87,6 +88,7 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   const weights::HomeSetup setup = home_setup(config, options.device);
   try {
     house.home = weights::make_home(setup, *house.table);
+    if (config.memory.uses_disk() && !memory::rehearsing()) warn_of_memory(setup.scratch);
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
     if (const auto limit = too_tight_a_limit(failure)) throw *limit;
@@ -194,6 +196,9 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
       activations_(engine::make_activations(
           config.memory.activations,
           {.blocks = walk_.blocks(),
+           .kept = config.memory.kept,
+           .scratch = scratch_folder(config),
+           .ahead = config.memory.ahead,
            .graphs = house_.model->device().is_cpu() ? GraphsMode::kFalse
                                                      : config.memory.cuda_graphs,
            .hooks_replay = gradients_.replays()})),

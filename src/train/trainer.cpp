@@ -122,7 +122,7 @@ class Trainer {
   void take_step() {
     const int64_t next = step() + (under_way_ ? 2 : 1);
     if (!under_way_) lap_ = Clock();
-    moved_ = session_.home().traffic();
+    moved_ = session_.traffic();
     engine::PendingStep begun =
         session_.begin_step(next - 1, /*report_rounding=*/log_due(next));
     if (under_way_) finish(*std::exchange(under_way_, std::nullopt));
@@ -143,7 +143,7 @@ class Trainer {
     }
     const double seconds = lap_.seconds();
     if (result.finite_loss())
-      progress_.window.add(result, seconds, session_.home().traffic().since(moved_));
+      progress_.window.add(result, seconds, session_.traffic().since(moved_));
     lap_ = Clock();
     ++progress_.step;
     reporter_->moment(step(), result, seconds);

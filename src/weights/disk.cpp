@@ -1,6 +1,4 @@
 #include <ATen/ATen.h>
-#include <linux/magic.h>
-#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cstring>
@@ -15,7 +13,8 @@
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
-#include "working_file.h"
+#include "lowmem/weights/working_file.h"
+#include "rows_on_disk.h"
 
 namespace lowmem::weights {
 namespace {
@@ -44,16 +43,6 @@ at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type) {
 void point(const at::Tensor& tensor, std::byte* to) {
   tensor.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
       at::DataPtr(to, c10::kCPU));
-}
-
-// Some folders that are taken for a disk's are memory.
-void warn_of_memory(const std::filesystem::path& folder) {
-  struct statfs system {};
-  if (::statfs(folder.c_str(), &system) != 0) return;
-  if (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC)
-    log::warn(folder.string() +
-              " is memory itself (tmpfs): what lives there takes as much of it as "
-              "before. Name a folder on a disk as memory.scratch");
 }
 
 // Tensors of a group that lie one after another in the file.
@@ -123,7 +112,6 @@ class Disk final : public Home {
                 " live on the disk of " + setup.scratch.string() + " (" + file_.way() +
                 "), of " + format_count(static_cast<int64_t>(blocks)) + " blocks " +
                 std::to_string(slots_.size()) + " at a time in memory");
-    if (!memory::rehearsing()) warn_of_memory(setup.scratch);
     adopt();
   }
 

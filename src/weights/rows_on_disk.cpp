@@ -1,6 +1,9 @@
+#include "rows_on_disk.h"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -8,7 +11,6 @@
 
 #include "lowmem/core/units.h"
 #include "lowmem/memory/rehearsal.h"
-#include "working_file.h"
 
 namespace lowmem::weights {
 namespace {
@@ -147,10 +149,53 @@ class RowsInFile final : public ops::RowSource {
   Part now_, next_;
 };
 
+// Two parts of a room that take turns.
+std::array<std::span<std::byte>, 2> halves(const Room& room) {
+  const int64_t half = room.bytes() / 2 / kSector * kSector;
+  return {room.span(0, half), room.span(half, half)};
+}
+
 }  // namespace
 
 ops::MatrixRows rows_in(WorkingFile& file, int64_t offset, const at::Tensor& like) {
   return {like, std::make_shared<RowsInFile>(file, offset, like)};
+}
+
+void read_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,
+                  const std::function<void(std::span<const std::byte>)>& use) {
+  const auto parts = halves(room);
+  const auto part = static_cast<int64_t>(parts[0].size());
+  std::array<DirectFile::Ticket, 2> tickets{};
+  const auto begin = [&](int64_t at) {
+    const auto turn = static_cast<size_t>(at / part % 2);
+    if (at < bytes)
+      tickets[turn] =
+          file.read(offset + at, parts[turn].first(static_cast<size_t>(
+                                     whole_sectors(std::min(part, bytes - at)))));
+  };
+  begin(0);
+  for (int64_t at = 0; at < bytes; at += part) {
+    begin(at + part);
+    const auto turn = static_cast<size_t>(at / part % 2);
+    file.wait(tickets[turn]);
+    use(parts[turn].first(static_cast<size_t>(std::min(part, bytes - at))));
+  }
+}
+
+void write_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,
+                   const std::function<void(int64_t, std::span<std::byte>)>& fill) {
+  const auto parts = halves(room);
+  const auto part = static_cast<int64_t>(parts[0].size());
+  std::array<DirectFile::Ticket, 2> tickets{};
+  for (int64_t at = 0; at < bytes; at += part) {
+    const auto turn = static_cast<size_t>(at / part % 2);
+    file.wait(tickets[turn]);
+    const int64_t now = std::min(part, bytes - at);
+    fill(at, parts[turn].first(static_cast<size_t>(now)));
+    tickets[turn] = file.write(
+        offset + at, parts[turn].first(static_cast<size_t>(whole_sectors(now))));
+  }
+  for (const DirectFile::Ticket ticket : tickets) file.wait(ticket);
 }
 
 }  // namespace lowmem::weights

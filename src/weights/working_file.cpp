@@ -1,9 +1,7 @@
-#include "working_file.h"
+#include "lowmem/weights/working_file.h"
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstring>
 
@@ -14,12 +12,6 @@ namespace lowmem::weights {
 namespace {
 
 constexpr int64_t kSector = DirectFile::kAlignment;
-
-// Two parts of a room that take turns.
-std::array<std::span<std::byte>, 2> halves(const Room& room) {
-  const int64_t half = room.bytes() / 2 / kSector * kSector;
-  return {room.span(0, half), room.span(half, half)};
-}
 
 // Of a sector, by its first bytes; never 0. What a file has lost reads as zeros, or as
 // numbers of another place.
@@ -101,48 +93,11 @@ void WorkingFile::compare(const Read& read) const {
   for (size_t at = 0; at < read.to.size(); at += kSector) {
     const uint8_t mark = marks_[(static_cast<size_t>(read.offset) + at) / kSector];
     if (mark == 0 || mark == mark_of(read.to.data() + at)) continue;
-    throw Error("the working file of the weights, in " + file_->folder().string(),
+    throw Error("the working file in " + file_->folder().string(),
                 "has lost what was written to it",
                 "Go on from the last checkpoint with --resume, with memory.scratch on "
                 "another disk");
   }
-}
-
-void read_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,
-                  const std::function<void(std::span<const std::byte>)>& use) {
-  const auto parts = halves(room);
-  const auto part = static_cast<int64_t>(parts[0].size());
-  std::array<DirectFile::Ticket, 2> tickets{};
-  const auto begin = [&](int64_t at) {
-    const auto turn = static_cast<size_t>(at / part % 2);
-    if (at < bytes)
-      tickets[turn] =
-          file.read(offset + at, parts[turn].first(static_cast<size_t>(
-                                     whole_sectors(std::min(part, bytes - at)))));
-  };
-  begin(0);
-  for (int64_t at = 0; at < bytes; at += part) {
-    begin(at + part);
-    const auto turn = static_cast<size_t>(at / part % 2);
-    file.wait(tickets[turn]);
-    use(parts[turn].first(static_cast<size_t>(std::min(part, bytes - at))));
-  }
-}
-
-void write_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,
-                   const std::function<void(int64_t, std::span<std::byte>)>& fill) {
-  const auto parts = halves(room);
-  const auto part = static_cast<int64_t>(parts[0].size());
-  std::array<DirectFile::Ticket, 2> tickets{};
-  for (int64_t at = 0; at < bytes; at += part) {
-    const auto turn = static_cast<size_t>(at / part % 2);
-    file.wait(tickets[turn]);
-    const int64_t now = std::min(part, bytes - at);
-    fill(at, parts[turn].first(static_cast<size_t>(now)));
-    tickets[turn] = file.write(
-        offset + at, parts[turn].first(static_cast<size_t>(whole_sectors(now))));
-  }
-  for (const DirectFile::Ticket ticket : tickets) file.wait(ticket);
 }
 
 }  // namespace lowmem::weights

@@ -101,14 +101,16 @@ TEST_F(Plan, TellsTheTrafficOfAStepAsItIs) {
   for (const std::string more :
        {"memory.weights=disk memory.ahead=1", "memory.weights=disk memory.ahead=0",
         "memory.weights=disk model.train=model.layers.1.*",
-        "memory.states=disk optimizer.name=adam"}) {
+        "memory.states=disk optimizer.name=adam",
+        "memory.kept=disk memory.activations=keep memory.ahead=0",
+        "memory.kept=disk memory.weights=disk memory.activations=keep memory.ahead=0"}) {
     // The same rows in every step.
     const std::string rows = more + " data.limit=8 train.batch_size=8 train.epochs=4";
     const json plan = plan_of(rows);
     const Outcome run = run_program("-q" + settings(rows + " train.log_every=1"));
     ASSERT_EQ(run.status, 0) << run.output;
     const json last = train::raw_lines_of(folder_of("run")).back();
-    EXPECT_GT(last["written_bytes"], 0);
+    EXPECT_GT(last["written_bytes"], 0) << more;
     EXPECT_EQ(plan["step_read_bytes"], last["read_bytes"]) << more;
     EXPECT_EQ(plan["step_written_bytes"], last["written_bytes"]) << more;
   }

@@ -201,6 +201,12 @@ const std::vector<std::string> kOthers = {
     "memory.weights=disk model.train=model.layers.1.* optimizer.rounding=kahan",
     "memory.weights=disk model.train=*.mlp.* train.micro_batch_size=2",
     "memory.weights=disk memory.linear_cross_entropy=false",
+    "memory.kept=disk memory.ahead=0 memory.activations=keep",
+    "memory.kept=disk memory.ahead=0 memory.activations=keep memory.gradients=accumulate "
+    "train.micro_batch_size=16 model.dtype=fp32",
+    "memory.kept=disk memory.ahead=0 memory.weights=disk train.micro_batch_size=11 "
+    "memory.activations=keep",
+    "memory.kept=disk memory.ahead=0 model.train=all optimizer.name=adam",
 };
 
 class PlanOf : public Plan, public testing::WithParamInterface<std::string> {};

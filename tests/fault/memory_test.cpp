@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "fault/control_group.h"
 #include "fault/runs.h"
 
 namespace lowmem::test {
@@ -167,47 +168,23 @@ TEST_F(Starved, OfThePlansAddressesItTrainsWithoutAPlan) {
   EXPECT_THAT(plan.output(), HasSubstr("error: memory: cannot be planned"));
 }
 
-// The memory controller of this process, where a group of its own can be made in it.
-fs::path memory_group() {
-  const std::string own = "lowmem-test-" + std::to_string(::getpid());
-  std::error_code code;
-  for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/memory"}) {
-    const fs::path group = fs::path(root) / own;
-    const bool limits = fs::exists(fs::path(root) / "cgroup.procs");
-    if (!limits || !fs::create_directory(group, code)) continue;
-    if (fs::exists(group / "memory.max") || fs::exists(group / "memory.limit_in_bytes"))
-      return group;
-    fs::remove(group, code);
-  }
-  return {};
-}
-
-bool write_to(const fs::path& file, const std::string& text) {
-  std::ofstream out(file);
-  out << text << std::flush;
-  return out.good();
-}
-
 TEST_F(Starved, InAContainerItSaysSoRatherThanBeKilled) {
-  const fs::path group = memory_group();
-  if (group.empty()) GTEST_SKIP() << "this system lets no test make a control group";
-  const bool second = fs::exists(group / "memory.max");
+  const ControlGroup group("memory", {"memory.max", "memory.limit_in_bytes"});
+  if (group.path().empty())
+    GTEST_SKIP() << "this system lets no test make a control group";
+  const bool second = group.has("memory.max");
   int failures = 0;
   for (const int64_t megabytes : {400, 700, 1000, 1300}) {
     const std::string bytes = std::to_string(megabytes * 1048576);
-    ASSERT_TRUE(
-        write_to(group / (second ? "memory.max" : "memory.limit_in_bytes"), bytes));
-    if (second) write_to(group / "memory.swap.max", "0");
-    Process process(training(), [&] {
-      return write_to(group / "cgroup.procs", std::to_string(::getpid()));
-    });
+    ASSERT_TRUE(write_to(group.path() / (second ? "memory.max" : "memory.limit_in_bytes"),
+                         bytes));
+    if (second) write_to(group.path() / "memory.swap.max", "0");
+    Process process(training(), [&] { return group.enter(); });
     if (process.status() == 0) continue;
     ++failures;
     expect_one_error(process, "memory");
   }
   EXPECT_GT(failures, 1);
-  std::error_code code;
-  fs::remove(group, code);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <random>
 
+#include "fault/control_group.h"
 #include "fault/runs.h"
 
 namespace lowmem::test {
@@ -86,6 +87,22 @@ TEST_F(Streaming, ADiskWithoutRoomForThemIsFoundBeforeAnythingIsLoaded) {
   EXPECT_EQ(process.status(), 1);
   EXPECT_THAT(process.output(), HasSubstr("working file"));
   EXPECT_THAT(process.output(), testing::Not(HasSubstr("loaded ")));
+}
+
+TEST_F(Streaming, ASlowDiskMakesItWaitAndChangesNoBit) {
+  const ControlGroup group("blkio", {"io.max", "blkio.throttle.read_bps_device"});
+  if (group.path().empty() || !slow_down(group, folder(), 48 << 20))
+    GTEST_SKIP() << "this system lets no test slow a disk down";
+  Process process(streaming("slow", "memory.kept=disk memory.activations=keep "),
+                  [&] { return group.enter(); });
+  EXPECT_EQ(process.status(), 0) << process.output();
+  train::expect_equal_runs(whole(), folder_of("slow"));
+  double waited = 0, took = 0;
+  for (const auto& line : train::raw_lines_of(folder_of("slow"))) {
+    waited += line.value("waited_seconds", 0.0);
+    took += line.value("step_seconds", 0.0);
+  }
+  EXPECT_GT(waited, took / 4);
 }
 
 TEST_F(Streaming, AFolderThatIsNotThereIsNamed) {

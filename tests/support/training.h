@@ -76,6 +76,7 @@ struct Policies {
   GradientsMode gradients = GradientsMode::kAccumulate;
   GraphsMode graphs = GraphsMode::kFalse;
   bool wanders = false;  // in a WanderingHome
+  KeptMode kept = KeptMode::kDevice;
   weights::HomeSetup home = {};
 };
 
@@ -108,9 +109,13 @@ struct Trainer {
         walk(*llama, *home),
         optimizer(prepared(optim::make_optimizer(config, 42), *home)),
         gradients(policies.gradients, *optimizer, *home, config.clip_norm),
-        activations(engine::make_activations(
-            policies.activations,
-            {llama->blocks().size(), policies.graphs, gradients.replays()})),
+        activations(engine::make_activations(policies.activations,
+                                             {.blocks = llama->blocks().size(),
+                                              .kept = policies.kept,
+                                              .scratch = testing::TempDir(),
+                                              .ahead = policies.home.ahead,
+                                              .graphs = policies.graphs,
+                                              .hooks_replay = gradients.replays()})),
         step(walk, *activations, gradients, loss),
         lr(config.lr) {}
 
@@ -133,26 +138,30 @@ struct Trainer {
   }
 };
 
-// Every word of memory.activations, and a count, with every word of memory.gradients, of
-// memory.weights and of memory.states.
+// Every word of memory.activations, and a count, with every word of memory.kept, of
+// memory.gradients, of memory.weights and of memory.states.
 inline std::vector<Policies> every_policy(c10::Device device = c10::kCPU) {
   std::vector<OrCount<ActivationsMode>> activations = {OrCount<ActivationsMode>::of(1)};
   for (const auto& choice : choices(ActivationsMode{}))
     activations.emplace_back(choice.value);
   std::vector<Policies> all;
-  for (const auto& kept : activations)
-    for (const auto& gradients : choices(GradientsMode{}))
-      for (const auto& weights : choices(WeightsMode{}))
-        for (const auto& states : choices(StatesMode{})) {
-          if (states.value == StatesMode::kWithWeights) continue;  // one of the others
-          const weights::HomeSetup home{
-              .weights = weights.value, .states = states.value, .ahead = 1};
-          const bool on_disk =
-              home.weights == WeightsMode::kDisk || home.states_on_disk();
-          if (on_disk && !device.is_cpu()) continue;
-          all.push_back(
-              {.activations = kept, .gradients = gradients.value, .home = home});
-        }
+  for (const auto& activation : activations)
+    for (const auto& kept : choices(KeptMode{}))
+      for (const auto& gradients : choices(GradientsMode{}))
+        for (const auto& weights : choices(WeightsMode{}))
+          for (const auto& states : choices(StatesMode{})) {
+            if (states.value == StatesMode::kWithWeights) continue;  // one of the others
+            const weights::HomeSetup home{
+                .weights = weights.value, .states = states.value, .ahead = 1};
+            const bool on_disk = kept.value == KeptMode::kDisk ||
+                                 home.weights == WeightsMode::kDisk ||
+                                 home.states_on_disk();
+            if (on_disk && !device.is_cpu()) continue;
+            all.push_back({.activations = activation,
+                           .gradients = gradients.value,
+                           .kept = kept.value,
+                           .home = home});
+          }
   return all;
 }
 

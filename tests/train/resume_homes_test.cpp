@@ -31,6 +31,7 @@ TEST_P(ResumeElsewhere, EndsWithTheSameBits) {
     EXPECT_EQ(train(other, control).status, steps < 7 ? "stopped" : "finished");
   };
   go_on(1, {"memory.weights=disk"}, false);
+  go_on(2, {"memory.kept=disk", "memory.activations=keep", "memory.ahead=0"}, true);
   go_on(3, {"memory.states=disk", "memory.activations=keep"}, true);
   go_on(5, {"memory.weights=disk", "memory.ahead=0", "memory.gradients=accumulate"},
         true);
@@ -38,7 +39,7 @@ TEST_P(ResumeElsewhere, EndsWithTheSameBits) {
         {"memory.weights=disk", "memory.states=device", "memory.resident_blocks=1",
          "train.whole_checkpoints=true"},
         true);
-  go_on(7, {"memory.weights=disk", "memory.activations=1"}, true);
+  go_on(7, {"memory.weights=disk", "memory.kept=disk", "memory.activations=1"}, true);
   expect_equal_runs(folder() / "runs/in_memory", folder() / "runs/elsewhere");
 }
 

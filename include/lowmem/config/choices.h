@@ -175,6 +175,12 @@ inline constexpr Choice<StatesMode> kStatesModes[] = {
     {"disk", StatesMode::kDisk}};
 constexpr std::span<const Choice<StatesMode>> choices(StatesMode) { return kStatesModes; }
 
+// memory.kept
+enum class KeptMode { kDevice, kDisk };
+inline constexpr Choice<KeptMode> kKeptModes[] = {{"device", KeptMode::kDevice},
+                                                  {"disk", KeptMode::kDisk}};
+constexpr std::span<const Choice<KeptMode>> choices(KeptMode) { return kKeptModes; }
+
 // memory.gradients
 enum class GradientsMode { kAccumulate, kUpdate };
 inline constexpr Choice<GradientsMode> kGradientsModes[] = {

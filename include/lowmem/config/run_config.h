@@ -211,6 +211,7 @@ struct OptimizerConfig {
 struct MemoryConfig {
   std::string budget = "0";
   OrCount<ActivationsMode> activations = ActivationsMode::kRecompute;
+  KeptMode kept = KeptMode::kDevice;
   WeightsMode weights = WeightsMode::kResident;
   StatesMode states = StatesMode::kWithWeights;
   std::string scratch = "";
@@ -229,6 +230,8 @@ struct MemoryConfig {
           "memory to stay within, as 6GiB; free: what is free (0: as below)");
     field("activations", activations, Alters::kCost,
           "a block's activations until backward; N: only the last N keep");
+    field("kept", kept, Alters::kCost,
+          "where what is kept of a block waits for its backward pass");
     field("weights", weights, Alters::kCost,
           "where a block's weights live; resident: on the device");
     field("states", states, Alters::kCost,
@@ -253,6 +256,12 @@ struct MemoryConfig {
           "begin even where the plan exceeds the free memory or disk");
   }
   bool operator==(const MemoryConfig&) const = default;
+
+  // Whether blocks, or what the optimizer keeps of them, come from the disk and go back.
+  bool blocks_on_disk() const {
+    return weights == WeightsMode::kDisk || states == StatesMode::kDisk;
+  }
+  bool uses_disk() const { return blocks_on_disk() || kept == KeptMode::kDisk; }
 };
 
 struct EvalConfig {

@@ -3,11 +3,13 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 
 #include "lowmem/config/run_config.h"
 #include "lowmem/model/llama.h"
+#include "lowmem/weights/home.h"
 
 namespace lowmem::engine {
 
@@ -18,15 +20,23 @@ struct BlockCall {
   const model::Packed& packed;
   const model::Rows* rows = nullptr;  // the last block's: the tokens that have a label
   bool input_gradient = true;         // whether backward() must return one
-  size_t micro_batches = 1;           // that pass the block one after another
+  // Of those that pass the block one after another, in both directions: which it is.
+  size_t micro_batch = 0, micro_batches = 1;
   // Where the block's input need not be kept to be had again: makes it. The embeddings.
   std::function<at::Tensor()> input_again = nullptr;
+};
+
+// What of a block is not in memory, or not all the time, while it is kept.
+class Away {
+ public:
+  virtual ~Away() = default;
 };
 
 // What is kept of one block for one micro-batch, from its forward to its backward pass.
 struct SavedBlock {
   at::Tensor input;   // leaf, or undefined where it is made again
   at::Tensor output;  // holds the graph; undefined where it is made again
+  std::unique_ptr<Away> away = nullptr;  // goes before the tensors do
 };
 
 // What a policy has recorded as graphs of a device.
@@ -50,11 +60,20 @@ class Activations {
                               SavedBlock& saved) = 0;
 
   virtual GraphCounts graphs() const { return {}; }
+  // With the disk.
+  virtual weights::Traffic traffic() const { return {}; }
+  // Of its working file.
+  virtual int64_t disk_bytes() const { return 0; }
 };
 
 // What a policy may have to know beside its calls.
 struct ActivationsSetup {
   size_t blocks = 0;
+  KeptMode kept = KeptMode::kDevice;  // where what is kept waits
+  // For what waits on the disk: the folder of the working file, and how many blocks are
+  // brought before their turn.
+  std::filesystem::path scratch = {};
+  int64_t ahead = 2;
   // Whether recompute replays a block's launches instead of putting them on the stream
   // anew, on a device; kAuto: where a micro-batch is so small that launches take longer
   // than the work.

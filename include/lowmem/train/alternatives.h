@@ -55,6 +55,9 @@ MaybeAlternative hold_weights(const RunConfig& config);
 // What the optimizer keeps lives on the disk, and the weights stay.
 MaybeAlternative page_states(const RunConfig& config);
 MaybeAlternative hold_states(const RunConfig& config);
+// What is kept of a block waits for its backward pass on the disk. On the CPU.
+MaybeAlternative page_kept(const RunConfig& config);
+MaybeAlternative hold_kept(const RunConfig& config);
 // One block at a time is brought before its turn.
 MaybeAlternative look_less_ahead(const RunConfig& config);
 // No block stays, or so many do.

@@ -28,16 +28,19 @@ struct Written {
   int64_t weights = 0;      // all
   int64_t trained = 0;      // of these
   int64_t beside = 0;       // the optimizer's
-  int64_t working = 0;      // the file that weights live in
+  int64_t working = 0;      // the files of what lives on the disk
   int64_t saves = 0;        // checkpoints that train.save_every asks for
   int64_t evaluations = 0;  // that may be the best
 };
 
 DiskNeed disk_need(const RunConfig& config, const Written& written);
 
-// The folder of the working file of memory.weights = disk: memory.scratch, else the one
+// The folder of the working files of what lives on the disk: memory.scratch, else the one
 // of all runs, or where that is to be made.
 std::filesystem::path scratch_folder(const RunConfig& config);
+
+// Some folders that are taken for a disk's are memory.
+void warn_of_memory(const std::filesystem::path& folder);
 
 // What whoever runs this may still write into the folder, or where it is to be made: -1
 // where the file system does not say.

@@ -85,6 +85,13 @@ class Session {
     const auto [weights, states] = house_.home->here();
     return {weights, states};
   }
+  // With the disk, and what is taken of it.
+  weights::Traffic traffic() const {
+    return house_.home->traffic() + activations_->traffic();
+  }
+  int64_t disk_bytes() const {
+    return house_.home->disk_bytes() + activations_->disk_bytes();
+  }
   // Bytes of the weights, and of what the optimizer keeps, wherever they live.
   int64_t weight_bytes() const { return house_.table->bytes(); }
   int64_t optimizer_bytes() const { return house_.table->beside_bytes(); }

@@ -41,7 +41,8 @@ class Lease {
   Access access_;
 };
 
-// Bytes that a home has moved, and how long the step waited for them.
+// Bytes that were moved between memory and the disk, and how long the step waited for
+// them.
 struct Traffic {
   int64_t read = 0, written = 0;
   double waited_seconds = 0;
@@ -49,6 +50,10 @@ struct Traffic {
   Traffic since(const Traffic& before) const {
     return {read - before.read, written - before.written,
             waited_seconds - before.waited_seconds};
+  }
+  Traffic operator+(const Traffic& other) const {
+    return {read + other.read, written + other.written,
+            waited_seconds + other.waited_seconds};
   }
 };
 

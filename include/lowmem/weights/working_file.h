@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -41,10 +40,10 @@ class Room {
   int64_t first_ = 0, bytes_ = 0;
 };
 
-// The file that weights on the disk live in. Keeps a mark of every sector that was
-// written, of some of its bytes: a file that lost sectors meanwhile, since someone cut it
-// or the disk failed, is an Error where they are read, and not other weights. In a
-// rehearsal there is no file: room is made and traffic counted, and nothing moves.
+// The file that what lives on the disk lies in between its turns. Keeps a mark of every
+// sector that was written, of some of its bytes: a file that lost sectors meanwhile, since
+// someone cut it or the disk failed, is an Error where they are read, and not other
+// numbers. In a rehearsal there is no file: room is made and traffic counted, and nothing moves.
 class WorkingFile {
  public:
   explicit WorkingFile(const std::filesystem::path& folder);
@@ -76,14 +75,5 @@ class WorkingFile {
   int64_t bytes_ = 0;
   Traffic traffic_;
 };
-
-// Rows of a matrix that lies in the file from `offset` on; `like` has its shape and type.
-ops::MatrixRows rows_in(WorkingFile& file, int64_t offset, const at::Tensor& like);
-
-// All of so many bytes from `offset` on, in order, through the memory of `room`.
-void read_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,
-                  const std::function<void(std::span<const std::byte>)>& use);
-void write_through(WorkingFile& file, int64_t offset, int64_t bytes, const Room& room,
-                   const std::function<void(int64_t, std::span<std::byte>)>& fill);
 
 }  // namespace lowmem::weights

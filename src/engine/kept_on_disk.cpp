@@ -1,0 +1,218 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "activations_policies.h"
+#include "lowmem/core/log.h"
+#include "lowmem/memory/pages.h"
+#include "lowmem/memory/rehearsal.h"
+#include "lowmem/weights/working_file.h"
+
+namespace lowmem::engine {
+namespace {
+
+using weights::whole_sectors, weights::WorkingFile;
+
+// The file that blocks' activations wait in. They come and go as a stack does, and all
+// are gone when a batch is through: then the file is used from its beginning again.
+class Space {
+ public:
+  explicit Space(const std::filesystem::path& folder) : file(folder) {}
+
+  int64_t take(int64_t bytes) {
+    const int64_t offset = std::exchange(used_, used_ + bytes);
+    if (used_ > file.bytes()) file.extend(used_ - file.bytes());
+    ++users_;
+    return offset;
+  }
+  void give_back() {
+    if (--users_ == 0) used_ = 0;
+  }
+
+  WorkingFile file;
+
+ private:
+  int64_t used_ = 0, users_ = 0;
+};
+
+class KeptPages;
+
+// Who has pages away, by when the backward pass comes to them.
+class Order {
+ public:
+  explicit Order(size_t blocks) : blocks_(blocks) {}
+
+  // The place of a call, forward and backward: 0 is what the backward pass begins with.
+  size_t place(const BlockCall& call) const {
+    return (blocks_ - 1 - call.index) * call.micro_batches + call.micro_batch;
+  }
+
+  KeptPages*& operator[](size_t place) {
+    if (place >= kept_.size()) kept_.resize(place + 1);
+    return kept_[place];
+  }
+  void forget(const KeptPages* gone) {
+    std::replace(kept_.begin(), kept_.end(), const_cast<KeptPages*>(gone),
+                 static_cast<KeptPages*>(nullptr));
+  }
+
+ private:
+  size_t blocks_;
+  std::vector<KeptPages*> kept_;  // null: nothing is away
+};
+
+// What is kept of one block for one micro-batch: the pages of its tensors, on their way
+// to the disk, there, on their way back, or here.
+class KeptPages final : public Away {
+ public:
+  KeptPages(Space& space, Order& order, std::vector<memory::Pages> pages)
+      : space_(space), order_(order), pages_(std::move(pages)) {
+    int64_t bytes = 0;
+    for (const memory::Pages& each : pages_) bytes += size_of(each);
+    offset_ = space_.take(bytes);
+  }
+  KeptPages(const KeptPages&) = delete;
+  KeptPages& operator=(const KeptPages&) = delete;
+
+  // Nothing may be read into memory that is no more, nor memory go that is not counted.
+  ~KeptPages() override {
+    for (const DirectFile::Ticket ticket : tickets_) {
+      space_.file.forget(ticket);
+      try {
+        space_.file.wait(ticket);
+      } catch (const std::exception&) {
+        // Then nothing is under way any more, and whoever waits next is told.
+      }
+    }
+    if (!here_)
+      for (memory::Pages& each : pages_) each.come();
+    order_.forget(this);
+    space_.give_back();
+  }
+
+  void write() {
+    each_range([&](int64_t offset, std::span<std::byte> memory) {
+      tickets_.push_back(space_.file.write(offset, memory));
+    });
+    leaving_ = true;
+  }
+  // Where it has been written; waits for that.
+  void leave() {
+    if (!std::exchange(leaving_, false)) return;
+    wait();
+    for (memory::Pages& each : pages_) each.leave();
+    here_ = false;
+  }
+  void read() {
+    if (std::exchange(here_, true)) return;
+    for (memory::Pages& each : pages_) each.come();
+    each_range([&](int64_t offset, std::span<std::byte> memory) {
+      tickets_.push_back(space_.file.read(offset, memory));
+    });
+  }
+  void wait() {
+    for (const DirectFile::Ticket ticket : tickets_) space_.file.wait(ticket);
+    tickets_.clear();
+  }
+
+ private:
+  static int64_t size_of(const memory::Pages& pages) {
+    return whole_sectors(static_cast<int64_t>(pages.span().size()));
+  }
+  template <class Use>
+  void each_range(Use&& use) {
+    int64_t offset = offset_;
+    for (const memory::Pages& each : pages_) {
+      use(offset, each.span());
+      offset += size_of(each);
+    }
+  }
+
+  Space& space_;
+  Order& order_;
+  std::vector<memory::Pages> pages_;
+  std::vector<DirectFile::Ticket> tickets_;
+  int64_t offset_ = 0;
+  bool here_ = true, leaving_ = false;
+};
+
+// memory.kept = disk: what another policy keeps of a block is written to the disk while
+// the next block computes, leaves memory, and is read again before its backward pass;
+// what that pass meets first stays. Tensors remain what and where they are, and only the
+// pages behind them go: so it makes no difference whether they are a block's input or the
+// graph of all its operations.
+class KeptOnDisk final : public Activations {
+ public:
+  KeptOnDisk(std::unique_ptr<Activations> policy, const ActivationsSetup& setup)
+      : policy_(std::move(policy)),
+        space_(setup.scratch),
+        order_(setup.blocks),
+        ahead_(static_cast<size_t>(setup.ahead)) {
+    if (!memory::rehearsing())
+      log::info("what is kept of a block waits on the disk of " + setup.scratch.string() +
+                " (" + space_.file.way() + ")");
+  }
+
+  at::Tensor forward(const BlockCall& call, const at::Tensor& input,
+                     SavedBlock& saved) override {
+    at::Tensor output;
+    std::vector<memory::Pages> pages;
+    {
+      const memory::BlockRecord record;
+      output = policy_->forward(call, input, saved);
+      for (const void* made : record.blocks())
+        if (made != output.storage().data()) pages.emplace_back(made);
+    }
+    if (saved.input.defined()) pages.emplace_back(saved.input.storage().data());
+    std::erase_if(pages, [](const memory::Pages& each) { return each.span().empty(); });
+    settle();
+    const size_t place = order_.place(call);
+    if (place <= ahead_ || pages.empty()) return output;
+    auto kept = std::make_unique<KeptPages>(space_, order_, std::move(pages));
+    kept->write();
+    last_ = place;
+    order_[place] = kept.get();
+    saved.away = std::move(kept);
+    return output;
+  }
+
+  at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
+                      SavedBlock& saved) override {
+    settle();
+    const size_t place = order_.place(call);
+    for (size_t next = place; next <= place + ahead_; ++next)
+      if (KeptPages* kept = order_[next]) kept->read();
+    if (order_[place] != saved.away.get())
+      throw std::logic_error(
+          "other activations than those of this block are at its place");
+    if (KeptPages* kept = order_[place]) kept->wait();
+    saved.away.reset();
+    return policy_->backward(call, std::move(output_gradient), saved);
+  }
+
+  GraphCounts graphs() const override { return policy_->graphs(); }
+  weights::Traffic traffic() const override { return space_.file.traffic(); }
+  int64_t disk_bytes() const override { return space_.file.bytes(); }
+
+ private:
+  // Whose writing is under way leaves: one block's at a time does.
+  void settle() {
+    if (KeptPages* kept = order_[last_]) kept->leave();
+  }
+
+  std::unique_ptr<Activations> policy_;
+  Space space_;
+  Order order_;
+  size_t ahead_, last_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Activations> make_kept_on_disk(std::unique_ptr<Activations> policy,
+                                               const ActivationsSetup& setup) {
+  return std::make_unique<KeptOnDisk>(std::move(policy), setup);
+}
+
+}  // namespace lowmem::engine
