@@ -7,6 +7,7 @@
 #include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/train/results.h"
 #include "lowmem/train/session.h"
@@ -18,9 +19,18 @@ namespace lowmem::cli {
 namespace {
 
 // The configuration of a run names the model that it began with.
-void name_trained_model(const std::filesystem::path& config, const std::string& model) {
+void name_trained_model(const std::filesystem::path& config, const std::string& model,
+                        const std::string& adapter) {
+  if (config.empty()) return;
   const auto trained = config.parent_path() / "model";
-  if (config.empty() || !is_there(trained) || model == trained) return;
+  const auto beside = config.parent_path() / "adapter";
+  if (is_there(beside)) {
+    if (adapter.empty())
+      log::warn("evaluates " + model + " without what the run made: adapter.path=" +
+                shell_word(beside.string()));
+    return;
+  }
+  if (!is_there(trained) || model == trained) return;
   log::warn("evaluates " + model + ", which the run began with; what it made is " +
             trained.string() + ": --model " + shell_word(trained.string()));
 }
@@ -37,10 +47,10 @@ void add_evaluate(CLI::App& app) {
                    "also write every HellaSwag row's scores to this JSONL file")
       ->type_name("FILE");
   command->callback([options, rows] {
-    const RunConfig config = config_of(*options);
+    const RunConfig config = train::with_adapter_of_path(config_of(*options));
     if (!rows->empty()) refuse_another_file(*rows, "\"log_likelihoods\":", "--rows");
     validate(config, Purpose::kEvaluate);
-    name_trained_model(options->file, config.model.path);
+    name_trained_model(options->file, config.model.path, config.adapter.path);
     const c10::Device device = train::open_device(config.memory);
     const auto shape = model::read_model_config(config.model.path);
     auto tokenizer = open_tokenizer(config.model.path);
@@ -56,10 +66,14 @@ void add_evaluate(CLI::App& app) {
     if (config.memory.budget != "0")
       log::warn("memory.budget is of training: this evaluates with memory.weights = " +
                 std::string(word_of(config.memory.weights)));
+    if (train::makes_adapter(config) && config.adapter.path.empty())
+      log::warn("adapter.kind = " + std::string(word_of(config.adapter.kind)) +
+                " without adapter.path: the adapter is one that was never trained");
     RunConfig untrained = config;  // nothing is kept beside the weights
     untrained.memory.states = StatesMode::kDevice;
     const train::HousedModel house = train::house_model(untrained, shape, device);
     train::load_weights(config, *house.home);
+    train::begin_adapter(config, *house.home);
     const auto result = [&] {
       try {
         return evaluation->run(house.walk(), train::sliced_loss(device),

@@ -20,15 +20,6 @@ bool has_tokenizer(const std::filesystem::path& folder) {
   return is_there(folder / "tokenizer.json") || is_there(folder / "tokenizer.model");
 }
 
-void refuse_folder_with_files(const std::filesystem::path& folder) {
-  std::error_code code;
-  const std::filesystem::directory_iterator files(folder, code);
-  if (!code && files != std::filesystem::directory_iterator())
-    throw Error(folder.string(),
-                "is not empty: it holds " + files->path().filename().string(),
-                "Choose an empty folder; nothing was touched");
-}
-
 void run(const InitOptions& options) {
   const DType dtype = options.dtype == "fp32" ? DType::kF32 : DType::kBF16;
   refuse_folder_with_files(options.folder);

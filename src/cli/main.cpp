@@ -66,6 +66,7 @@ int run(int argc, char** argv) {
   add_evaluate(app);
   add_data(app);
   add_report(app);
+  add_merge(app);
   add_init(app);
   add_demo(app);
   add_completion(app);

@@ -88,6 +88,15 @@ void refuse_another_file(const std::filesystem::path& file, std::string_view mar
               "Remove it, or choose another name");
 }
 
+void refuse_folder_with_files(const std::filesystem::path& folder) {
+  std::error_code code;
+  const std::filesystem::directory_iterator files(folder, code);
+  if (!code && files != std::filesystem::directory_iterator())
+    throw Error(folder.string(),
+                "is not empty: it holds " + files->path().filename().string(),
+                "Choose an empty folder; nothing was touched");
+}
+
 const CLI::Validator kCount(
     [](std::string& text) -> std::string {
       int64_t value = 0;

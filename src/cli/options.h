@@ -22,6 +22,9 @@ RunConfig config_of(const ConfigOptions& options);
 void refuse_another_file(const std::filesystem::path& file, std::string_view mark,
                          const std::string& option);
 
+// Throws Error where the folder holds anything.
+void refuse_folder_with_files(const std::filesystem::path& folder);
+
 // Of an option's value: a whole number from 0 up that 63 bits hold.
 extern const CLI::Validator kCount;
 

@@ -7,6 +7,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/fit.h"
 #include "options.h"
 
@@ -69,7 +70,7 @@ void add_plan(CLI::App& app) {
           "propose settings whose peak is at most this: nearest in result, then fastest")
       ->type_name("BYTES");
   command->callback([config, options] {
-    const RunConfig resolved = config_of(*config);
+    const RunConfig resolved = train::with_adapter_of_path(config_of(*config));
     validate(resolved, Purpose::kTrain);
     try {
       run(resolved, *options);

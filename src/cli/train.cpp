@@ -8,6 +8,7 @@
 #include "lowmem/core/log.h"
 #include "lowmem/core/plain_text.h"
 #include "lowmem/data/chat.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/trainer.h"
 #include "options.h"
 
@@ -52,6 +53,9 @@ void add_train(CLI::App& app) {
   app.final_callback([&app, options, resume] {
     if (!app.get_subcommands().empty()) return;
     RunConfig config = config_of(*options);
+    // What a run goes on with is in its checkpoint, and its settings in its config.yaml.
+    if (!*resume || !train::makes_adapter(config))
+      config = train::with_adapter_of_path(config);
     if (*resume) stay_in_folder(options->file, config);
     validate(config, Purpose::kTrain);
     resolve_defaults(config.optimizer);

@@ -21,6 +21,8 @@ constexpr Example kExamples[] = {
     {"data",
      "lowmem-train data --model models/TinyLlama data.train=chats.jsonl --show 1"},
     {"report", "lowmem-train report runs"},
+    {"merge",
+     "lowmem-train merge runs/lowmem/adapter --model models/TinyLlama --into merged"},
     {"init", "lowmem-train init config.json models/random --dtype fp32"},
     {"demo", "lowmem-train demo demo"},
     {"completion", "source <(lowmem-train completion bash)"},

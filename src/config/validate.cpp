@@ -114,6 +114,31 @@ void check_model(const ModelConfig& model) {
               "Write layers, all, or patterns of weight names");
 }
 
+void check_adapter(const RunConfig& config) {
+  AdapterConfig adapter = config.adapter, unset;
+  if (adapter.kind == AdapterKind::kNone) {
+    adapter.visit([&](const std::string& key, const auto& value, Alters, const char*) {
+      unset.visit([&](const std::string& other, const auto& usual, Alters, const char*) {
+        if (key == other && format_value(value) != format_value(usual))
+          throw Error(assigned("adapter." + key, value),
+                      "is not read with adapter.kind = none",
+                      "Set adapter.kind = lora, or remove it");
+      });
+    });
+    return;
+  }
+  if (config.model.train != ModelConfig().train)
+    throw Error(assigned("model.train", config.model.train),
+                "is not read with " + assigned("adapter.kind", adapter.kind) +
+                    ", which trains the adapter and nothing else",
+                "Name what is to be trained beside it in adapter.also_train");
+  check_spelling("adapter.path", adapter.path);
+  check_count("adapter.rank", adapter.rank, 1);
+  check_positive("adapter.alpha", adapter.alpha);
+  check_texts("adapter.targets", adapter.targets,
+              "Write names such as q_proj, patterns, or all-linear");
+}
+
 // Whether rows of this format may be written by a chat template.
 bool may_be_chats(DataFormat format) {
   return format == DataFormat::kAuto || format == DataFormat::kChat;
@@ -215,6 +240,13 @@ void check_rounding(const RunConfig& config) {
                 "keeps what rounding a bf16 weight loses, but " +
                     assigned("model.dtype", config.model.dtype) + " loses nothing",
                 "Remove it, or set model.dtype = bf16");
+  if (config.optimizer.rounding == RoundingMode::kKahan &&
+      config.adapter.kind != AdapterKind::kNone && config.adapter.also_train.empty())
+    throw Error(assigned("optimizer.rounding", config.optimizer.rounding),
+                "keeps what rounding a bf16 weight loses, but " +
+                    assigned("adapter.kind", config.adapter.kind) +
+                    " trains fp32 weights alone",
+                "Remove it: rounding nearest or stochastic does as well");
 }
 
 void check_clipping(const RunConfig& config) {
@@ -313,6 +345,7 @@ void validate(const RunConfig& config, Purpose purpose) {
   }
   check_run(config.run);
   check_model(config.model);
+  check_adapter(config);
   check_eval(config.eval);
   if (purpose == Purpose::kEvaluate) {
     if (config.eval.data.empty())

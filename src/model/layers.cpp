@@ -10,11 +10,15 @@
 
 namespace lowmem::model {
 
-Linear::Linear(weights::Table& table, const std::string& name, ModelOptions options)
+Linear::Linear(weights::Table& table, const std::string& name,
+               const ModelOptions& options)
     : compute_(options.compute) {
   weight_.weight = register_parameter("weight", table.at(name + ".weight").here, false);
   if (const auto* bias = table.find(name + ".bias"))
     weight_.bias = register_parameter("bias", bias->here, false);
+  if (const auto pair = options.low_rank.find(name); pair != options.low_rank.end())
+    weight_.low_rank = {table.at(name + ".lora_A.weight").here,
+                        table.at(name + ".lora_B.weight").here, pair->second};
 }
 
 at::Tensor Linear::forward(const ops::LinearInput& x) const {
@@ -22,7 +26,7 @@ at::Tensor Linear::forward(const ops::LinearInput& x) const {
 }
 
 RmsNorm::RmsNorm(weights::Table& table, const std::string& name, double eps,
-                 ModelOptions options)
+                 const ModelOptions& options)
     : weight_(register_parameter("weight", table.at(name + ".weight").here, false)),
       eps_(eps),
       compute_(options.compute) {}
@@ -41,7 +45,7 @@ ops::Heads HeadNorm::forward(const at::Tensor& x, const at::Tensor& cos,
 }
 
 Attention::Attention(weights::Table& table, const std::string& name, const Config& config,
-                     Config::Layer layer, ModelOptions options)
+                     Config::Layer layer, const ModelOptions& options)
     : head_dim_(config.head_dim),
       rotary_(layer.rotary),
       window_(layer.window && config.sliding_window > 0),
@@ -87,7 +91,7 @@ at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
                                o_proj_->weight(), rule_);
 }
 
-Mlp::Mlp(weights::Table& table, const std::string& name, ModelOptions options) {
+Mlp::Mlp(weights::Table& table, const std::string& name, const ModelOptions& options) {
   const auto linear = [&](const std::string& part) {
     return register_module(part,
                            std::make_shared<Linear>(table, name + "." + part, options));
@@ -103,7 +107,7 @@ at::Tensor Mlp::forward(const ops::LinearInput& x, ops::Output output) const {
 }
 
 Block::Block(weights::Table& table, const std::string& name, const Config& config,
-             Config::Layer layer, ModelOptions options)
+             Config::Layer layer, const ModelOptions& options)
     : replays_(ops::attention_replays(
           options.attention, {options.device, options.compute, config.head_dim})),
       residual_multiplier_(config.residual_multiplier) {

@@ -26,10 +26,10 @@ std::shared_ptr<weights::Table> table_of(const Config& config,
 
 }  // namespace
 
-Llama::Llama(const Config& config, ModelOptions options)
+Llama::Llama(const Config& config, const ModelOptions& options)
     : Llama(config, options, table_of(config, options)) {}
 
-Llama::Llama(const Config& config, ModelOptions options,
+Llama::Llama(const Config& config, const ModelOptions& options,
              std::shared_ptr<weights::Table> table)
     : config_(config), options_(options), table_(std::move(table)), angles_(config) {
   auto body = register_module("model", std::make_shared<Named>());

@@ -148,6 +148,8 @@ MaybeAlternative state_in_int8(const RunConfig& config) {
 
 MaybeAlternative use_adafactor(const RunConfig& config) {
   if (rule_of(config.optimizer.name).averages == 0) return std::nullopt;
+  // Its steps are a share of the weights, and an adapter begins with zeros.
+  if (config.adapter.kind != AdapterKind::kNone) return std::nullopt;
   return changed(
       config,
       [](RunConfig& run) {
@@ -192,7 +194,8 @@ MaybeAlternative hold_weights(const RunConfig& config) {
 }
 
 MaybeAlternative page_states(const RunConfig& config) {
-  if (state_bytes(config.optimizer) == 0 || config.memory.weights == WeightsMode::kDisk)
+  if (state_bytes(config.optimizer) == 0 || config.memory.weights == WeightsMode::kDisk ||
+      config.adapter.kind != AdapterKind::kNone)
     return std::nullopt;
   return changed(
       config,

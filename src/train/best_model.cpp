@@ -8,7 +8,7 @@
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/memory/scope.h"
-#include "lowmem/weights/hf_folder.h"
+#include "lowmem/train/exported.h"
 
 namespace lowmem::train {
 namespace {
@@ -39,14 +39,14 @@ bool BestModel::has(int64_t step) const {
   return fs::is_directory(path(step), code);
 }
 
-void BestModel::save(int64_t step, weights::Home& home, const fs::path& source) const {
+void BestModel::save(int64_t step, weights::Home& home) const {
   AtomicFolder folder(path(step));
-  weights::save(home, source, folder.path());
+  write_exported(config_, home, folder.path());
   folder.commit();
 }
 
 void BestModel::load(int64_t step, weights::Home& home) const {
-  weights::load(home, path(step));
+  read_exported(config_, home, path(step));
 }
 
 void BestModel::keep_only(const std::set<int64_t>& steps) const {
@@ -67,27 +67,27 @@ void BestModel::keep_only(const std::set<int64_t>& steps) const {
 }
 
 void BestSoFar::consider(const Results::Epoch& evaluation, weights::Home& home,
-                         const fs::path& source, bool last) {
+                         bool last) {
   auto& best = results_.best;
   if (best && !better(evaluation.scores, best->scores)) return;
   best = evaluation;
-  if (!train_.keep_best || last) return;
+  if (!config_.train.keep_best || last) return;
   const memory::Scope phase(memory::Phase::kSave);
-  model_.save(evaluation.step, home, source);
+  model_.save(evaluation.step, home);
   model_.keep_only({evaluation.step, in_checkpoint_});
 }
 
 bool BestSoFar::gains_nothing() const {
-  if (train_.stop_after == 0 || !results_.best) return false;
+  if (config_.train.stop_after == 0 || !results_.best) return false;
   return std::count_if(results_.epochs.begin(), results_.epochs.end(),
                        [&](const Results::Epoch& epoch) {
                          return epoch.step > results_.best->step;
-                       }) >= train_.stop_after;
+                       }) >= config_.train.stop_after;
 }
 
 void BestSoFar::go_on(const TrainConfig& before) {
   auto& best = results_.best;
-  if (!best || !train_.keep_best) return;
+  if (!best || !config_.train.keep_best) return;
   if (model_.has(best->step)) {
     in_checkpoint_ = best->step;
     return;
@@ -101,12 +101,12 @@ void BestSoFar::go_on(const TrainConfig& before) {
 
 void BestSoFar::saved() {
   in_checkpoint_ = results_.best ? results_.best->step : 0;
-  if (train_.keep_best) model_.keep_only({in_checkpoint_});
+  if (config_.train.keep_best) model_.keep_only({in_checkpoint_});
 }
 
 int64_t BestSoFar::choose(int64_t step, weights::Home& home) const {
   const auto& best = results_.best;
-  if (!train_.keep_best || !best || best->step == step) return step;
+  if (!config_.train.keep_best || !best || best->step == step) return step;
   model_.load(best->step, home);
   log::info("exports the weights after step " + std::to_string(best->step) +
             ", which evaluated best");

@@ -58,15 +58,17 @@ int64_t DiskNeed::more() const {
 DiskNeed disk_need(const RunConfig& config, const Written& written) {
   const TrainConfig& train = config.train;
   DiskNeed need;
-  need.model = written.weights;
+  const bool adapter = config.adapter.kind != AdapterKind::kNone;
+  const int64_t made = adapter ? written.trained : written.weights;
+  need.model = made + (adapter && config.adapter.merge ? written.weights : 0);
   (on_one_disk(scratch_folder(config), folder_of(config)) ? need.working
                                                           : need.elsewhere) =
       written.working;
   // The best so far stays until a better one is whole, and one more until a checkpoint
   // knows of it.
   if (train.keep_best)
-    need.best = written.weights *
-                std::min<int64_t>(written.evaluations, train.save_every > 0 ? 3 : 2);
+    need.best =
+        made * std::min<int64_t>(written.evaluations, train.save_every > 0 ? 3 : 2);
   if (train.save_every > 0) {
     need.checkpoint =
         written.beside + (train.whole_checkpoints ? written.weights : written.trained);
@@ -75,7 +77,7 @@ DiskNeed disk_need(const RunConfig& config, const Written& written) {
                            : std::min(written.saves, train.keep_checkpoints + 1);
   }
   const fs::path folder = folder_of(config);
-  for (const char* name : {"model", "best", "checkpoints"})
+  for (const char* name : {"model", "adapter", "best", "checkpoints"})
     need.there += bytes_in(folder / name);
   return need;
 }

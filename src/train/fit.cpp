@@ -63,7 +63,7 @@ bool needs_as_much(const Candidate& a, const Candidate& b) {
   // A home that streams holds the inputs of all parts, and its rows pass beside it.
   const MemoryConfig &of_these = a.config.memory, &of_those = b.config.memory;
   return of_these.weights == of_those.weights && of_these.states == of_those.states &&
-         of_these.kept == of_those.kept &&
+         of_these.kept == of_those.kept && of_these.ahead >= of_those.ahead &&
          a.config.train.micro_batch_size == b.config.train.micro_batch_size &&
          (a.config.memory.gradients == b.config.memory.gradients ||
           (whole && a.config.memory.gradients == GradientsMode::kAccumulate));
@@ -252,6 +252,7 @@ void use_what_is_left(Candidate& candidate, Plan& plan, const model::Config& sha
                    blocks - candidate.config.memory.ahead};
   RunConfig computing = candidate.config;
   computing.memory.weights = WeightsMode::kResident;
+  computing.memory.kept = KeptMode::kDevice;
   const bool waits =
       estimate_seconds(computing, shape, plan.work, candidate.speed) < candidate.seconds;
   for (const Count& count : waits ? std::array{stay, keep} : std::array{keep, stay})
@@ -373,9 +374,14 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
   const MemoryConfig& memory = config.memory;
   if (memory.budget == "0" && !memory.blocks_on_disk() &&
       (memory.resident_blocks > 0 || (!memory.scratch.empty() && !memory.uses_disk())))
+    log::warn(std::string(memory.uses_disk() ? "memory.resident_blocks does"
+                                             : "memory.scratch and "
+                                               "memory.resident_blocks do") +
+              " nothing: all weights are in memory, as memory.weights = resident");
+  if (config.adapter.kind != AdapterKind::kNone && memory.states == StatesMode::kDisk)
     log::warn(
-        "memory.scratch and memory.resident_blocks do nothing: all weights are in "
-        "memory, as memory.weights = resident");
+        "memory.states = disk does nothing for an adapter: what the optimizer keeps of "
+        "it stays in memory");
   Ready ready{config, read_inputs(config)};
   const Inputs& inputs = ready.inputs;
   weights::check_carried_files(config.model.path);

@@ -47,6 +47,7 @@ std::string names_of(const StringList& paths) {
 RunConfig portable(RunConfig config) {
   config.run.dir = RunFolderConfig().dir;
   config.model.path = base_name(config.model.path);
+  if (!config.adapter.path.empty()) config.adapter.path = last_name(config.adapter.path);
   for (StringList* paths : {&config.data.train, &config.eval.data})
     for (std::string& path : *paths) path = last_name(path);
   return config;
@@ -113,14 +114,18 @@ std::string base_name(const std::string& path) {
 std::string model_card(const RunConfig& config, const Results& results,
                        const CardFacts& facts) {
   const std::string base = base_name(config.model.path);
+  const bool adapter = config.adapter.kind != AdapterKind::kNone;
   std::string text = "---\nbase_model: " + quoted(base) +
-                     "\nlibrary_name: transformers\npipeline_tag: text-generation\n"
+                     "\nlibrary_name: " + (adapter ? "peft" : "transformers") +
+                     "\npipeline_tag: text-generation\n"
                      "tags:\n- lowmem-train\n---\n\n";
-  text += "# " + code(base) + ", fine-tuned\n\n";
+  text += "# " + code(base) + (adapter ? ", an adapter\n\n" : ", fine-tuned\n\n");
   text += code(base) + " trained on " + names_of(config.data.train) +
           " with lowmem-train " + std::string(version()) + ": " +
           format_count(facts.trained) + " of " + format_count(facts.parameters) +
-          " parameters (" + code("model.train") + ": " + names_of(config.model.train) +
+          " parameters (" +
+          (adapter ? code("adapter.targets") + ": " + names_of(config.adapter.targets)
+                   : code("model.train") + ": " + names_of(config.model.train)) +
           "), " + std::string(rule_of(config.optimizer.name).label) + ", " +
           format_count(facts.exported, "update") + " of at most " +
           format_count(config.train.batch_size, "row") + ", " +

@@ -17,8 +17,8 @@ std::string next_cheaper(const RunConfig& config) {
   for (const MaybeAlternative& cheaper :
        {slice_loss(config), recompute_activations(config), update_in_backward(config),
         on_gpu ? std::nullopt : stream_weights(config), release_blocks(config),
-        on_gpu ? std::nullopt : page_kept(config),
-        look_less_ahead(config), use_adafactor(config), use_bf16(config),
+        on_gpu ? std::nullopt : page_kept(config), look_less_ahead(config),
+        use_adafactor(config), use_bf16(config),
         on_gpu ? leave_graphs(config) : std::nullopt,
         rows > 1 ? split_batch(config, rows / 2) : std::nullopt})
     if (cheaper) {

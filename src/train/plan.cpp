@@ -324,8 +324,8 @@ std::string Plan::to_text() const {
     }
   }
   if (traffic.read > 0)
-    text += line("a step", "reads " + format_bytes(traffic.read) +
-                               " and writes " + format_bytes(traffic.written));
+    text += line("a step", "reads " + format_bytes(traffic.read) + " and writes " +
+                               format_bytes(traffic.written));
   if (disk.elsewhere > 0)
     text += line("scratch", format_bytes_up(disk.elsewhere) + " in memory.scratch");
   text += line("disk",

@@ -102,8 +102,7 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
   // To time a GPU is to wait for it, and to take memory that the run's count would show.
   if (!inputs.device.is_cpu()) return kLikeAGpu;
   Speed found{.operations = product_speed(config, inputs, work), .bytes = memory_speed()};
-  if (config.memory.uses_disk())
-    found.disk = disk_speed(config);
+  if (config.memory.uses_disk()) found.disk = disk_speed(config);
   return found;
 }
 
@@ -132,7 +131,7 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
   for (const weights::Spec& spec : model::weight_specs(shape)) {
     if (!spec.name.starts_with("model.layers.")) continue;
     const auto elements = static_cast<double>(spec.elements());
-    const bool trained = weights::selects(config.model.train, spec);
+    const bool trained = weights::trains(config, spec);
     read += elements * (turns * format + (trained ? state : 0));
     written += trained ? elements * (format + state) : 0;
   }
@@ -174,7 +173,7 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
       shape.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight";
   for (const weights::Spec& spec : model::weight_specs(shape)) {
     const auto elements = static_cast<double>(spec.elements());
-    const bool is_trained = weights::selects(config.model.train, spec);
+    const bool is_trained = weights::trains(config, spec);
     if (is_trained) trained += elements;
     if (spec.name.starts_with("model.layers.")) {
       blocks += elements;

@@ -28,7 +28,7 @@ void remove_old_run(const std::filesystem::path& folder) {
   write_file_atomically(folder / kReplacing, "");
   for (const char* name : {"results.json", "metrics.jsonl"})
     std::filesystem::remove(folder / name);
-  for (const char* name : {"model", "best", "checkpoints"})
+  for (const char* name : {"model", "adapter", "best", "checkpoints"})
     std::filesystem::remove_all(folder / name);
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
@@ -43,6 +43,7 @@ void remove_old_run(const std::filesystem::path& folder) {
 void refuse_inputs_inside(const std::filesystem::path& folder, const RunConfig& config) {
   std::vector<std::string> inputs = config.data.train;
   inputs.push_back(config.model.path);
+  inputs.push_back(config.adapter.path);
   inputs.insert(inputs.end(), config.eval.data.begin(), config.eval.data.end());
   const auto root = std::filesystem::weakly_canonical(folder);
   for (const std::string& input : inputs) {
@@ -109,9 +110,10 @@ void RunFolder::refuse_what_is_there(const RunConfig& config, bool resume) const
                       std::to_string(steps.back()),
                   "Go on with --resume, or set run.overwrite = true to replace it");
     // Of a run that was stopped while it finished, or put there by somebody.
-    if (!resume && std::filesystem::exists(path_ / "model"))
-      throw Error((path_ / "model").string(), "is there already",
-                  "Choose another run.name, or set run.overwrite = true to replace it");
+    for (const char* name : {"model", "adapter"})
+      if (!resume && std::filesystem::exists(path_ / name))
+        throw Error((path_ / name).string(), "is there already",
+                    "Choose another run.name, or set run.overwrite = true to replace it");
   }
 }
 

@@ -19,6 +19,7 @@
 #include "lowmem/ops/parallel.h"
 #include "lowmem/train/collate.h"
 #include "lowmem/train/disk.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/selection.h"
@@ -59,6 +60,11 @@ weights::HomeSetup home_setup(const RunConfig& config, c10::Device device) {
           .resident_blocks = memory.resident_blocks};
 }
 
+void select_trained(const RunConfig& config, weights::Table& table) {
+  weights::select(
+      table, [&](const weights::Spec& spec) { return weights::trains(config, spec); });
+}
+
 // Room for the weights.
 HousedModel make_room(const RunConfig& config, const model::Config& shape,
                       c10::Device device) {
@@ -77,14 +83,17 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
         "Write at most that, or memory.weights = resident");
   const bool stands_in = memory::rehearsed_gpu() != nullptr;
   const bool math = config.memory.attention == AttentionMode::kMath;
-  const model::ModelOptions options{
+  model::ModelOptions options{
       scalar_type(config.model.dtype), scalar_type(config.model.compute_dtype),
       stands_in ? c10::Device(c10::kCPU) : device,
       stands_in && !math ? AttentionMode::kAuto : config.memory.attention};
+  for (const weights::AdapterLayer& layer :
+       weights::adapter_layers(model::weight_specs(shape), config.adapter))
+    options.low_rank[layer.module] = layer.scale;
   HousedModel house;
   house.table =
-      std::make_shared<weights::Table>(model::weight_specs(shape), config.model.dtype);
-  weights::select(*house.table, config.model.train);
+      std::make_shared<weights::Table>(weight_specs(config, shape), config.model.dtype);
+  select_trained(config, *house.table);
   const weights::HomeSetup setup = home_setup(config, options.device);
   try {
     house.home = weights::make_home(setup, *house.table);
@@ -133,12 +142,13 @@ c10::Device open_device(const MemoryConfig& memory) {
 HousedModel house_model(const RunConfig& config, const model::Config& shape,
                         c10::Device device) {
   const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
-  weights::check_selection(model::weight_specs(shape), config.model.train);
+  if (!makes_adapter(config))
+    weights::check_selection(model::weight_specs(shape), config.model.train);
   ops::check_attention(config.memory.attention,
                        {device, scalar_type(config.model.compute_dtype), shape.head_dim,
                         shape.sliding_window > 0});
   HousedModel house = make_room(config, shape, device);
-  weights::select(*house.table, config.model.train);  // now that its tensors are there
+  select_trained(config, *house.table);  // now that its tensors are there
   return house;
 }
 
@@ -148,7 +158,8 @@ weights::Loaded load_weights(const RunConfig& config, weights::Home& home,
   weights::Loaded loaded = weights::load(home, config.model.path, wanted);
   int64_t count = 0;
   for (const weights::Weight& weight : home.table().all())
-    if (!wanted || wanted(weight)) count += weight.spec.elements();
+    if (!weight.spec.adapter && (!wanted || wanted(weight)))
+      count += weight.spec.elements();
   log::info("loaded " + config.model.path + ": " + format_count(count) + " parameters");
   return loaded;
 }
@@ -212,6 +223,9 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
   if (!memory::rehearsing()) {
     warn_of_zeros(config_, load_weights(config_, home()));
     warn_of_unlearned_tokens(config_, *house_.model, home(), *texts_);
+    begin_adapter(config_, home());
+    if (makes_adapter(config_) && config_.adapter.path.empty())
+      warn_of_zero_adapter(config_);
   }
   prepare();
 }

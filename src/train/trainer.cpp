@@ -7,6 +7,7 @@
 
 #include "lowmem/config/yaml.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
@@ -16,9 +17,10 @@
 #include "lowmem/metrics/sinks.h"
 #include "lowmem/train/best_model.h"
 #include "lowmem/train/checkpoint.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/fit.h"
 #include "lowmem/train/out_of_memory.h"
-#include "lowmem/weights/hf_folder.h"
+#include "lowmem/weights/carried_files.h"
 #include "model_card.h"
 #include "nonfinite.h"
 #include "progress.h"
@@ -194,7 +196,7 @@ class Trainer {
 
   void consider(const Scores& scores) {
     best_.consider({reporter_->epoch(step()), step(), scores}, session_.home(),
-                   session_.config().model.path, step() >= course_.total);
+                   step() >= course_.total);
   }
 
   Scores evaluate() {
@@ -282,17 +284,25 @@ class Trainer {
     {
       const memory::Scope phase(memory::Phase::kSave);
       results.exported = best_.choose(step(), session_.home());
-      weights::save(session_.home(), session_.config().model.path, folder_.model());
+      const RunConfig& config = session_.config();
+      write_exported(config, session_.home(),
+                     makes_adapter(config) ? folder_.adapter() : folder_.model());
+      if (makes_adapter(config)) {
+        weights::carry_files(config.model.path, folder_.adapter());
+        if (config.adapter.merge) write_merged(config, session_.home(), folder_.model());
+      }
     }
     results.steps = step();
-    if (session_.chat()) write_chat_files(folder_.model(), *session_.chat());
-    write_file_atomically(
-        folder_.model() / "README.md",
-        model_card(
-            session_.config(), results,
-            {session_.table().trained_elements(),
-             model::parameter_count(session_.shape()), session_.examples(),
-             results.exported, session_.chat() ? session_.chat()->used.source : ""}));
+    const std::string card = model_card(
+        session_.config(), results,
+        {session_.table().trained_elements(), model::parameter_count(session_.shape()),
+         session_.examples(), results.exported,
+         session_.chat() ? session_.chat()->used.source : ""});
+    for (const auto& folder : {folder_.model(), folder_.adapter()}) {
+      if (!is_there(folder)) continue;
+      if (session_.chat()) write_chat_files(folder, *session_.chat());
+      write_file_atomically(folder / "README.md", card);
+    }
     // Before results.json says that all is there.
     for (const auto& [name, bytes] : metrics::event_files(folder_.path()))
       synced_bytes(folder_.path() / name);
@@ -335,7 +345,7 @@ class Trainer {
   Session session_;
   Reporter::Course course_;
   Progress progress_;
-  BestSoFar best_{session_.config().train, progress_.results, folder_.best()};
+  BestSoFar best_{session_.config(), progress_.results, folder_.best()};
   std::optional<Reporter> reporter_;
   int64_t saved_step_ = 0;
   bool told_of_guessing_ = false;

@@ -93,10 +93,20 @@ void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model
   log::warn(
       "the training rows hold tokens that the model has never learned, their "
       "weights being zeros: " +
-      names_of(unlearned, *tokenizer) +
-      ". The embedding and the head are not trained: add them to model.train "
-      "(model.embed_tokens.weight, lm_head.weight), or train with model.train = "
-      "all, or use a template without these tokens");
+      names_of(unlearned, *tokenizer) + ". The embedding and the head are not trained: " +
+      (config.adapter.kind == AdapterKind::kNone
+           ? "add them to model.train (model.embed_tokens.weight, lm_head.weight), or "
+             "train with model.train = all"
+           : "name them in adapter.also_train (embed_tokens, lm_head)") +
+      ", or use a template without these tokens");
+}
+
+void warn_of_zero_adapter(const RunConfig& config) {
+  if (!rule_of(config.optimizer.name).relative) return;
+  log::warn("adapter.kind = " + std::string(word_of(config.adapter.kind)) +
+            " begins with second matrices of zeros, which will hardly move: a step of " +
+            std::string(word_of(config.optimizer.name)) +
+            " is a share of the weight's norm. Train with optimizer.name = adamw");
 }
 
 }  // namespace lowmem::train

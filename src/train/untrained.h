@@ -16,4 +16,7 @@ void warn_of_zeros(const RunConfig& config, const weights::Loaded& loaded);
 void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model,
                               weights::Home& home, const Texts& texts);
 
+// Warns where an adapter that begins with zeros is trained by such a rule.
+void warn_of_zero_adapter(const RunConfig& config);
+
 }  // namespace lowmem::train

@@ -101,6 +101,13 @@ void check_carried_files(const fs::path& folder) {
   for (const CarriedFile& file : carried_files(folder)) read_file(file.from);
 }
 
+void carry_files(const fs::path& from, const fs::path& into) {
+  for (const CarriedFile& file : carried_files(from)) {
+    make_folders((into / file.name).parent_path());
+    write_file_atomically(into / file.name, read_file(file.from));
+  }
+}
+
 void create_model_folder(const std::filesystem::path& config_file,
                          const std::filesystem::path& folder, DType dtype) {
   make_folders(folder);
@@ -118,10 +125,7 @@ void create_model_folder(const std::filesystem::path& config_file,
   if (!config.contains("dtype")) config["torch_dtype"] = type;
   write_file_atomically(folder / "config.json", config.dump(2) + "\n");
 
-  for (const CarriedFile& file : carried_files(config_file.parent_path())) {
-    make_folders((folder / file.name).parent_path());
-    write_file_atomically(folder / file.name, read_file(file.from));
-  }
+  carry_files(config_file.parent_path(), folder);
 }
 
 }  // namespace lowmem::weights

@@ -67,6 +67,8 @@ struct Extent {
 
 struct Group {
   Extent weights, states;
+  bool trains = false;       // some of these weights
+  bool filled_anew = false;  // by write(), whether they are trained or not
   bool borrowed = false;
 };
 
@@ -143,6 +145,7 @@ class Disk final : public Home {
   }
   void write(Weight& weight,
              const std::function<void(int64_t, std::span<std::byte>)>& fill) override {
+    if (!weight.spec.adapter) groups_[weight.spec.group].filled_anew = true;
     if (!weight.by_rows) return Home::write(weight, fill);
     write_through(file_, matrices_.at(&weight), weight.bytes(), spare(), fill);
   }
@@ -152,7 +155,7 @@ class Disk final : public Home {
       if (!weight.trained) continue;
       Extent& extent = groups_[weight.spec.group].states;
       for (const StateSpec& state : states(weight)) {
-        if (states_here_ || !is_block(weight.spec.group)) {
+        if (states_here_ || weight.spec.adapter || !is_block(weight.spec.group)) {
           keep_zeros(weight, state);
         } else if (!weight.beside.contains(state.name)) {
           const at::Tensor tensor = without_memory(state.shape, state.type);
@@ -177,7 +180,7 @@ class Disk final : public Home {
   // Where a weight is to live.
   void settle(Weight& weight) {
     const bool edge = !is_block(weight.spec.group);
-    if (weights_here_ ||
+    if (weights_here_ || weight.spec.adapter ||
         (edge && (weight.trained || weight.spec.kind != Kind::kMatrix))) {
       if (!weight.here.defined()) table().allocate(weight, c10::kCPU);
       return;
@@ -186,7 +189,11 @@ class Disk final : public Home {
       weight.here = without_memory(weight.spec.shape, ops::scalar_type(weight.format));
     else
       there_.push_back(&weight);
-    if (!edge) return groups_[weight.spec.group].weights.add(weight.here);
+    if (!edge) {
+      Group& group = groups_[weight.spec.group];
+      group.trains = group.trains || weight.trained;
+      return group.weights.add(weight.here);
+    }
     weight.by_rows = true;
     matrices_[&weight] = matrix_bytes_;  // as long as they come first
     matrix_bytes_ += whole_sectors(weight.bytes());
@@ -299,10 +306,12 @@ class Disk final : public Home {
     group.weights.point_nowhere();
     group.states.point_nowhere();
     if (!written || slot.stays) return;
-    if (group.weights.bytes > 0)
+    const bool changed = std::exchange(group.filled_anew, false) || group.trains;
+    if (group.weights.bytes > 0 && changed) {
       slot.weights_written =
           file_.write(group.weights.offset, slot.weights.span(0, group.weights.whole()));
-    group.weights.filled = group.weights.bytes > 0;
+      group.weights.filled = true;
+    }
     if (!slot.has_states) return;
     slot.states_written =
         file_.write(group.states.offset, slot.states.span(0, group.states.whole()));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -130,8 +131,26 @@ void check(const WeightsFolder& files, const std::vector<Spec>& specs,
 
 std::vector<Spec> specs_of(const Table& table) {
   std::vector<Spec> specs;
-  for (const Weight& weight : table.all()) specs.push_back(weight.spec);
+  for (const Weight& weight : table.all())
+    if (!weight.spec.adapter) specs.push_back(weight.spec);
   return specs;
+}
+
+// What read() of a home gives, of a matrix and the product beside it: the sum in fp32,
+// rounded once.
+void read_merged(const Table& table, const Weight& weight, const AdapterLayer& layer,
+                 const std::function<void(std::span<const std::byte>)>& use) {
+  const at::NoGradGuard no_grad;
+  constexpr int64_t kElements = int64_t{1} << 20;
+  const int64_t rows = weight.spec.shape[0];
+  const int64_t slice = std::max<int64_t>(1, kElements / weight.spec.shape[1]);
+  for (int64_t first = 0; first < rows; first += slice) {
+    const int64_t count = std::min(slice, rows - first);
+    const at::Tensor sum = adapter_rows(table, layer, first, count)
+                               .add_(weight.here.narrow(0, first, count));
+    const at::Tensor merged = sum.to(weight.here.scalar_type()).cpu();
+    use({static_cast<const std::byte*>(merged.const_data_ptr()), merged.nbytes()});
+  }
 }
 
 }  // namespace
@@ -154,7 +173,9 @@ Loaded load(Home& home, const std::filesystem::path& folder,
   const WeightsFolder files(folder);
   Table& table = home.table();
   check(files, specs_of(table), folder);
-  const auto is_wanted = [&](const Weight& weight) { return !wanted || wanted(weight); };
+  const auto is_wanted = [&](const Weight& weight) {
+    return !weight.spec.adapter && (!wanted || wanted(weight));
+  };
   int64_t bytes = 0;
   for (const Weight& weight : table.all())
     if (is_wanted(weight)) bytes += weight.bytes();
@@ -182,7 +203,9 @@ Loaded load(Home& home, const std::filesystem::path& folder,
 }
 
 void save(Home& home, const std::filesystem::path& source,
-          const std::filesystem::path& folder, int64_t max_shard_bytes) {
+          const std::filesystem::path& folder, const SaveOptions& options) {
+  std::map<std::string, AdapterLayer> adapted;
+  for (const AdapterLayer& layer : options.merged) adapted[layer.module] = layer;
   Table& table = home.table();
   create_model_folder(source / "config.json", folder, table.all().front().format);
   const std::vector<TensorSpec> specs =
@@ -190,14 +213,21 @@ void save(Home& home, const std::filesystem::path& source,
   metrics::Progress progress("saving " + folder.string(), table.bytes(),
                              metrics::Progress::Unit::kBytes);
 
-  WeightsWriter writer(folder, specs, max_shard_bytes);
+  WeightsWriter writer(folder, specs, options.max_shard_bytes);
   for (size_t group = 0; group < table.groups(); ++group) {
     const Lease lease = home.borrow(group, Access::kRead);
-    for (const Weight* weight : table.group(group))
-      home.read(*weight, [&](std::span<const std::byte> piece) {
+    for (const Weight* weight : table.group(group)) {
+      if (weight->spec.adapter) continue;
+      const auto write = [&](std::span<const std::byte> piece) {
         writer.write(weight->spec.file_name(), piece);
         progress.add(static_cast<int64_t>(piece.size()));
-      });
+      };
+      const auto layer = adapted.find(module_of(weight->name()));
+      if (layer == adapted.end() || weight->spec.kind != Kind::kMatrix)
+        home.read(*weight, write);
+      else
+        read_merged(table, *weight, layer->second, write);
+    }
   }
   writer.finish();
 }

@@ -58,8 +58,12 @@ void select(Table& table, const std::vector<std::string>& train) {
   std::vector<Spec> specs;
   for (const Weight& weight : table.all()) specs.push_back(weight.spec);
   check_selection(specs, train);
+  select(table, [&](const Spec& spec) { return selects(train, spec); });
+}
+
+void select(Table& table, const std::function<bool(const Spec&)>& trains) {
   for (Weight& weight : table.all()) {
-    weight.trained = selects(train, weight.spec);
+    weight.trained = trains(weight.spec);
     if (weight.here.defined()) weight.here.set_requires_grad(weight.trained);
   }
 }

@@ -207,6 +207,13 @@ const std::vector<std::string> kOthers = {
     "memory.kept=disk memory.ahead=0 memory.weights=disk train.micro_batch_size=11 "
     "memory.activations=keep",
     "memory.kept=disk memory.ahead=0 model.train=all optimizer.name=adam",
+    "adapter.kind=lora optimizer.name=adamw",
+    "adapter.kind=lora adapter.targets=all-linear adapter.rank=16 optimizer.name=adamw "
+    "memory.activations=keep memory.gradients=accumulate train.micro_batch_size=3",
+    "adapter.kind=lora adapter.targets=all-linear memory.weights=disk memory.ahead=0 "
+    "adapter.also_train=norm",
+    "adapter.kind=lora adapter.targets=all-linear optimizer.name=adamw model.dtype=fp32 "
+    "model.compute_dtype=fp32 adapter.merge=true",
 };
 
 class PlanOf : public Plan, public testing::WithParamInterface<std::string> {};

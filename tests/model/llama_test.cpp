@@ -176,9 +176,9 @@ TEST(Llama, ParameterNamesAndShapesAreThoseOfTheWeightTable) {
 TEST(Llama, BfloatWeightsStayCloseToTheReference) {
   const auto folder = fixture("models/llama32_tiny");
   const Reference reference(folder);
-  for (const ModelOptions options : {ModelOptions{at::kFloat, at::kBFloat16},
-                                     ModelOptions{at::kBFloat16, at::kBFloat16},
-                                     ModelOptions{at::kBFloat16, at::kFloat}}) {
+  for (const auto& options : {ModelOptions{at::kFloat, at::kBFloat16},
+                              ModelOptions{at::kBFloat16, at::kBFloat16},
+                              ModelOptions{at::kBFloat16, at::kFloat}}) {
     const auto llama = load_model(folder, options);
     const Packed packed = test::pack(*llama, reference.sequences);
     expect_reference_logits(test::logits_of(*llama, packed), packed, reference, 0.05);

@@ -42,15 +42,16 @@ inline nlohmann::json results_of(const std::filesystem::path& run) {
   return results;
 }
 
-// The names of a run's files whose every byte counts: the model, the evaluations. Its
+// The names of a run's files whose every byte counts: what it made, the evaluations. Its
 // card tells the settings, in which runs of equal results may differ.
 inline std::set<std::string> files_of(const std::filesystem::path& run) {
   std::set<std::string> names;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(run)) {
     const auto name = entry.path().lexically_relative(run);
     const std::string top = name.begin()->string();
-    if (name == "model/README.md") continue;
-    if (entry.is_regular_file() && (top == "model" || top.starts_with("evaluation-")))
+    if (name == "model/README.md" || name == "adapter/README.md") continue;
+    if (entry.is_regular_file() &&
+        (top == "model" || top == "adapter" || top.starts_with("evaluation-")))
       names.insert(name.string());
   }
   return names;
@@ -63,7 +64,7 @@ inline void expect_equal_runs(const std::filesystem::path& one,
   EXPECT_EQ(lines_of(one), lines_of(other));
   EXPECT_EQ(results_of(one), results_of(other));
   const auto names = files_of(one);
-  EXPECT_GE(names.size(), 4u);  // of the model alone
+  EXPECT_GE(names.size(), 4u);  // of a model alone, or an adapter and two evaluations
   EXPECT_EQ(names, files_of(other));
   for (const std::string& name : names)
     if (std::filesystem::exists(other / name)) {

@@ -130,7 +130,7 @@ TEST_P(Saved, ModelsComeBackBitByBit) {
   const auto source = fixture("models") / name;
   const auto llama = load_model(source, {dtype, dtype});
   const TempFolder folder;
-  save(*home_of(*llama), source, folder / "out", shard_bytes);
+  save(*home_of(*llama), source, folder / "out", {.max_shard_bytes = shard_bytes});
   expect_same(*load_model(folder / "out", {dtype, dtype}), *llama);
 
   std::vector<std::string> want;

@@ -62,6 +62,22 @@ inline constexpr Choice<DType> kDTypes[] = {{"fp32", DType::kF32},
                                             {"bf16", DType::kBF16}};
 constexpr std::span<const Choice<DType>> choices(DType) { return kDTypes; }
 
+// adapter.kind
+enum class AdapterKind { kNone, kLora };
+inline constexpr Choice<AdapterKind> kAdapterKinds[] = {{"none", AdapterKind::kNone},
+                                                        {"lora", AdapterKind::kLora}};
+constexpr std::span<const Choice<AdapterKind>> choices(AdapterKind) {
+  return kAdapterKinds;
+}
+
+// adapter.init
+enum class AdapterInit { kDefault, kGaussian };
+inline constexpr Choice<AdapterInit> kAdapterInits[] = {
+    {"default", AdapterInit::kDefault}, {"gaussian", AdapterInit::kGaussian}};
+constexpr std::span<const Choice<AdapterInit>> choices(AdapterInit) {
+  return kAdapterInits;
+}
+
 // data.format, eval.format
 enum class DataFormat { kAuto, kHellaSwag, kText, kPromptCompletion, kChat };
 inline constexpr Choice<DataFormat> kDataFormats[] = {

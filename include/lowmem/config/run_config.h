@@ -87,6 +87,47 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
+struct AdapterConfig {
+  AdapterKind kind = AdapterKind::kNone;
+  int64_t rank = 8;
+  double alpha = 16;
+  StringList targets = {"q_proj", "v_proj"};
+  StringList exclude = {};
+  bool rank_stabilized = false;
+  StringList rank_pattern = {};
+  StringList alpha_pattern = {};
+  AdapterInit init = AdapterInit::kDefault;
+  StringList also_train = {};
+  std::string path = "";
+  bool merge = false;
+
+  template <class Visitor>
+  void visit(Visitor&& field) {
+    field("kind", kind, Alters::kResult,
+          "train two thin matrices beside each target, and these alone");
+    field("rank", rank, Alters::kResult, "their inner size");
+    field("alpha", alpha, Alters::kResult, "their product is scaled by alpha / rank");
+    field("targets", targets, Alters::kResult,
+          "linear layers: names, patterns such as *.mlp.*, or all-linear");
+    field("exclude", exclude, Alters::kResult, "and of these the ones to leave out");
+    field("rank_stabilized", rank_stabilized, Alters::kResult,
+          "scale by alpha / sqrt(rank) instead");
+    field("rank_pattern", rank_pattern, Alters::kResult,
+          "other ranks, such as o_proj=4; the first that matches");
+    field("alpha_pattern", alpha_pattern, Alters::kResult,
+          "other alphas, such as *.mlp.*=32; the first that matches");
+    field("init", init, Alters::kResult,
+          "of the first one: uniform, or normal by 1 / rank; the other is 0");
+    field("also_train", also_train, Alters::kResult,
+          "modules to train whole beside: norm, lm_head, *layernorm");
+    field("path", path, Alters::kPlace,
+          "adapter folder to begin with, whose settings these then are");
+    field("merge", merge, Alters::kNothing,
+          "also write the model with the adapter merged into it");
+  }
+  bool operator==(const AdapterConfig&) const = default;
+};
+
 struct DataConfig {
   StringList train = {};
   DataFormat format = DataFormat::kAuto;
@@ -296,6 +337,7 @@ struct EvalConfig {
 struct RunConfig {
   RunFolderConfig run;
   ModelConfig model;
+  AdapterConfig adapter;
   DataConfig data;
   TrainConfig train;
   OptimizerConfig optimizer;
@@ -307,6 +349,7 @@ struct RunConfig {
   void visit(Visitor&& field) {
     field("run", run, "the run's name, folder and seed");
     field("model", model, "the model and which of its weights are trained");
+    field("adapter", adapter, "what is trained beside a model that stays as it is");
     field("data", data, "the training rows");
     field("train", train, "how long and in what portions to train");
     field("optimizer", optimizer, "how a gradient changes the weights");

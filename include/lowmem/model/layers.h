@@ -7,6 +7,7 @@
 #include <c10/core/Device.h>
 #include <torch/nn/module.h>
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,8 @@ struct ModelOptions {
   at::ScalarType compute = at::kFloat;
   c10::Device device = c10::kCPU;
   AttentionMode attention = AttentionMode::kAuto;
+  // Linear layers with a low-rank pair beside them (weights/adapter.h), and its scale.
+  std::map<std::string, double> low_rank = {};
 
   // The type of the residual stream: the wider of the two.
   at::ScalarType stream() const { return weights == at::kFloat ? at::kFloat : compute; }
@@ -34,7 +37,7 @@ struct ModelOptions {
 // Hugging Face's module of that place is called, "model.layers.3.mlp".
 class Linear : public torch::nn::Module {
  public:
-  Linear(weights::Table& table, const std::string& name, ModelOptions options);
+  Linear(weights::Table& table, const std::string& name, const ModelOptions& options);
   // [N, in] -> [N, out], in the compute type.
   at::Tensor forward(const ops::LinearInput& x) const;
   const ops::LinearWeight& weight() const { return weight_; }
@@ -47,7 +50,7 @@ class Linear : public torch::nn::Module {
 class RmsNorm : public torch::nn::Module {
  public:
   RmsNorm(weights::Table& table, const std::string& name, double eps,
-          ModelOptions options);
+          const ModelOptions& options);
   // [N, size] -> [N, size], in the compute type, as what a linear layer takes.
   ops::LinearInput forward(const at::Tensor& x) const;
 
@@ -73,7 +76,7 @@ class HeadNorm : public torch::nn::Module {
 class Attention : public torch::nn::Module {
  public:
   Attention(weights::Table& table, const std::string& name, const Config& config,
-            Config::Layer layer, ModelOptions options);
+            Config::Layer layer, const ModelOptions& options);
   // [N, D] -> [N, D]; with `rows`, [M, D]: only these tokens ask, all are asked.
   at::Tensor forward(const ops::LinearInput& x, const Packed& packed,
                      const Rows* rows) const;
@@ -92,7 +95,7 @@ class Attention : public torch::nn::Module {
 
 class Mlp : public torch::nn::Module {
  public:
-  Mlp(weights::Table& table, const std::string& name, ModelOptions options);
+  Mlp(weights::Table& table, const std::string& name, const ModelOptions& options);
   // [N, D] -> [N, D], of which ops::Output::kGraph leaves the numbers out.
   at::Tensor forward(const ops::LinearInput& x, ops::Output output) const;
 
@@ -105,7 +108,7 @@ class Mlp : public torch::nn::Module {
 class Block : public torch::nn::Module {
  public:
   Block(weights::Table& table, const std::string& name, const Config& config,
-        Config::Layer layer, ModelOptions options);
+        Config::Layer layer, const ModelOptions& options);
   at::Tensor forward(const at::Tensor& hidden, const Packed& packed,
                      const Rows* rows = nullptr,
                      ops::Output output = ops::Output::kValue) const;

@@ -22,10 +22,10 @@ namespace lowmem::model {
 class Llama : public torch::nn::Module {
  public:
   // Over a table of weight_specs(config) with its tensors.
-  Llama(const Config& config, ModelOptions options,
+  Llama(const Config& config, const ModelOptions& options,
         std::shared_ptr<weights::Table> table);
   // Over one of its own, on the model's device, uninitialised.
-  Llama(const Config& config, ModelOptions options);
+  Llama(const Config& config, const ModelOptions& options);
 
   const Config& config() const { return config_; }
   const ModelOptions& options() const { return options_; }

@@ -6,17 +6,20 @@
 #include <span>
 #include <vector>
 
+#include "lowmem/ops/low_rank.h"
+
 namespace lowmem::ops {
 
 // What a linear layer multiplies by, in whatever form it is stored: y = x @ W.T + bias.
 // The operations that end in a product know W by this alone, so that a form which is
 // cast, quantized or a sum is written here once.
 //
-// Today: numbers in any type, cast to the operand's for one product only. Equal types
-// cost nothing.
+// Today: numbers in any type, cast to the operand's for one product only, where equal
+// types cost nothing; and a low-rank pair beside them.
 struct LinearWeight {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out] or undefined
+  at::Tensor weight;      // [out, in]
+  at::Tensor bias = {};   // [out] or undefined
+  LowRank low_rank = {};  // or undefined
 
   int64_t out() const { return weight.size(0); }
 
@@ -31,7 +34,7 @@ struct LinearWeight {
 };
 
 // W as the factor of gradients by the input, in their type: its cast, if it takes one,
-// lives as long as this.
+// lives as long as this. All calls are for the same dy.
 class LinearFactor {
  public:
   LinearFactor(const LinearWeight& weight, at::ScalarType type);
@@ -41,7 +44,11 @@ class LinearFactor {
   at::Tensor by_input(const at::Tensor& dy, int64_t first, int64_t columns) const;
 
  private:
+  void add_low_rank(at::Tensor& dx, const at::Tensor& dy, const at::Tensor& a) const;
+
   at::Tensor factor_;  // [out, in]
+  LowRank low_rank_;
+  mutable at::Tensor low_;  // [N, rank], dy @ B, from the first call on
 };
 
 // The gradients by LinearWeight::tensors(), added up over slices of the input's columns.
@@ -51,7 +58,7 @@ class LinearGradients {
   LinearGradients(const LinearWeight& weight, at::ScalarType type,
                   std::vector<bool> wanted);
   // Whether the input's numbers are needed at all.
-  bool needs_input() const { return wanted_[0]; }
+  bool needs_input() const { return wanted_[0] || wants_low_rank(); }
   // For the output's gradient dy [N, out] and the input x [N, in].
   void add(const at::Tensor& dy, const at::Tensor& x);
   // And for columns of the input from `first` on, x [N, columns]; each once.
@@ -60,10 +67,15 @@ class LinearGradients {
   std::vector<at::Tensor> finish(const at::Tensor& dy);
 
  private:
+  bool wants_low_rank() const;
+  void add_low_rank(const at::Tensor& dy, const at::Tensor& x, int64_t first);
+
   const LinearWeight& weight_;
   at::ScalarType type_;
   std::vector<bool> wanted_;
   at::Tensor by_weight_;
+  at::Tensor by_a_;                // [rank, in]
+  at::Tensor low_, low_gradient_;  // [N, rank]: x @ A.T; dy @ B, times the scale
 };
 
 }  // namespace lowmem::ops

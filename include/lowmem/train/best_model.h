@@ -15,15 +15,16 @@ namespace lowmem::train {
 // number is the worst.
 bool better(const Scores& a, const Scores& b);
 
-// The weights that have evaluated best, with train.keep_best: a Hugging Face folder
-// `<run>/best/step-<number>`, whole or absent.
+// The weights that have evaluated best, with train.keep_best: what the run would make of
+// them, in `<run>/best/step-<number>`, whole or absent.
 class BestModel {
  public:
-  explicit BestModel(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  BestModel(const RunConfig& config, std::filesystem::path folder)
+      : config_(config), folder_(std::move(folder)) {}
 
   bool has(int64_t step) const;
-  // Writes one. `source`: as of weights::save().
-  void save(int64_t step, weights::Home& home, const std::filesystem::path& source) const;
+  // Writes one.
+  void save(int64_t step, weights::Home& home) const;
   // Fills the home with one.
   void load(int64_t step, weights::Home& home) const;
   // Removes all but those after these steps.
@@ -31,6 +32,7 @@ class BestModel {
 
  private:
   std::filesystem::path path(int64_t step) const;
+  const RunConfig& config_;
   std::filesystem::path folder_;
 };
 
@@ -38,12 +40,12 @@ class BestModel {
 // of then. Refers to the configuration and the results.
 class BestSoFar {
  public:
-  BestSoFar(const TrainConfig& train, Results& results, std::filesystem::path folder)
-      : train_(train), results_(results), folder_(folder), model_(std::move(folder)) {}
+  BestSoFar(const RunConfig& config, Results& results,
+            const std::filesystem::path& folder)
+      : config_(config), results_(results), folder_(folder), model_(config, folder) {}
 
   // An evaluation. `last`: of the run's last weights, which need not be kept.
-  void consider(const Results::Epoch& evaluation, weights::Home& home,
-                const std::filesystem::path& source, bool last);
+  void consider(const Results::Epoch& evaluation, weights::Home& home, bool last);
   // Whether train.stop_after evaluations in turn were no better than one before them.
   bool gains_nothing() const;
 
@@ -59,7 +61,7 @@ class BestSoFar {
   void clear() const { model_.keep_only({}); }
 
  private:
-  const TrainConfig& train_;
+  const RunConfig& config_;
   Results& results_;
   std::filesystem::path folder_;
   BestModel model_;

@@ -33,6 +33,7 @@ class RunFolder {
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
   std::filesystem::path results() const { return path_ / "results.json"; }
   std::filesystem::path model() const { return path_ / "model"; }
+  std::filesystem::path adapter() const { return path_ / "adapter"; }
   std::filesystem::path best() const { return path_ / "best"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path evaluation(int64_t step) const;

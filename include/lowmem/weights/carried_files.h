@@ -34,6 +34,9 @@ struct CarriedFile {
 // and of generation, chat templates, and licenses. Warns and throws as own_file() does.
 std::vector<CarriedFile> carried_files(const std::filesystem::path& folder);
 
+// Copies them into a folder that is there, over what it has of these names.
+void carry_files(const std::filesystem::path& from, const std::filesystem::path& into);
+
 // Before a run, so that nothing shows at its end: reads each of them. Throws Error naming
 // one that cannot be read.
 void check_carried_files(const std::filesystem::path& folder);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lowmem/io/weights_writer.h"
+#include "lowmem/weights/adapter.h"
 #include "lowmem/weights/home.h"
 
 namespace lowmem::weights {
@@ -33,12 +34,17 @@ struct Loaded {
 Loaded load(Home& home, const std::filesystem::path& folder,
             const std::function<bool(const Weight&)>& wanted = {});
 
-// Writes a Hugging Face folder: the home's weights in the format they have, sharded above
-// `max_shard_bytes`, with the config and tokenizer files of `source` carried over
+struct SaveOptions {
+  int64_t max_shard_bytes = kMaxShardBytes;
+  std::vector<AdapterLayer> merged = {};  // into the layers' matrices
+};
+
+// Writes a Hugging Face folder: the home's weights in the format they have, without an
+// adapter's, sharded, with the config and tokenizer files of `source` carried over
 // (config.json's dtype is set to the written one). Streams group by group. `folder` must
 // not lie inside `source`.
 void save(Home& home, const std::filesystem::path& source,
-          const std::filesystem::path& folder, int64_t max_shard_bytes = kMaxShardBytes);
+          const std::filesystem::path& folder, const SaveOptions& options = {});
 
 // Writes a Hugging Face folder of random weights in `dtype`, of any size in little
 // memory: matrices normal with that deviation, norms 1, biases 0. The weights are a

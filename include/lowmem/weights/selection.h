@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,9 @@ namespace lowmem::weights {
 // or patterns over Hugging Face's names in which * stands for any text. Throws Error as
 // check_selection() does.
 void select(Table& table, const std::vector<std::string>& train);
+
+// The same for what `trains` says.
+void select(Table& table, const std::function<bool(const Spec&)>& trains);
 
 // Throws Error for the first of `train` that selects none of the weights.
 void check_selection(const std::vector<Spec>& specs,

@@ -19,6 +19,7 @@ struct Spec {
   // the embedding, i + 1 block i, the last what is above the blocks.
   size_t group = 0;
   std::string alias = {};  // another name that a file may have it under; empty: none
+  bool adapter = false;    // beside the model (weights/adapter.h): of no model folder
 
   // Where files have it as rows of a larger tensor, together with the specs before or
   // after it that name the same one: its name, and how its rows lie there. Empty: files

@@ -48,7 +48,8 @@ void keep_zeros(Weight& weight, const StateSpec& state);
 // All weights of a model in file order. Weights keep their address.
 class Table {
  public:
-  // Without tensors: a home makes them, or allocate().
+  // Without tensors: a home makes them, or allocate(). `format`: of all but an adapter's,
+  // which are fp32.
   Table(std::vector<Spec> specs, DType format);
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
@@ -56,6 +57,7 @@ class Table {
   std::deque<Weight>& all() { return weights_; }
   const std::deque<Weight>& all() const { return weights_; }
   Weight* find(const std::string& name);
+  const Weight* find(const std::string& name) const;
   // A bug where there is none.
   Weight& at(const std::string& name);
 

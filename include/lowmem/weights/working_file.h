@@ -41,9 +41,10 @@ class Room {
 };
 
 // The file that what lives on the disk lies in between its turns. Keeps a mark of every
-// sector that was written, of some of its bytes: a file that lost sectors meanwhile, since
-// someone cut it or the disk failed, is an Error where they are read, and not other
-// numbers. In a rehearsal there is no file: room is made and traffic counted, and nothing moves.
+// sector that was written, of some of its bytes: a file that lost sectors meanwhile,
+// since someone cut it or the disk failed, is an Error where they are read, and not other
+// numbers. In a rehearsal there is no file: room is made and traffic counted, and nothing
+// moves.
 class WorkingFile {
  public:
   explicit WorkingFile(const std::filesystem::path& folder);

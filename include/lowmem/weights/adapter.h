@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lowmem/config/run_config.h"
+#include "lowmem/weights/home.h"
+
+// Low-rank adapters: beside the matrix W [out, in] of a linear layer lie A [rank, in] and
+// B [out, rank], and the layer multiplies by W + scale * B @ A. Hu et al. 2021, "LoRA";
+// Kalajdzievski 2023, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA".
+namespace lowmem::weights {
+
+// One layer's, under the name of Hugging Face's module: "model.layers.3.mlp.up_proj".
+struct AdapterLayer {
+  std::string module;
+  int64_t rank = 0;
+  double alpha = 0;
+  double scale = 0;
+
+  std::string a() const { return module + ".lora_A.weight"; }
+  std::string b() const { return module + ".lora_B.weight"; }
+  bool operator==(const AdapterLayer&) const = default;
+};
+
+// Whether an entry of adapter.targets, exclude, also_train or a pattern means a module:
+// its whole name or the end of it after a dot, or a pattern in which * stands for any
+// text.
+bool means_module(const std::string& entry, const std::string& module);
+
+// The module of a weight: its name without ".weight" or ".bias".
+std::string module_of(const std::string& weight);
+
+// The layers that the configuration adapts, in the order of `specs`, which are a model's.
+// Throws Error for an entry that means none, or one that cannot be adapted.
+std::vector<AdapterLayer> adapter_layers(const std::vector<Spec>& specs,
+                                         const AdapterConfig& adapter);
+
+// A model's specs and, behind them, those of its adapter, each pair in its layer's group.
+std::vector<Spec> with_adapter(std::vector<Spec> specs, const AdapterConfig& adapter);
+
+// Whether the configuration trains a weight: an adapter's and what adapter.also_train
+// names, or without an adapter what model.train selects.
+bool trains(const RunConfig& config, const Spec& spec);
+
+// Gives an adapter's matrices what they begin with: A random, the same for equal seeds, B
+// zeros, so that the model begins as it is.
+void start_adapter(Home& home, AdapterInit init, uint64_t seed);
+
+// The product that a layer's matrix has beside it, of rows [first, first + rows) and in
+// fp32: scale * B @ A. While its group is borrowed.
+at::Tensor adapter_rows(const Table& table, const AdapterLayer& layer, int64_t first,
+                        int64_t rows);
+
+}  // namespace lowmem::weights

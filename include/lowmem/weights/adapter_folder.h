@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "lowmem/weights/adapter.h"
+
+// A folder of PEFT's: adapter_config.json and adapter_model.safetensors.
+namespace lowmem::weights {
+
+// What such a folder says of its adapter, as settings: kind, rank, alpha, targets, their
+// patterns and what is trained beside. Throws Error for a folder that is damaged, that
+// contradicts itself, or that holds a kind of adapter that is not implemented: what is
+// not known and not empty is never ignored.
+AdapterConfig read_adapter(const std::filesystem::path& folder);
+
+// Fills an adapter's matrices and what adapter.also_train names. Throws Error for a
+// tensor that is missing, of another shape, not finite, or that the table has no place
+// for.
+void load_adapter(Home& home, const AdapterConfig& adapter,
+                  const std::filesystem::path& folder);
+
+// Writes one. `base`: the model's name, for whoever loads it.
+void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& base,
+                  const std::filesystem::path& folder);
+
+}  // namespace lowmem::weights

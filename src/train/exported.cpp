@@ -1,0 +1,109 @@
+#include "lowmem/train/exported.h"
+
+#include <algorithm>
+#include <map>
+
+#include "lowmem/config/differences.h"
+#include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
+#include "lowmem/core/units.h"
+#include "lowmem/weights/adapter_folder.h"
+#include "lowmem/weights/hf_folder.h"
+#include "model_card.h"
+
+namespace lowmem::train {
+namespace {
+
+std::vector<weights::Spec> model_specs(const weights::Table& table) {
+  std::vector<weights::Spec> specs;
+  for (const weights::Weight& weight : table.all())
+    if (!weight.spec.adapter) specs.push_back(weight.spec);
+  return specs;
+}
+
+}  // namespace
+
+std::vector<weights::Spec> weight_specs(const RunConfig& config,
+                                        const model::Config& shape) {
+  return weights::with_adapter(model::weight_specs(shape), config.adapter);
+}
+
+void write_exported(const RunConfig& config, weights::Home& home,
+                    const std::filesystem::path& folder) {
+  if (makes_adapter(config))
+    weights::save_adapter(home, config.adapter, base_name(config.model.path), folder);
+  else
+    weights::save(home, config.model.path, folder);
+}
+
+void read_exported(const RunConfig& config, weights::Home& home,
+                   const std::filesystem::path& folder) {
+  if (makes_adapter(config))
+    weights::load_adapter(home, config.adapter, folder);
+  else
+    weights::load(home, folder);
+}
+
+void write_merged(const RunConfig& config, weights::Home& home,
+                  const std::filesystem::path& folder) {
+  weights::save(
+      home, config.model.path, folder,
+      {.merged = weights::adapter_layers(model_specs(home.table()), config.adapter)});
+}
+
+void begin_adapter(const RunConfig& config, weights::Home& home) {
+  if (!makes_adapter(config)) return;
+  if (!config.adapter.path.empty()) {
+    weights::load_adapter(home, config.adapter, config.adapter.path);
+    log::info("loaded the adapter " + config.adapter.path);
+    return;
+  }
+  weights::start_adapter(home, config.adapter.init,
+                         static_cast<uint64_t>(config.run.seed));
+}
+
+namespace {
+
+// Whether both mean the same adapter of this model, however they put it.
+bool same_adapter(const AdapterConfig& a, const AdapterConfig& b,
+                  const std::vector<weights::Spec>& specs) {
+  if (weights::adapter_layers(specs, a) != weights::adapter_layers(specs, b))
+    return false;
+  RunConfig with_a, with_b;
+  with_a.adapter = a;
+  with_b.adapter = b;
+  return std::all_of(specs.begin(), specs.end(), [&](const weights::Spec& spec) {
+    return weights::trains(with_a, spec) == weights::trains(with_b, spec);
+  });
+}
+
+}  // namespace
+
+RunConfig with_adapter_of_path(const RunConfig& config) {
+  if (config.adapter.path.empty()) return config;
+  RunConfig unset = config, found = config, given = config;
+  unset.adapter = {};
+  found.adapter = weights::read_adapter(config.adapter.path);
+  for (RunConfig* each : {&unset, &found}) {
+    each->adapter.path = config.adapter.path;
+    each->adapter.merge = config.adapter.merge;
+    each->adapter.init = config.adapter.init;  // of which a folder has no trace
+  }
+  if (given.adapter == unset.adapter || config.model.path.empty()) return found;
+  given.adapter.kind = found.adapter.kind;
+  const auto specs = model::weight_specs(model::read_model_config(config.model.path));
+  if (same_adapter(given.adapter, found.adapter, specs)) return given;
+  std::map<std::string, std::string> in_folder;
+  for (const Difference& difference : differences(given, found))
+    in_folder[difference.key] = difference.after;
+  for (const Difference& set : differences(unset, given)) {
+    const auto other = in_folder.find(set.key);
+    if (other != in_folder.end())
+      throw Error(set.key + " = " + set.after,
+                  "differs from " + config.adapter.path + ", which has " + other->second,
+                  "Leave it out: an adapter that is there has its own");
+  }
+  return found;
+}
+
+}  // namespace lowmem::train

@@ -1,0 +1,470 @@
+#include "lowmem/weights/adapter_folder.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
+#include "lowmem/core/log.h"
+#include "lowmem/io/atomic_file.h"
+#include "lowmem/io/safetensors.h"
+#include "lowmem/io/safetensors_writer.h"
+#include "lowmem/io/sync.h"
+#include "lowmem/ops/dtype.h"
+#include "lowmem/ops/elements.h"
+
+namespace lowmem::weights {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kConfig = "adapter_config.json";
+constexpr const char* kTensors = "adapter_model.safetensors";
+constexpr const char* kPrefix = "base_model.model.";
+constexpr const char* kRefetch = "Repair the file, or fetch the folder again";
+
+// Keys that say where an adapter comes from, or how it began, and nothing of what it is.
+constexpr std::array kOfNoEffect = {"auto_mapping",      "base_model_name_or_path",
+                                    "corda_config",      "ensure_weight_tying",
+                                    "eva_config",        "inference_mode",
+                                    "init_lora_weights", "loftq_config",
+                                    "lora_dropout",      "lora_ga_config",
+                                    "megatron_config",   "megatron_core",
+                                    "peft_version",      "revision",
+                                    "runtime_config",    "task_type",
+                                    "layers_pattern",    "qalora_group_size"};
+// And those that are read.
+constexpr std::array kRead = {
+    "peft_type",     "r",          "lora_alpha",      "target_modules", "rank_pattern",
+    "alpha_pattern", "use_rslora", "modules_to_save", "exclude_modules"};
+
+[[noreturn]] void refuse(const fs::path& file, const std::string& problem,
+                         const std::string& remedy = kRefetch) {
+  throw Error(file.string(), problem, remedy);
+}
+
+bool is_empty(const json& value) {
+  return value.is_null() || value == json(false) || value == json("none") ||
+         ((value.is_array() || value.is_object() || value.is_string()) && value.empty());
+}
+
+template <size_t N>
+bool is_among(const std::array<const char*, N>& keys, const std::string& key) {
+  return std::find(keys.begin(), keys.end(), key) != keys.end();
+}
+
+void refuse_what_is_not_known(const fs::path& file, const json& config) {
+  for (const auto& [key, value] : config.items()) {
+    if (is_among(kRead, key) || is_among(kOfNoEffect, key) || is_empty(value)) continue;
+    if (key == "bias")
+      refuse(file, "has bias = " + value.dump() + ": trained biases are not implemented",
+             "Train the adapter with bias = none");
+    refuse(
+        file,
+        "has " + key + " = " + value.dump().substr(0, 60) + ", which is not implemented",
+        "Train the adapter without it");
+  }
+}
+
+// Some beginnings take from the model what they give to the adapter: beside the model
+// as it was, that would be counted twice.
+void refuse_changed_base(const fs::path& file, const json& init) {
+  if (init.is_null() || init.is_boolean() || init == json("gaussian") ||
+      init == json("eva") || init == json("orthogonal"))
+    return;
+  refuse(file,
+         "has init_lora_weights = " + init.dump() +
+             ": it was trained beside a model that this changed",
+         "Save it as an ordinary LoRA, with PEFT's "
+         "path_initial_model_for_weight_conversion");
+}
+
+double number_of(const fs::path& file, const json& value, const std::string& key) {
+  if (!value.is_number() || !(value.get<double>() > 0) ||
+      !std::isfinite(value.get<double>()))
+    refuse(file, key + " is no number above 0");
+  return value.get<double>();
+}
+
+// The adapter's tensors by the module that they are beside: "lora_A", "lora_B", and
+// "weight" or "bias" of a module that is there whole.
+struct Parts {
+  const TensorInfo* a = nullptr;
+  const TensorInfo* b = nullptr;
+  bool whole = false;
+};
+
+std::map<std::string, Parts> modules_in(const SafetensorsFile& file) {
+  std::map<std::string, Parts> modules;
+  const std::string prefix = kPrefix;
+  for (const TensorInfo& tensor : file.tensors()) {
+    if (!tensor.name.starts_with(prefix))
+      refuse(file.path(), "tensor " + tensor.name + " does not begin with " + prefix);
+    const std::string name = tensor.name.substr(prefix.size());
+    const auto ends = [&](const char* end) { return name.ends_with(end); };
+    const auto before = [&](const char* end) {
+      return name.substr(0, name.size() - std::string(end).size());
+    };
+    if (ends(".lora_A.weight")) {
+      modules[before(".lora_A.weight")].a = &tensor;
+    } else if (ends(".lora_B.weight")) {
+      modules[before(".lora_B.weight")].b = &tensor;
+    } else if (name.find(".lora_") != std::string::npos) {
+      refuse(file.path(),
+             "tensor " + tensor.name +
+                 " is of a kind of adapter that is "
+                 "not implemented",
+             "Train the adapter as plain LoRA of linear layers");
+    } else {
+      modules[module_of(name)].whole = true;
+    }
+  }
+  return modules;
+}
+
+// The patterns of PEFT, an expression for the end of a module's name, as far as they are
+// plain names; `modules` must be met by each.
+std::map<std::string, double> numbers_of(const fs::path& file, const json& patterns,
+                                         const std::string& key,
+                                         const std::set<std::string>& modules,
+                                         double common) {
+  std::map<std::string, double> numbers;
+  for (const std::string& module : modules) numbers[module] = common;
+  if (is_empty(patterns)) return numbers;
+  if (!patterns.is_object()) refuse(file, key + " is no object");
+  std::set<std::string> done;
+  for (const auto& [pattern, value] : patterns.items()) {
+    std::string plain;
+    for (size_t i = 0; i < pattern.size(); ++i) {
+      if (pattern[i] == '^' && i == 0) continue;
+      if (pattern[i] == '$' && i + 1 == pattern.size()) continue;
+      if (pattern[i] == '\\' && pattern.substr(i, 2) == "\\.") continue;
+      plain += pattern[i];
+    }
+    if (plain.find_first_of("*+?()[]{}|\\^$") != std::string::npos)
+      refuse(file,
+             key + " has the expression " + pattern +
+                 ", and expressions beyond names are not implemented",
+             "Write a name for each module");
+    const double number = number_of(file, value, key + " of " + pattern);
+    bool any = false;
+    for (const std::string& module : modules) {
+      if (!means_module(plain, module)) continue;
+      any = true;
+      if (done.insert(module).second) numbers[module] = number;
+    }
+    if (!any) refuse(file, key + " has " + pattern + ", which means none of its modules");
+  }
+  return numbers;
+}
+
+// What common ends the modules have: all of a kind are named by that.
+StringList names_of(const std::vector<std::string>& modules,
+                    const std::vector<std::string>& all) {
+  std::set<std::string> chosen(modules.begin(), modules.end());
+  StringList names;
+  std::set<std::string> ends;
+  for (const std::string& module : modules)
+    ends.insert(module.substr(module.rfind('.') + 1));
+  for (const std::string& end : ends) {
+    const bool whole =
+        std::all_of(all.begin(), all.end(), [&](const std::string& module) {
+          return !means_module(end, module) || chosen.contains(module);
+        });
+    if (whole) {
+      names.push_back(end);
+      continue;
+    }
+    for (const std::string& module : modules)
+      if (means_module(end, module)) names.push_back(module);
+  }
+  return names;
+}
+
+StringList patterns_of(const std::map<std::string, double>& numbers, double common) {
+  StringList patterns;
+  for (const auto& [module, number] : numbers) {
+    if (number == common) continue;
+    char text[32];
+    std::snprintf(text, sizeof text, "%.17g", number);
+    patterns.push_back(module + "=" + text);
+  }
+  return patterns;
+}
+
+void check_targets(const fs::path& file, const json& targets,
+                   const std::set<std::string>& modules) {
+  if (targets.is_string()) return;  // an expression; the tensors say what it meant
+  if (!targets.is_array() || targets.empty()) refuse(file, "has no target_modules");
+  for (const json& target : targets) {
+    if (!target.is_string()) refuse(file, "target_modules is no list of names");
+    if (std::none_of(modules.begin(), modules.end(), [&](const std::string& module) {
+          return means_module(target.get<std::string>(), module);
+        }))
+      refuse(file, "target_modules has " + target.get<std::string>() +
+                       ", of which the tensors hold nothing");
+  }
+  for (const std::string& module : modules)
+    if (std::none_of(targets.begin(), targets.end(), [&](const json& target) {
+          return means_module(target.get<std::string>(), module);
+        }))
+      refuse(file,
+             "target_modules does not name " + module + ", of which there are tensors");
+}
+
+// modules_to_save means modules by plain ends of their names.
+void check_saved(const fs::path& file, const json& entries,
+                 const std::vector<std::string>& modules) {
+  if (is_empty(entries)) return;
+  if (!entries.is_array()) refuse(file, "modules_to_save is no list of names");
+  std::set<std::string> met;
+  for (const json& entry : entries) {
+    if (!entry.is_string()) refuse(file, "modules_to_save is no list of names");
+    bool any = false;
+    for (const std::string& module : modules)
+      if (module.ends_with(entry.get<std::string>())) {
+        met.insert(module);
+        any = true;
+      }
+    if (!any)
+      refuse(file, "modules_to_save has " + entry.get<std::string>() +
+                       ", of which the tensors hold nothing");
+  }
+  for (const std::string& module : modules)
+    if (!met.contains(module))
+      refuse(file,
+             "modules_to_save does not name " + module + ", of which there are tensors");
+}
+
+json config_in(const fs::path& file) {
+  constexpr int64_t kLargest = int64_t{1} << 20;
+  json config = read_json(file, kLargest);
+  if (!config.is_object()) refuse(file, "is not a JSON object");
+  return config;
+}
+
+}  // namespace
+
+AdapterConfig read_adapter(const fs::path& folder) {
+  const fs::path file = folder / kConfig;
+  if (!is_there(file))
+    throw Error(folder.string(), std::string("holds no ") + kConfig,
+                "Name an adapter's folder, as PEFT saves it");
+  const json config = config_in(file);
+  const auto value = [&](const char* key) {
+    const auto found = config.find(key);
+    return found == config.end() ? json() : *found;
+  };
+  if (value("peft_type") != json("LORA"))
+    refuse(
+        file,
+        "has peft_type = " + value("peft_type").dump() + ", and only LORA is implemented",
+        "Train a LoRA adapter");
+  refuse_what_is_not_known(file, config);
+
+  refuse_changed_base(file, value("init_lora_weights"));
+  if (const json dropout = value("lora_dropout");
+      dropout.is_number() && dropout.get<double>() > 0)
+    log::warn(file.string() + " has lora_dropout = " + dropout.dump() +
+              ", which is not implemented: training goes on without it");
+
+  AdapterConfig adapter;
+  adapter.kind = AdapterKind::kLora;
+  const double rank = number_of(file, config.contains("r") ? value("r") : json(8), "r");
+  if (rank != std::floor(rank) || rank > 1e6) refuse(file, "r is no count");
+  adapter.rank = static_cast<int64_t>(rank);
+  adapter.alpha = number_of(
+      file, config.contains("lora_alpha") ? value("lora_alpha") : json(8), "lora_alpha");
+  const json stabilized = value("use_rslora");
+  if (!is_empty(stabilized) && !stabilized.is_boolean())
+    refuse(file, "use_rslora is neither true nor false");
+  adapter.rank_stabilized = stabilized == json(true);
+
+  const SafetensorsFile tensors(folder / kTensors);
+  std::set<std::string> adapted;
+  std::vector<std::string> whole;
+  std::map<std::string, double> ranks_found;
+  for (const auto& [module, parts] : modules_in(tensors)) {
+    if (parts.whole) {
+      whole.push_back(module);
+      continue;
+    }
+    const char* missing = parts.a == nullptr   ? ".lora_A.weight"
+                          : parts.b == nullptr ? ".lora_B.weight"
+                                               : nullptr;
+    if (missing != nullptr)
+      refuse(tensors.path(), "lacks the tensor " + (kPrefix + module) + missing);
+    if (parts.a->shape.size() != 2 || parts.b->shape.size() != 2 ||
+        parts.a->shape[0] != parts.b->shape[1])
+      refuse(tensors.path(),
+             "has matrices of " + module + " that do not belong together");
+    adapted.insert(module);
+    ranks_found[module] = static_cast<double>(parts.a->shape[0]);
+  }
+  if (adapted.empty()) refuse(tensors.path(), "holds no adapter");
+  check_targets(file, value("target_modules"), adapted);
+  const auto ranks =
+      numbers_of(file, value("rank_pattern"), "rank_pattern", adapted, rank);
+  for (const auto& [module, number] : ranks)
+    if (number != ranks_found[module])
+      refuse(file, "gives " + module + " the rank " +
+                       std::to_string(static_cast<int64_t>(number)) +
+                       ", and the tensors have " +
+                       std::to_string(static_cast<int64_t>(ranks_found[module])));
+  adapter.rank_pattern = patterns_of(ranks, rank);
+  adapter.alpha_pattern = patterns_of(
+      numbers_of(file, value("alpha_pattern"), "alpha_pattern", adapted, adapter.alpha),
+      adapter.alpha);
+  // A list means these modules and no others, as was seen; of an expression the tensors
+  // say what it meant.
+  if (const json targets = value("target_modules");
+      targets.is_array() && is_empty(value("exclude_modules")))
+    adapter.targets = targets.get<StringList>();
+  else
+    adapter.targets = {adapted.begin(), adapted.end()};
+  std::sort(adapter.targets.begin(), adapter.targets.end());
+  const json to_save = value("modules_to_save");
+  if (is_empty(to_save) != whole.empty())
+    refuse(file, whole.empty() ? "names modules_to_save, of which there are no tensors"
+                               : "names no modules_to_save, and there are tensors of " +
+                                     whole.front());
+  check_saved(file, to_save, whole);
+  adapter.also_train = whole;
+  return adapter;
+}
+
+void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& folder) {
+  const at::NoGradGuard no_grad;
+  const SafetensorsFile file(folder / kTensors);
+  Table& table = home.table();
+  std::set<std::string> wanted;
+  const auto is_wanted = [&](const Weight& weight) {
+    return weight.spec.adapter ||
+           std::any_of(adapter.also_train.begin(), adapter.also_train.end(),
+                       [&](const std::string& entry) {
+                         return means_module(entry, module_of(weight.name()));
+                       });
+  };
+  for (size_t group = 0; group < table.groups(); ++group) {
+    std::optional<Lease> lease;
+    for (Weight* weight : table.group(group)) {
+      if (!is_wanted(*weight)) continue;
+      if (!lease) lease.emplace(home.borrow(group, Access::kWrite));
+      const std::string name = kPrefix + weight->name();
+      wanted.insert(name);
+      const TensorInfo* tensor = file.find(name);
+      if (tensor == nullptr) refuse(file.path(), "lacks the tensor " + name);
+      if (tensor->shape != weight->spec.shape)
+        refuse(file.path(),
+               "tensor " + name + " has another shape than the model's layer",
+               "Name the model that the adapter was trained beside");
+      const int64_t width = dtype_size(weight->format);
+      home.write(*weight, [&](int64_t offset, std::span<std::byte> piece) {
+        TensorInfo part = *tensor;
+        const int64_t elements = static_cast<int64_t>(piece.size()) / width;
+        part.offset += offset / width * dtype_size(tensor->dtype);
+        part.shape = {elements};
+        file.read_as(weight->format, part, piece);
+        if (!std::isfinite(ops::squared_norm(at::from_blob(
+                piece.data(), {elements}, ops::scalar_type(weight->format)))))
+          refuse(file.path(), "tensor " + name + " holds numbers that are not finite");
+      });
+    }
+  }
+  for (const TensorInfo& tensor : file.tensors())
+    if (!wanted.contains(tensor.name))
+      refuse(file.path(), "tensor " + tensor.name + " is of no module of this model",
+             "Name the model that the adapter was trained beside");
+}
+
+void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& base,
+                  const fs::path& folder) {
+  Table& table = home.table();
+  std::vector<Spec> specs;
+  std::vector<std::string> all_modules;
+  std::vector<const Weight*> held;
+  for (const Weight& weight : table.all()) {
+    if (!weight.spec.adapter) {
+      specs.push_back(weight.spec);
+      if (weight.spec.kind == Kind::kMatrix && weight.name().starts_with("model.layers."))
+        all_modules.push_back(module_of(weight.name()));
+    }
+    if (weight.trained) held.push_back(&weight);
+  }
+  std::vector<std::string> modules;
+  std::map<std::string, double> ranks, alphas;
+  for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
+    modules.push_back(layer.module);
+    ranks[layer.module] = static_cast<double>(layer.rank);
+    alphas[layer.module] = layer.alpha;
+  }
+  std::set<std::string> whole;
+  for (const Weight* weight : held)
+    if (!weight->spec.adapter) whole.insert(module_of(weight->name()));
+  const auto pattern = [](const std::map<std::string, double>& numbers, double common) {
+    json found = json::object();
+    for (const auto& [module, number] : numbers) {
+      if (number == common) continue;
+      if (number == std::floor(number))
+        found[module] = static_cast<int64_t>(number);
+      else
+        found[module] = number;
+    }
+    return found;
+  };
+  const auto alpha = adapter.alpha == std::floor(adapter.alpha)
+                         ? json(static_cast<int64_t>(adapter.alpha))
+                         : json(adapter.alpha);
+  const json config = {
+      {"alpha_pattern", pattern(alphas, adapter.alpha)},
+      {"auto_mapping", nullptr},
+      {"base_model_name_or_path", base},
+      {"bias", "none"},
+      {"exclude_modules", nullptr},
+      {"fan_in_fan_out", false},
+      {"inference_mode", true},
+      {"init_lora_weights", true},
+      {"layers_pattern", nullptr},
+      {"layers_to_transform", nullptr},
+      {"lora_alpha", alpha},
+      {"lora_bias", false},
+      {"lora_dropout", 0.0},
+      {"modules_to_save", whole.empty() ? json() : json(whole)},
+      {"peft_type", "LORA"},
+      {"r", adapter.rank},
+      {"rank_pattern", pattern(ranks, static_cast<double>(adapter.rank))},
+      {"revision", nullptr},
+      {"target_modules", names_of(modules, all_modules)},
+      {"task_type", "CAUSAL_LM"},
+      {"use_dora", false},
+      {"use_rslora", adapter.rank_stabilized}};
+  make_folders(folder);
+  write_file_atomically(folder / kConfig, config.dump(2) + "\n");
+
+  // Wider types first, so that each is aligned; of one width in the table's order.
+  std::stable_sort(held.begin(), held.end(), [](const Weight* a, const Weight* b) {
+    return dtype_size(a->format) > dtype_size(b->format);
+  });
+  std::vector<TensorSpec> tensors;
+  for (const Weight* weight : held)
+    tensors.push_back({kPrefix + weight->name(), weight->format, weight->spec.shape});
+  SafetensorsWriter writer(folder / kTensors, tensors);
+  for (const Weight* weight : held) {
+    const Lease lease = home.borrow(weight->spec.group, Access::kRead);
+    home.read(*weight, [&](std::span<const std::byte> piece) {
+      writer.write(kPrefix + weight->name(), piece);
+    });
+  }
+  writer.finish();
+}
+
+}  // namespace lowmem::weights

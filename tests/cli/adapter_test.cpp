@@ -1,0 +1,140 @@
+// Runs that train an adapter: what they leave, and how it goes on from there.
+#include <gmock/gmock.h>
+
+#include "cli/program.h"
+#include "train/run_files.h"
+
+namespace lowmem::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+namespace fs = std::filesystem;
+
+class AdapterRuns : public DemoProgram {
+ protected:
+  static std::string run(const std::string& name, const std::string& more = "") {
+    return " -q model.path=" + at("model") + " data.train=" + at("train.jsonl") +
+           " eval.data=" + at("val.jsonl") + " eval.limit=24 eval.every=4" +
+           " run.dir=" + at("runs") + " run.name=" + name +
+           " train.max_steps=8 train.log_every=2 train.batch_size=12" +
+           " adapter.kind=lora adapter.targets=all-linear adapter.rank=4" +
+           " optimizer.name=adamw optimizer.lr=0.01 " + more + " ";
+  }
+  static void trains(const std::string& name, const std::string& more = "") {
+    const Outcome outcome = run_program(run(name, more));
+    ASSERT_EQ(outcome.status, 0) << outcome.output;
+  }
+  static std::string evaluate(const std::string& more) {
+    const Outcome outcome =
+        run_program("evaluate -q eval.data=" + at("val.jsonl") +
+                    " eval.limit=24 --rows " + at("rows.jsonl") + " " + more);
+    EXPECT_EQ(outcome.status, 0) << outcome.output;
+    return read_file(at("rows.jsonl"));
+  }
+};
+
+TEST_F(AdapterRuns, LeaveAnAdapterAndNoModel) {
+  trains("plain");
+  EXPECT_TRUE(fs::exists(folder_of("plain") / "adapter/adapter_model.safetensors"));
+  EXPECT_FALSE(fs::exists(folder_of("plain") / "model"));
+  const json config = read_json(folder_of("plain") / "adapter/adapter_config.json");
+  EXPECT_EQ(config["r"], 4);
+  EXPECT_EQ(config["target_modules"], json({"down_proj", "gate_proj", "k_proj", "o_proj",
+                                            "q_proj", "up_proj", "v_proj"}));
+  EXPECT_THAT(read_file(folder_of("plain") / "adapter/README.md"),
+              HasSubstr("library_name: peft"));
+  EXPECT_TRUE(fs::exists(folder_of("plain") / "adapter/tokenizer.json"));
+  // With the run's own settings, too, which say the same in other words.
+  EXPECT_EQ(evaluate("--config " + (folder_of("plain") / "config.yaml").string() +
+                     " adapter.path=" + (folder_of("plain") / "adapter").string()),
+            read_file(folder_of("plain") / "evaluation-8.jsonl"));
+  // It learned, and scores as it did in the run.
+  const json results = read_json(folder_of("plain") / "results.json");
+  const auto lines = train::raw_lines_of(folder_of("plain"));
+  EXPECT_LT(lines.back()["loss"], lines.front()["loss"]);
+  EXPECT_EQ(evaluate("model.path=" + at("model") +
+                     " adapter.path=" + (folder_of("plain") / "adapter").string()),
+            read_file(folder_of("plain") / "evaluation-8.jsonl"));
+}
+
+TEST_F(AdapterRuns, EndWithTheSameBitsWithEveryPolicy) {
+  trains("one");
+  for (const std::string more :
+       {"memory.weights=disk memory.ahead=0",
+        "memory.weights=disk memory.kept=disk memory.activations=keep memory.ahead=0",
+        "memory.states=disk memory.gradients=accumulate",
+        "memory.activations=1 memory.resident_blocks=1 memory.weights=disk"}) {
+    trains("other", "run.overwrite=true " + more);
+    train::expect_equal_runs(folder_of("one"), folder_of("other"));
+  }
+  // Nothing of a model that stays as it is goes back to the disk.
+  trains("other", "run.overwrite=true memory.weights=disk");
+  const auto lines = train::raw_lines_of(folder_of("other"));
+  EXPECT_EQ(lines.back()["written_bytes"], 0);
+  EXPECT_GT(lines.back()["read_bytes"], 0);
+}
+
+TEST_F(AdapterRuns, GoOnFromSmallCheckpointsExactly) {
+  trains("whole", "train.save_every=3");
+  trains("parts", "train.save_every=3");
+  fs::remove(folder_of("parts") / "results.json");
+  fs::remove_all(folder_of("parts") / "adapter");
+  const auto newest = folder_of("parts") / "checkpoints/step-00000006";
+  ASSERT_TRUE(fs::exists(newest / "weights.safetensors"));
+  // The adapter and no more.
+  EXPECT_LT(fs::file_size(newest / "weights.safetensors"),
+            fs::file_size(fs::path(at("model")) / "model.safetensors") / 2);
+  const Outcome outcome = run_program(run("parts", "train.save_every=3") + "--resume");
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
+}
+
+TEST_F(AdapterRuns, MergedIsTheModelWithItInside) {
+  trains("merging", "adapter.merge=true model.dtype=fp32 model.compute_dtype=fp32");
+  const auto adapter = (folder_of("merging") / "adapter").string();
+  const Outcome merged = run_program("merge -q " + adapter + " --model " + at("model") +
+                                     " --into " + at("merged"));
+  ASSERT_EQ(merged.status, 0) << merged.output;
+  EXPECT_EQ(read_file(at("merged/model.safetensors")),
+            read_file(folder_of("merging") / "model/model.safetensors"));
+  const std::string in_fp32 = " model.dtype=fp32 model.compute_dtype=fp32 ";
+  const auto with = [](const std::string& text) {
+    return json::parse(text.substr(0, text.find('\n')))["log_likelihoods"];
+  };
+  const json inside = with(evaluate("model.path=" + at("merged") + in_fp32));
+  const json beside =
+      with(evaluate("model.path=" + at("model") + in_fp32 + "adapter.path=" + adapter));
+  for (size_t i = 0; i < inside.size(); ++i)
+    EXPECT_NEAR(inside[i].get<double>(), beside[i].get<double>(), 1e-3);
+
+  for (const char* name : {"tokenizer.json", "README.md"})
+    EXPECT_TRUE(fs::exists(folder_of("merging") / "model" / name)) << name;
+  const Outcome again = run_program("merge -q " + adapter + " --model " + at("model") +
+                                    " --into " + at("merged"));
+  EXPECT_EQ(again.status, 1);
+  EXPECT_THAT(again.output, HasSubstr("is not empty"));
+}
+
+TEST_F(AdapterRuns, WithARuleThatHardlyMovesZerosAreWarnedOf) {
+  const Outcome outcome = run_program(run("slow", "optimizer.name=adafactor"));
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.output, HasSubstr("begins with second matrices of zeros"));
+}
+
+TEST_F(AdapterRuns, BeginWithAnAdapterThatIsThere) {
+  trains("first");
+  const std::string path = (folder_of("first") / "adapter").string();
+  const Outcome outcome = run_program(
+      " -q model.path=" + at("model") + " data.train=" + at("train.jsonl") +
+      " eval.data=" + at("val.jsonl") + " eval.limit=24 run.dir=" + at("runs") +
+      " run.name=second train.max_steps=0 train.epochs=0 adapter.path=" + path);
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_EQ(read_file(folder_of("second") / "adapter/adapter_model.safetensors"),
+            read_file(folder_of("first") / "adapter/adapter_model.safetensors"));
+  // Its own settings are in the run's.
+  EXPECT_THAT(read_file(folder_of("second") / "config.yaml"), HasSubstr("rank: 4"));
+}
+
+}  // namespace
+}  // namespace lowmem::test

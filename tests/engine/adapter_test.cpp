@@ -1,0 +1,204 @@
+// Adapters against PEFT's, through tests/fixtures/adapters; no policy changes a bit.
+#include "lowmem/weights/adapter.h"
+
+#include "lowmem/weights/adapter_folder.h"
+#include "support/training.h"
+
+namespace lowmem::engine {
+namespace {
+
+using nlohmann::json;
+using test::fixture, test::Policies, test::State;
+
+const json& batches() {
+  static const json file = read_json(fixture("training/batches.json"));
+  return file;
+}
+
+// A model with an adapter beside it, from their folders.
+std::unique_ptr<model::Llama> adapted(const std::string& model,
+                                      const AdapterConfig& adapter,
+                                      at::ScalarType dtype = at::kFloat) {
+  const auto folder = fixture("models") / model;
+  const model::Config shape = model::read_model_config(folder);
+  model::ModelOptions options{dtype, dtype};
+  for (const auto& layer : weights::adapter_layers(model::weight_specs(shape), adapter))
+    options.low_rank[layer.module] = layer.scale;
+  auto table = std::make_shared<weights::Table>(
+      weights::with_adapter(model::weight_specs(shape), adapter),
+      dtype == at::kFloat ? DType::kF32 : DType::kBF16);
+  table->allocate(c10::kCPU);
+  auto llama = std::make_unique<model::Llama>(shape, options, table);
+  weights::load(*test::home_of(*llama), folder);
+  return llama;
+}
+
+// Every weight, an adapter's too.
+State all_of(const model::Llama& llama) {
+  State state;
+  for (const weights::Weight& weight : llama.table().all())
+    state[weight.name()] = weight.here.detach().clone();
+  return state;
+}
+
+// What a configuration with the adapter trains.
+std::vector<std::string> trained_by(const AdapterConfig& adapter) {
+  std::vector<std::string> patterns = {"*.lora_A.weight", "*.lora_B.weight"};
+  for (const std::string& module : adapter.also_train)
+    patterns.push_back(module + ".weight");
+  return patterns;
+}
+
+OptimizerConfig adamw() {
+  OptimizerConfig config;
+  config.name = OptimizerKind::kAdamW;
+  config.lr = 1e-3;
+  config.weight_decay = 0.01;
+  return config;
+}
+
+class AdapterCurve : public testing::TestWithParam<const char*> {};
+
+TEST_P(AdapterCurve, IsPeftsAtEveryStep) {
+  const json curve = read_json(fixture("adapters") / (std::string(GetParam()) + ".json"));
+  const auto folder = fixture("adapters") / GetParam();
+  const AdapterConfig adapter = weights::read_adapter(folder);
+  for (const size_t micro_batch : {8, 3})
+    for (const auto& policies :
+         {Policies{}, Policies{ActivationsMode::kRecompute, GradientsMode::kUpdate},
+          Policies{.activations = ActivationsMode::kRecompute,
+          .gradients = GradientsMode::kUpdate,
+          .home = {.weights = WeightsMode::kDisk, .ahead = 1}}}) {
+      auto llama = adapted(curve.at("model"), adapter);
+      weights::load_adapter(*test::home_of(*llama), adapter, folder);
+      test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), policies);
+      const json& losses = curve.at("loss");
+      for (size_t i = 0; i < losses.size(); ++i) {
+        const auto batch = test::micro_batches(
+            *trainer.llama, batches()[i % batches().size()], micro_batch);
+        const StepResult result = trainer.update(batch, static_cast<int64_t>(i));
+        const double want = losses[i].get<double>();
+        EXPECT_NEAR(result.loss_sum / static_cast<double>(result.labelled), want,
+                    2e-5 * want)
+            << "loss of step " << i;
+      }
+      const State weights = test::copy_of(trainer);
+      for (const auto& [name, norm] : curve.at("parameters").items())
+        EXPECT_NEAR(weights.at(name).to(at::kDouble).norm().item<double>(),
+                    norm.get<double>(), 1e-5 * norm.get<double>())
+            << name;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engine, AdapterCurve,
+                         testing::Values("query_value", "all_linear", "rank_stabilized",
+                                         "patterns", "also_norm", "also_head"),
+                         [](const auto& given) { return std::string(given.param); });
+
+AdapterConfig all_linear() {
+  AdapterConfig adapter;
+  adapter.kind = AdapterKind::kLora;
+  adapter.rank = 4;
+  adapter.targets = {"all-linear"};
+  return adapter;
+}
+
+TEST(Adapter, GivesTheSameBitsWithEveryPolicy) {
+  for (const auto& [dtype, micro_batch] :
+       {std::pair{at::kFloat, size_t{3}}, std::pair{at::kBFloat16, size_t{8}}}) {
+    std::vector<double> first_losses;
+    State first;
+    for (const Policies& policies : test::every_policy()) {
+      auto llama = adapted("llama32_tiny", all_linear(), dtype);
+      weights::start_adapter(*test::home_of(*llama), AdapterInit::kDefault, 7);
+      test::Trainer trainer(std::move(llama), trained_by(all_linear()), adamw(),
+                            policies);
+      std::vector<double> losses;
+      for (int64_t i = 0; i < 6; ++i)
+        losses.push_back(trainer
+                             .update(test::micro_batches(
+                                         *trainer.llama,
+                                         batches()[static_cast<size_t>(i)], micro_batch),
+                                     i)
+                             .loss_sum);
+      const State weights = test::copy_of(trainer);
+      if (first.empty()) {
+        first = weights;
+        first_losses = losses;
+        EXPECT_NE(losses[0], losses[5]);
+      }
+      EXPECT_EQ(losses, first_losses);
+      for (const auto& [name, weight] : weights)
+        EXPECT_TRUE(at::equal(weight, first.at(name))) << name;
+    }
+  }
+}
+
+TEST(Adapter, BeginsAsTheModelIsAndLeavesItAsItWas) {
+  auto plain = test::load_model(fixture("models/llama32_tiny"));
+  auto llama = adapted("llama32_tiny", all_linear());
+  weights::start_adapter(*test::home_of(*llama), AdapterInit::kGaussian, 7);
+  const auto packed = test::pack(*plain, {{1, 5, 9, 200}, {1, 7}});
+  EXPECT_TRUE(
+      at::equal(test::logits_of(*llama, packed), test::logits_of(*plain, packed)));
+  test::Trainer trainer(std::move(llama), trained_by(all_linear()), adamw(), {});
+  for (int64_t i = 0; i < 2; ++i)
+    trainer.update(test::micro_batches(*trainer.llama, batches()[0], 8), i);
+  const State after = test::copy_of(trainer);
+  for (const auto& [name, weight] : test::copy_of(*plain))
+    EXPECT_TRUE(at::equal(weight, after.at(name))) << name;
+  EXPECT_GT(after.at("model.layers.0.mlp.up_proj.lora_B.weight").norm().item<double>(),
+            0);
+}
+
+// The merged model has the logits of the one with the adapter beside it.
+TEST(Adapter, MergedGivesTheSameLogits) {
+  const auto folder = fixture("adapters/all_linear");
+  const AdapterConfig adapter = weights::read_adapter(folder);
+  auto llama = adapted("llama32_tiny", adapter);
+  const auto home = test::home_of(*llama);
+  weights::load_adapter(*home, adapter, folder);
+  const auto into = std::filesystem::path(testing::TempDir()) / "merged";
+  std::filesystem::remove_all(into);
+  weights::save(
+      *home, fixture("models/llama32_tiny"), into,
+      {.merged = weights::adapter_layers(model::weight_specs(llama->config()), adapter)});
+  const auto merged = test::load_model(into);
+  const auto packed = test::pack(*merged, {{1, 5, 9, 200}, {1, 7}});
+  EXPECT_LT(test::relative_difference(test::logits_of(*merged, packed),
+                                      test::logits_of(*llama, packed)),
+            1e-5);
+  const auto plain = test::load_model(fixture("models/llama32_tiny"));
+  EXPECT_GT(test::relative_difference(test::logits_of(*plain, packed),
+                                      test::logits_of(*llama, packed)),
+            1e-2);
+}
+
+TEST(Adapter, GoesThroughItsFolderUnchanged) {
+  for (const char* name : {"all_linear", "patterns", "rank_stabilized", "also_norm"}) {
+    const auto folder = fixture("adapters") / name;
+    const AdapterConfig adapter = weights::read_adapter(folder);
+    const json curve = read_json(fixture("adapters") / (std::string(name) + ".json"));
+    auto llama = adapted(curve.at("model"), adapter);
+    weights::select(llama->table(), trained_by(adapter));
+    const auto home = test::home_of(*llama);
+    weights::load_adapter(*home, adapter, folder);
+    const auto into = std::filesystem::path(testing::TempDir()) / "adapter";
+    std::filesystem::remove_all(into);
+    weights::save_adapter(*home, adapter, "base", into);
+    const AdapterConfig again = weights::read_adapter(into);
+    const auto specs = model::weight_specs(llama->config());
+    EXPECT_EQ(weights::adapter_layers(specs, again),
+              weights::adapter_layers(specs, adapter))
+        << name;
+    EXPECT_EQ(again.also_train, adapter.also_train);
+    const State before = all_of(*llama);
+    auto other = adapted(curve.at("model"), again);
+    weights::load_adapter(*test::home_of(*other), again, into);
+    for (const auto& [key, weight] : all_of(*other))
+      EXPECT_TRUE(at::equal(weight, before.at(key))) << key;
+  }
+}
+
+}  // namespace
+}  // namespace lowmem::engine
