@@ -4,12 +4,14 @@
     python scripts/check_export.py MODEL_DIR                     # loads, and nothing is missing
     python scripts/check_export.py MODEL_DIR --against OTHER_DIR
     python scripts/check_export.py MODEL_DIR --against LOGITS.json
+    python scripts/check_export.py MODEL_DIR --adapter ADAPTER_DIR --against MERGED_DIR
 
 Both sides are computed in float32 on fixed ids. LOGITS.json holds what another program
 computed: {"rows": [{"ids": [...], "positions": [...], "logits": [[...], ...]}, ...]}, one
 list of logits a position. One line is printed with the largest difference, relative to the
 largest logit; past --tolerance (1e-5), or where a tensor is missing, left over or not
-finite, the exit status is 1. Needs torch, transformers and safetensors.
+finite, the exit status is 1. With --adapter PEFT lays that folder's adapter beside the model
+first. Needs torch, transformers and safetensors, and peft for adapters.
 """
 
 import argparse
@@ -37,6 +39,21 @@ def load(folder: Path):
     return model.eval()
 
 
+def with_adapter(model, folder: Path):
+    """Every tensor of the folder must have found its place, and no other be left as it began."""
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors.torch import load_file
+    model = PeftModel.from_pretrained(model, folder).eval()
+    held, there = load_file(folder / "adapter_model.safetensors"), get_peft_model_state_dict(model)
+    if set(held) != set(there):
+        sys.exit(f"{folder}: of its tensors and PEFT's only one side has "
+                 f"{', '.join(sorted(set(held) ^ set(there))[:5])}")
+    for name, tensor in held.items():
+        if not torch.equal(tensor.float(), there[name].float()):
+            sys.exit(f"{folder}: {name} was not loaded")
+    return model
+
+
 def fixed_rows(config) -> list:
     """Ids spread over the vocabulary, and every position of each sequence."""
     limit = config.max_position_embeddings
@@ -54,13 +71,16 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, metavar="MODEL_DIR")
     parser.add_argument("--against", type=Path, metavar="DIR|JSON")
+    parser.add_argument("--adapter", type=Path, metavar="DIR")
     parser.add_argument("--tolerance", type=float, default=1e-5)
     args = parser.parse_args()
-    for path in filter(None, (args.model, args.against)):
+    for path in filter(None, (args.model, args.against, args.adapter)):
         if not path.exists():
             parser.error(f"{path} does not exist")
 
     model = load(args.model)
+    if args.adapter:
+        model = with_adapter(model, args.adapter)
     rows = fixed_rows(model.config)
     if args.against and args.against.is_file():
         rows = json.loads(args.against.read_text())["rows"]

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Trains adapters of the demo's model in several settings, lets PEFT load each folder, and
+# compares the logits with those of the merged folder in transformers: a line each.
+#
+#   PYTHON=venv/bin/python scripts/check_adapters.sh
+#
+# PYTHON needs torch, transformers, peft and safetensors; LOWMEM_TRAIN names the executable.
+set -euo pipefail
+repository=$(cd "$(dirname "$0")/.." && pwd)
+LOWMEM_TRAIN=${LOWMEM_TRAIN:-$repository/build/lowmem-train}
+PYTHON=${PYTHON:-python3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$LOWMEM_TRAIN" -q demo "$work/demo"
+check() { # NAME SETTING...
+  local name=$1
+  shift
+  "$LOWMEM_TRAIN" -q model.path="$work/demo/model" data.train="$work/demo/train.jsonl" \
+    run.dir="$work/runs" run.name="$name" train.max_steps=60 train.batch_size=16 \
+    model.dtype=fp32 model.compute_dtype=fp32 adapter.kind=lora optimizer.name=adamw \
+    optimizer.lr=5e-3 "$@"
+  "$LOWMEM_TRAIN" -q merge "$work/runs/$name/adapter" --model "$work/demo/model" \
+    --into "$work/merged/$name"
+  printf '%s: ' "$name"
+  "$PYTHON" -W ignore "$repository/scripts/check_export.py" "$work/demo/model" \
+    --adapter "$work/runs/$name/adapter" --against "$work/merged/$name" |
+    sed "s#$work/##g"
+}
+check query_value
+check all_linear adapter.targets=all-linear adapter.rank=16
+check rank_stabilized adapter.targets=all-linear adapter.rank_stabilized=true
+check patterns 'adapter.targets=[q_proj,down_proj]' adapter.rank_pattern=q_proj=2 \
+  adapter.alpha_pattern=model.layers.1.mlp.down_proj=3
+check some_layers 'adapter.targets=model.layers.1.*' 'adapter.exclude=*.mlp.*'
+check also_norm adapter.also_train=norm
+check also_norms 'adapter.also_train=*layernorm'
