@@ -25,8 +25,13 @@ bool has(const ordered_json& row, const char* key) {
   return found != row.end() && !found->is_null();
 }
 
+// Exports of one schema for all rows fill in "" or [] where there is nothing.
+bool is_empty(const ordered_json& value) {
+  return value.is_string() ? value.get_ref<const std::string&>().empty() : value.empty();
+}
+
 bool has_items(const ordered_json& row, const char* key) {
-  return has(row, key) && !row.at(key).empty();
+  return has(row, key) && !is_empty(row.at(key));
 }
 
 std::string text_at(const ordered_json& row, const char* key, const std::string& where) {
@@ -132,11 +137,20 @@ Chat::Turn read_turn(const ordered_json& entry, const std::string& turn) {
   const char* role_key = from ? "from" : "role";
   const std::string role = role_of(text_at(entry, role_key, turn), turn + " " + role_key);
   Chat::Turn read;
+  if (from && has(entry, "value") && has(entry, "content"))
+    throw Error(turn + " content", "stands beside value", "Keep one of the two");
+  const bool by_value = from && !has(entry, "content");
   for (const auto& [key, value] : entry.items()) {
+    const bool is_flag = key == "weight" || key == "train" || key == "loss";
+    const bool is_call = key == "tool_calls" || key == "function_call";
+    // A key without a value is none: templates ask whether it is there.
+    const bool is_none = value.is_null() || (is_call && is_empty(value));
     if (key == role_key)
       read.message["role"] = role;
-    else if (key != "weight" && key != "train" && key != "loss")
-      read.message[from && key == "value" ? "content" : key] = value;
+    else if (by_value && key == "value")
+      read.message["content"] = value;
+    else if (key == "content" ? !by_value : !is_flag && !is_none)
+      read.message[key] = value;
   }
   check_content(read.message, turn + (from ? " value" : " content"));
   read_arguments(read.message, turn);

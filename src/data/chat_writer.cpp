@@ -43,11 +43,20 @@ bool is_blank(std::string_view text) { return solid_bytes(text) == 0; }
 
 size_t solid_bytes_of(const ordered_json& content) {
   if (content.is_string()) return solid_bytes(content.get_ref<const std::string&>());
+  if (content.is_object()) return content.empty() ? 0 : 1;  // in whatever form
   size_t count = 0;
   if (content.is_array())
     for (const ordered_json& part : content)
       count += solid_bytes(part.at("text").get_ref<const std::string&>());
   return count;
+}
+
+// A content of parts, as one text.
+ordered_json joined(const ordered_json& parts) {
+  std::string text;
+  for (const ordered_json& part : parts)
+    text += part.at("text").get_ref<const std::string&>();
+  return text;
 }
 
 bool is_given(const ordered_json& value) {
@@ -74,7 +83,8 @@ class ChatWriter::Row {
       : writer_(writer),
         chat_(chat),
         where_(where),
-        template_(*writer.source_for(chat).parsed) {
+        template_(*writer.source_for(chat).parsed),
+        reads_parts_(!writer.source_for(chat).built_in) {
     for (size_t i = 0; i < chat.turns.size(); ++i)
       messages_.push_back(message(i, /*without=*/""));
     tools_ = value_of(chat.tools, kGiven);
@@ -118,11 +128,14 @@ class ChatWriter::Row {
 
   Value message(size_t i, const std::string& without) const {
     std::vector<std::pair<std::string, Value>> items;
-    for (const auto& [key, value] : chat_.turns[i].message.items())
-      if (key != without)
-        items.emplace_back(key, value_of(value, key == "role"      ? jinja::kOwn
-                                                : key == "content" ? content_of(i)
-                                                                   : kGiven));
+    for (const auto& [key, value] : chat_.turns[i].message.items()) {
+      if (key == without) continue;
+      const jinja::Source source = key == "role"      ? jinja::kOwn
+                                   : key == "content" ? content_of(i)
+                                                      : kGiven;
+      const bool joins = key == "content" && value.is_array() && !reads_parts_;
+      items.emplace_back(key, value_of(joins ? joined(value) : value, source));
+    }
     return Value::dict(std::move(items));
   }
 
@@ -208,6 +221,11 @@ class ChatWriter::Row {
       const ordered_json& message = chat_.turns[i].message;
       const size_t said =
           message.contains("content") ? solid_bytes_of(message.at("content")) : 0;
+      if (said > 0 && written[i] > said && message.at("content").is_array())
+        throw Error(turn(i) + " content",
+                    "is a list of parts, which the chat template " + template_.name() +
+                        " writes with its marks and keys",
+                    "Write the content as one text");
       if (said == 0 || written[i] >= said) continue;
       if (written[i] == 0)
         throw Error(turn(i) + " content",
@@ -335,6 +353,7 @@ class ChatWriter::Row {
   const Chat& chat_;
   const std::string& where_;
   const jinja::Template& template_;
+  const bool reads_parts_;  // a content that is a list; else it gets one text
   std::vector<Value> messages_;
   Value tools_, documents_;
 };

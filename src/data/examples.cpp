@@ -87,19 +87,31 @@ void refuse_other_format(const nlohmann::json& row, const std::string& where,
 void refuse_lost_meaning(const nlohmann::json& row, const std::string& where,
                          DataFormat format) {
   const auto refuse = [&](const char* key, const char* remedy) {
-    if (has(row, key) && !row[key].empty())
-      throw Error(where + " " + key, "is not read here, and the row would mean another",
-                  remedy);
+    if (!has(row, key) || row[key].empty() || row[key] == "") return;
+    throw Error(where + " " + key, "is not read here, and the row would mean another",
+                remedy);
   };
   for (const char* key : {"images", "image", "videos", "audios", "audio"})
     refuse(key, "This program reads text alone: remove the line");
   for (const char* key : {"chosen", "rejected"})
     refuse(key,
            "Preferences are not learned here: write the better answer as the row's own");
-  if (format == DataFormat::kChat) return;
   refuse("history", "Write the row as a chat, with the earlier turns in messages");
-  if (format == DataFormat::kPromptCompletion)
-    refuse("system", "Write the row as a chat, with a system turn in messages");
+  if (format != DataFormat::kPromptCompletion && format != DataFormat::kChat) return;
+  // A judgement, as of unpaired preferences: the bad answers are not to be learned.
+  for (const char* key : {"label", "kto_tag"})
+    if (has(row, key) && row[key].is_boolean())
+      refuse(key,
+             "Preferences are not learned here: keep the rows that are true, without it");
+  for (const char* key : {"system_prompt", "system_message"})
+    refuse(key, "Write the row as a chat, with a system turn in messages");
+  if (format == DataFormat::kChat) return;
+  refuse("system", "Write the row as a chat, with a system turn in messages");
+  // What the answer rests on.
+  for (const char* key :
+       {"context", "passage", "documents", "options", "choices", "tools"})
+    refuse(key, "Write it into the prompt");
+  if (!has(row, "instruction")) refuse("input", "Write it into the prompt");
 }
 
 LongMode long_mode(LongMode mode, DataFormat format) {

@@ -147,6 +147,39 @@ std::string chat_refused(const char* row) {
   return error_of([&] { read_chat(ordered_json::parse(row), "f line 3"); });
 }
 
+TEST(ChatContent, OfTextPartsIsTheirText) {
+  const auto tokenizer = open_tokenizer(fixture("templates"));
+  ChatWriter writer(ChatTemplate::kChatMl, *tokenizer);
+  const auto written = [&](const char* row) {
+    return writer.example(read_chat(ordered_json::parse(row), "row"), "row");
+  };
+  const Example parts = written(R"({"messages": [
+      {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+      {"role": "assistant", "content": [{"type": "text", "text": "Y"},
+                                        {"type": "text", "text": "o"}]}]})");
+  const Example text = written(R"({"messages": [{"role": "user", "content": "Hi"},
+      {"role": "assistant", "content": "Yo"}]})");
+  EXPECT_EQ(parts.ids, text.ids);
+  EXPECT_EQ(parts.labels, text.labels);
+}
+
+// As rows of several sources have them in one schema.
+TEST(ChatTurns, MayHaveKeysWithoutAValue) {
+  const Chat chat = read_chat(ordered_json::parse(R"({"conversations": [
+          {"from": "human", "value": "q", "role": null, "content": null},
+          {"role": null, "content": null, "from": "gpt", "value": "a", "tool_calls": [],
+           "function_call": "", "name": null}], "functions": "", "tools": ""})"),
+                              "f line 3");
+  ASSERT_EQ(chat.turns.size(), 2u);
+  EXPECT_EQ(chat.turns[0].message,
+            ordered_json::parse(R"({"role": "user", "content": "q"})"));
+  EXPECT_EQ(chat.turns[1].message,
+            ordered_json::parse(R"({"role": "assistant", "content": "a"})"));
+  EXPECT_THAT(chat_refused(R"({"conversations": [
+      {"from": "gpt", "value": "a", "content": "b"}]})"),
+              HasSubstr("stands beside value"));
+}
+
 TEST(ChatTurns, ThatAreBadAreNamed) {
   EXPECT_EQ(chat_refused(R"({"messages": []})"),
             "f line 3 messages: is not a list of turns");

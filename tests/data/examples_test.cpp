@@ -102,6 +102,30 @@ TEST(PromptCompletionRows, KeepASpecialTokenThatARowWritesItself) {
   EXPECT_EQ(ids.back(), *tokenizer->eos_id());
 }
 
+TEST(Rows, WhoseOtherKeysMeanSomethingAreRefused) {
+  const std::string other = "is not read here, and the row would mean another";
+  const auto beside = [](const std::string& key) {
+    return R"({"question": "Q", "answer": "A", )" + key + "}";
+  };
+  for (const char* key :
+       {R"("context": "c")", R"("options": ["a"])", R"("choices": ["a"])",
+        R"("passage": "c")", R"("documents": ["c"])", R"("tools": [{"name": "f"}])",
+        R"("input": "i")", R"("system": "s")", R"("system_prompt": "s")",
+        R"("history": [["q", "a"]])", R"("label": false)", R"("kto_tag": true)"})
+    EXPECT_THAT(refusal(beside(key)), HasSubstr(other)) << key;
+  for (const char* key : {R"("system_prompt": "s")", R"("label": true)",
+                          R"("kto_tag": false)", R"("history": [["q", "a"]])"})
+    EXPECT_THAT(refusal(R"({"messages": [{"role": "user", "content": "q"}, )"
+                        R"({"role": "assistant", "content": "a"}], )" +
+                        std::string(key) + "}"),
+                HasSubstr(other))
+        << key;
+  // Columns of one schema for all rows, where this row has nothing.
+  for (const char* key : {R"("context": "")", R"("system": "")", R"("images": "")",
+                          R"("history": [])", R"("chosen": "")", R"("label": null)"})
+    EXPECT_EQ(text_of(only(beside(key)).ids), "^Q\n\nA$") << key;
+}
+
 TEST(ChatRows, MayHaveTheOlderNames) {
   const Example older = only(
       R"({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]})");

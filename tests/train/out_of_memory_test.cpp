@@ -30,11 +30,15 @@ TEST(Exhausted, NamesOneCheaperSettingAfterAnotherUntilNoneIsLeft) {
   config.optimizer.name = OptimizerKind::kAdam;
   config.model.dtype = DType::kF32;
   config.train.batch_size = 4;
-  const char* settings[] = {
-      "memory.linear_cross_entropy=true", "memory.activations=recompute",
-      "memory.gradients=update",          "memory.weights=disk memory.ahead=1",
-      "optimizer.name=adafactor",         "model.dtype=bf16",
-      "train.micro_batch_size=2",         "train.micro_batch_size=1"};
+  const char* settings[] = {"memory.linear_cross_entropy=true",
+                            "memory.activations=recompute",
+                            "memory.gradients=update",
+                            "memory.weights=disk memory.ahead=1",
+                            "memory.kept=disk",
+                            "optimizer.name=adafactor",
+                            "model.dtype=bf16",
+                            "train.micro_batch_size=2",
+                            "train.micro_batch_size=1"};
   for (const std::string setting : settings) {
     EXPECT_THAT(next_cheaper(config), testing::StartsWith(setting));
     std::istringstream in(next_cheaper(config));
