@@ -87,7 +87,8 @@ void refuse_other_format(const nlohmann::json& row, const std::string& where,
 void refuse_lost_meaning(const nlohmann::json& row, const std::string& where,
                          DataFormat format) {
   const auto refuse = [&](const char* key, const char* remedy) {
-    if (!has(row, key) || row[key].empty() || row[key] == "") return;
+    if (!has(row, key) || row[key].empty()) return;
+    if (row[key].is_string() && row[key].get_ref<const std::string&>().empty()) return;
     throw Error(where + " " + key, "is not read here, and the row would mean another",
                 remedy);
   };
