@@ -9,6 +9,7 @@
 #include "config/values.h"
 #include "config/yaml_tree.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
 
 namespace lowmem {
 namespace {
@@ -70,11 +71,10 @@ void set_keys(RunConfig& config, const std::vector<Assignment>& assignments) {
   for (const auto& [key, value] : assignments) {
     set_key(config, key, value);
     const auto [before, is_new] = given.emplace(key, value);
-    if (!is_new && before->second != value)
-      throw Error(
-          shown(key),
-          "is given twice, as " + shown(before->second) + " and as " + shown(value),
-          "Give it once");
+    if (is_new || before->second == value) continue;
+    log::warn(shown(key) + " is given twice, as " + shown(before->second) + " and as " +
+              shown(value) + ": the last one counts");
+    before->second = value;
   }
 }
 

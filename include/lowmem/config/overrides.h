@@ -25,8 +25,8 @@ struct Assignment {
 // Throws Error where `text` is not of the form `section.key=value`.
 Assignment assignment_of(std::string_view text);
 
-// Sets all of them. Refuses a key that is there with two values, of which nobody said
-// which counts.
+// Sets all of them in their order. Warns of a key that is there with two values, of which
+// the last one counts.
 void set_keys(RunConfig& config, const std::vector<Assignment>& assignments);
 
 // The flags of the program this one follows: short forms of keys.
