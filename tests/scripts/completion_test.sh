@@ -87,7 +87,7 @@ for breaks in $' \t\n"\'><=;|&(:' $' \t\n"\'><;|&('; do
     offers "${line}optimizer." optimizer.name= optimizer.lr= optimizer.clip_mode=
   done
   while read -r name; do
-    expect "$name" "$name="
+    offers "$name" "$name="  # and what begins as it does
   done < <("$train" --help | sed -n 's/^  \([a-z]*\.[a-z0-9_]*\)=.*/\1/p')
   expect "demo optimizer." ""
 
