@@ -46,7 +46,9 @@ void add_widened(at::Tensor& wide, const at::Tensor& low, const at::Tensor& thin
              [&](int64_t first, int64_t rows) {
                at::Tensor part = wide.narrow(0, first, rows);
                at::Tensor sum = product(low.narrow(0, first, rows), thin);
-               if (!memory::rehearsing()) part.copy_(sum.mul_(scale).add_(part));
+               // What add_() would widen by itself, and a rehearsal not see.
+               const at::Tensor before = converted(part, at::kFloat);
+               if (!memory::rehearsing()) part.copy_(sum.mul_(scale).add_(before));
              });
 }
 

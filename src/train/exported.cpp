@@ -1,12 +1,14 @@
 #include "lowmem/train/exported.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <map>
 
 #include "lowmem/config/differences.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
-#include "lowmem/core/units.h"
+#include "lowmem/ops/dtype.h"
 #include "lowmem/weights/adapter_folder.h"
 #include "lowmem/weights/hf_folder.h"
 #include "model_card.h"
@@ -49,6 +51,27 @@ void write_merged(const RunConfig& config, weights::Home& home,
   weights::save(
       home, config.model.path, folder,
       {.merged = weights::adapter_layers(model_specs(home.table()), config.adapter)});
+}
+
+void rehearse_merged(const RunConfig& config, weights::Home& home) {
+  const weights::Table& table = home.table();
+  const weights::AdapterLayer* largest = nullptr;
+  int64_t most = 0, rows = 0;
+  const auto layers = weights::adapter_layers(model_specs(table), config.adapter);
+  for (const weights::AdapterLayer& layer : layers) {
+    const std::vector<int64_t>& shape = table.find(layer.module + ".weight")->spec.shape;
+    const int64_t slice =
+        std::clamp<int64_t>(weights::kMergedElements / shape[1], 1, shape[0]);
+    if (slice * shape[1] <= most) continue;
+    most = slice * shape[1];
+    rows = slice;
+    largest = &layer;
+  }
+  if (largest == nullptr) return;
+  const at::Tensor sum = weights::adapter_rows(table, *largest, 0, rows);
+  const at::ScalarType type = ops::scalar_type(config.model.dtype);
+  const at::Tensor base = type == at::kFloat ? at::Tensor() : at::empty_like(sum);
+  const at::Tensor rounded = sum.to(type);
 }
 
 void begin_adapter(const RunConfig& config, weights::Home& home) {

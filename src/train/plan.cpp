@@ -15,6 +15,7 @@
 #include "lowmem/ops/cuda.h"
 #include "lowmem/ops/pieces.h"
 #include "lowmem/train/collate.h"
+#include "lowmem/train/exported.h"
 
 namespace lowmem::train {
 namespace {
@@ -172,7 +173,8 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
     written.working = session.disk_bytes();
     for (const weights::Weight& weight : session.table().all())
       if (weight.trained) written.trained += weight.bytes();
-    const memory::Scope save(memory::Phase::kSave);
+    const memory::Scope save(memory::Phase::kSave, memory::Item::kSave);
+    if (config.adapter.merge) rehearse_merged(config, session.home());
   }
   return rehearsal.peaks();
 }

@@ -141,13 +141,12 @@ std::vector<Spec> specs_of(const Table& table) {
 void read_merged(const Table& table, const Weight& weight, const AdapterLayer& layer,
                  const std::function<void(std::span<const std::byte>)>& use) {
   const at::NoGradGuard no_grad;
-  constexpr int64_t kElements = int64_t{1} << 20;
   const int64_t rows = weight.spec.shape[0];
-  const int64_t slice = std::max<int64_t>(1, kElements / weight.spec.shape[1]);
+  const int64_t slice = std::max<int64_t>(1, kMergedElements / weight.spec.shape[1]);
   for (int64_t first = 0; first < rows; first += slice) {
     const int64_t count = std::min(slice, rows - first);
-    const at::Tensor sum = adapter_rows(table, layer, first, count)
-                               .add_(weight.here.narrow(0, first, count));
+    const at::Tensor base = weight.here.narrow(0, first, count).to(at::kFloat);
+    const at::Tensor sum = adapter_rows(table, layer, first, count).add_(base);
     const at::Tensor merged = sum.to(weight.here.scalar_type()).cpu();
     use({static_cast<const std::byte*>(merged.const_data_ptr()), merged.nbytes()});
   }

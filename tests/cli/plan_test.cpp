@@ -203,8 +203,9 @@ const std::vector<std::string> kOthers = {
     "memory.weights=disk memory.linear_cross_entropy=false",
     "memory.kept=disk memory.ahead=0 memory.activations=keep",
     "memory.kept=disk memory.ahead=0 memory.activations=keep memory.gradients=accumulate "
-    "train.micro_batch_size=16 model.dtype=fp32",
+    "train.micro_batch_size=16 train.batch_size=32 model.dtype=fp32",
     "memory.kept=disk memory.ahead=0 memory.weights=disk train.micro_batch_size=11 "
+    "train.batch_size=32 "
     "memory.activations=keep",
     "memory.kept=disk memory.ahead=0 model.train=all optimizer.name=adam",
     "adapter.kind=lora optimizer.name=adamw",

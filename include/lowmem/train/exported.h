@@ -30,6 +30,9 @@ void read_exported(const RunConfig& config, weights::Home& home,
 void write_merged(const RunConfig& config, weights::Home& home,
                   const std::filesystem::path& folder);
 
+// Makes what write_merged() makes for its largest matrix: for a rehearsal.
+void rehearse_merged(const RunConfig& config, weights::Home& home);
+
 // Gives the adapter, if any, what it begins with: the folder adapter.path, or random
 // numbers of run.seed.
 void begin_adapter(const RunConfig& config, weights::Home& home);

@@ -48,6 +48,9 @@ bool trains(const RunConfig& config, const Spec& spec);
 // zeros, so that the model begins as it is.
 void start_adapter(Home& home, AdapterInit init, uint64_t seed);
 
+// Elements of a matrix that are merged at a time.
+inline constexpr int64_t kMergedElements = int64_t{1} << 20;
+
 // The product that a layer's matrix has beside it, of rows [first, first + rows) and in
 // fp32: scale * B @ A. While its group is borrowed.
 at::Tensor adapter_rows(const Table& table, const AdapterLayer& layer, int64_t first,
