@@ -62,7 +62,7 @@ run_once() { # NAME MODEL SETTING...
     exit 1
   }
   echo "$peak" >"$folder/peak_kib"
-  stat -c %s "$WORK/$model"/*.safetensors | awk '{ all += $1 } END { printf "%d\n", all }' \
+  stat -c %s "$WORK/$model"/*.safetensors | awk '{ all += $1 } END { printf "%.0f\n", all }' \
     >"$folder/weights_bytes"
   "$LOWMEM_TRAIN" plan --json --quiet --config "$folder/config.yaml" memory.force=true \
     >"$folder/plan.json"
