@@ -11,6 +11,7 @@ namespace {
 constexpr int64_t kLength = 4096, kQueryHeads = 8, kKeyHeads = 2, kSize = 128;
 
 void attention_through_a_window(benchmark::State& state, at::ScalarType dtype) {
+  const at::AutoGradMode with_graph(true);  // which the other benchmarks do without
   const auto draw = [&](int64_t heads) {
     return normal({kLength, heads, kSize}, dtype).set_requires_grad(true);
   };
