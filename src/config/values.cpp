@@ -1,5 +1,7 @@
 #include "config/values.h"
 
+#include <yaml-cpp/binary.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -206,18 +208,21 @@ bool begins_as_number(const YamlNode& node) {
 
 std::string format_value(const std::string& value) {
   if (!needs_quotes(value)) return value;
+  if (find_not_utf8(value) != std::string::npos)  // a path may be; YAML has no escape
+    return "!!binary " + YAML::EncodeBase64(
+                             reinterpret_cast<const unsigned char*>(value.data()),
+                             value.size());
   std::string quoted = "\"";
   for (std::string_view rest = value; !rest.empty();) {
     const auto [bytes, plain] = first_character(rest);
     const std::string_view character = rest.substr(0, bytes);
-    const bool is_text = bytes > 1 || static_cast<unsigned char>(character[0]) < 0x80;
-    if (!plain && is_text) {
+    if (!plain) {
       char escape[7];
       std::snprintf(
           escape, sizeof escape, bytes < 3 ? "\\x%02x" : "\\u%04x",
           bytes == 1 ? static_cast<unsigned char>(character[0]) : code_of(character));
       quoted += escape;
-    } else {  // YAML has no escape for a byte that is no text, which a path may hold
+    } else {
       if (character == "\"" || character == "\\") quoted += '\\';
       quoted += character;
     }

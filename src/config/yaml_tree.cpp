@@ -1,6 +1,7 @@
 #include "config/yaml_tree.h"
 
 #include <yaml-cpp/anchor.h>
+#include <yaml-cpp/binary.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
@@ -16,6 +17,8 @@
 namespace lowmem {
 namespace {
 
+// What `!!binary` stands for: base64 of bytes that are no text (YAML 1.1, "binary").
+constexpr std::string_view kBinary = "tag:yaml.org,2002:binary";
 constexpr size_t kMaxDepth = 8;  // the configuration has three: file, section, list
 
 // Line `line` of `text`, from 1.
@@ -54,11 +57,13 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     refuse_anchor(mark, anchor);
-    refuse_tag(mark, tag);
+    const bool binary = tag == kBinary;
+    if (!binary) refuse_tag(mark, tag);
     if (tag == "!") refuse_open_quote(mark);
     YamlNode scalar = node(YamlNode::Kind::kScalar, mark);
-    scalar.text = value;
-    scalar.quoted = tag == "!";  // how yaml-cpp marks whatever is not a plain scalar
+    scalar.text = binary ? decoded(mark, value) : value;
+    // How yaml-cpp marks whatever is not a plain scalar.
+    scalar.quoted = binary || tag == "!";
     add(std::move(scalar));
   }
 
@@ -109,6 +114,15 @@ class TreeBuilder : public YAML::EventHandler {
     if (!tag.empty() && tag != "?" && tag != "!")
       throw Error(at(mark), "tags (!) are not supported",
                   "Leave the tag out, or put a text that begins with ! in quotes");
+  }
+
+  std::string decoded(const YAML::Mark& mark, const std::string& base64) const {
+    const std::vector<unsigned char> bytes = YAML::DecodeBase64(base64);
+    // The decoder leaves out what it does not know.
+    if (bytes.empty() || YAML::EncodeBase64(bytes.data(), bytes.size()) != base64)
+      throw Error(at(mark), "is not the base64 that !!binary announces",
+                  "Write the text in quotes and without the tag");
+    return {bytes.begin(), bytes.end()};
   }
 
   // yaml-cpp takes the end of the text for the closing quote, and with it all that

@@ -213,6 +213,13 @@ TEST(YamlErrors, ShowTheUsersTextCutAndWithoutControlCharacters) {
   EXPECT_EQ(message.find('\x1b'), std::string::npos);
 }
 
+TEST(YamlErrors, BytesThatAreNotBase64AreNamed) {
+  for (const char* text : {"b2T/L2I", "", "b2T*L2I=", "\"\""})
+    EXPECT_THAT(problem_with(std::string("model:\n  path: !!binary ") + text + "\n"),
+                HasSubstr("lowmem.yaml line 2: is not the base64"))
+        << text;
+}
+
 TEST(YamlErrors, AreTheOnlyOutcomeOfDamagedFilesBesidesAConfiguration) {
   Random random(7);
   const std::string good = to_yaml(test::changed_config());

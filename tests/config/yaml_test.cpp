@@ -1,5 +1,6 @@
 #include "lowmem/config/yaml.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -62,6 +63,15 @@ TEST(Yaml, ReadsAWordOrATextInItsPlace) {
   RunConfig config;
   config.data.chat_template = OrText<ChatTemplate>::of("a b: c.jinja");
   EXPECT_EQ(from_yaml(to_yaml(config)), config);
+}
+
+TEST(Yaml, KeepsPathsThatAreNotUtf8) {
+  RunConfig config;
+  config.model.path = "od\xff/b";
+  config.data.train = {"\xc3", "plain", "both\xc3\xa9\xff"};
+  EXPECT_THAT(to_yaml(config), testing::HasSubstr("  path: !!binary b2T/L2I=\n"));
+  EXPECT_EQ(from_yaml(to_yaml(config)), config);
+  EXPECT_EQ(from_yaml("model: {path: !!binary \"b2T/L2I=\"}").model.path, "od\xff/b");
 }
 
 TEST(Yaml, KeepsDefaultsForWhatIsMissingOrCommentedOut) {

@@ -90,6 +90,7 @@ TEST_F(Checkpointed, ARunCannotEndBeforeIt) {
 
 TEST_F(Checkpointed, PathsNeedNotBeUtf8) {
   RunConfig config = trained("odd\xff");
+  EXPECT_EQ(resume(config).status, "finished");  // its settings are read back, and equal
   forget_end(config);
   EXPECT_EQ(resume(config).status, "finished");
 }
