@@ -58,7 +58,7 @@ def quantized_absmax(absmax) -> dict:
     back += offset
     return {"absmax_codes": digits(codes), "nested_absmax": digits(state.absmax),
             "offset": digits(offset), "offset_torch": digits(torchs),
-            "moved": int((codes != others).sum()), "scales": digits(back)}, back
+            "moved": int((codes != others).sum())}, back
 
 
 def nf4(name, values, source=None) -> dict:
@@ -109,6 +109,20 @@ def around(x):
                     -1).reshape(-1)
 
 
+def halfway_scales(most) -> torch.Tensor:
+    """Three blocks around what is half-way between two codes, and a short one; mean 0."""
+    levels = bnb.create_dynamic_map(signed=True)
+    bounds = ((levels[:-1] + levels[1:]) / 2)[127:254] * most
+    blocks = []
+    for side in (-9.0, None, 9.0):
+        near = bounds if side is None else torch.nextafter(bounds, torch.tensor(side))
+        near = torch.cat([near, torch.tensor([most])])
+        blocks.append(torch.stack([near, -near], 1).reshape(-1))
+    scales = torch.cat([*blocks, blocks[1][-200:]])
+    assert len(scales) == 968 and scales.double().sum() == 0
+    return scales
+
+
 def matrices() -> dict:
     normal = np.random.default_rng(1).normal(0, 0.05, (24, 43)).astype(np.float32)
     rows_172 = np.random.default_rng(2).normal(0, 0.02, (7, 172)).astype(np.float32)
@@ -136,14 +150,15 @@ def main() -> None:
     middles = around(((levels[:-1] + levels[1:]) / 2).numpy())
     # The scale is 1 in whole blocks and in the short one.
     halfway = np.concatenate([[-1], middles, np.zeros(18), [1], middles[:20]])[None]
-    plain = draw(35591, 1)
-    # A block of 256 whose mean is 0 and whose scale is 1, and a short one.
-    signed = bnb.create_dynamic_map(signed=True)
-    bounds = ((signed[:-1] + signed[1:]) / 2)[127:]
-    bounds = torch.cat([bounds[:127], torch.ones(1)])
-    ties = torch.stack([bounds, -bounds], 1).reshape(-1)
-    ties = torch.cat([ties, ties[-100:]])
-    assert ties.double().sum() == 0
+    # Other scales, where a quotient and a product with a reciprocal differ.
+    blocks = [np.concatenate([[most], around(middles[1::3] * most), np.zeros(18)])
+              .astype(np.float32)
+              for most in np.random.default_rng(8).uniform(0.5, 1, 6).astype(np.float32)]
+    divided = np.concatenate([*blocks, blocks[0][:63]])[None]
+    for block in blocks:
+        ways = [np.searchsorted(middles[1::3], part) for part in (
+            block / block[0], block * (np.float32(1) / block[0]))]
+        assert (ways[0] != ways[1]).any(), block[0]
 
     # Halves, between which the even is right; fp16's own halves, and its largest.
     halves = np.concatenate([[127], np.arange(-126.5, 127), np.zeros(1)])[None]
@@ -154,12 +169,13 @@ def main() -> None:
     most = np.float32([[65519.996, -65504, 511.75, 3], [-65519.996, 65504, 512.25, 1e-30]])
 
     every = matrices()
-    absmax, _ = quantized_absmax(ties)
     write_json(FIXTURES / "quantized" / "quantized.json", {
         "levels": digits(levels),
         "nf4": [nf4(name, x) for name, x in every.items()]
-        + [nf4("halfway", halfway), nf4("large", plain[None], 1)],
-        "halfway_absmax": {"absmax": digits(ties)} | absmax,
+        + [nf4("halfway", halfway), nf4("divided", divided),
+           nf4("large", draw(35591, 1)[None], 1)],
+        "halfway_absmax": [{"absmax": digits(x)} | quantized_absmax(x)[0]
+                           for x in map(halfway_scales, (1.0, 0.7, 0.9))],
         "int8": [int8(name, x) for name, x in every.items()]
         + [int8("halves", halves), int8("grid", grid), int8("most", most),
            int8("large", draw(31 * 1148, 1).reshape(31, 1148), 1)],
