@@ -54,6 +54,8 @@ void run(benchmark::State& state, at::ScalarType dtype, std::optional<kernels::I
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * comparison.bytes());
+  if constexpr (requires { comparison.elements(); })
+    state.SetItemsProcessed(state.iterations() * comparison.elements());
 }
 
 // Registers NAME/TYPE/aten and NAME/TYPE/ISA for fp32, bf16 and every instruction set. A
@@ -62,6 +64,7 @@ void run(benchmark::State& state, at::ScalarType dtype, std::optional<kernels::I
 //   void kernel()     the work as lowmem-train does it
 //   void aten()       the same in ATen's operations
 //   int64_t bytes()   that the work must read and write at the least
+//   int64_t elements()  where they are what is counted: of the work
 //   void reset()      where the work overwrites its input: restores it, untimed
 template <class Comparison>
 bool compare(const std::string& name) {

@@ -8,12 +8,13 @@ codes that are the nearest ones. Only the maps come from the package: its compil
 library looks codes up in a table of 65,536 steps and is not the nearest near 0. `guarded`
 is what adam.h adds to the rule.
 
-Gradients and weights of the first files are numbers of a hash, draw() below, which the
-tests write once more. Arrays are given as FNV-1a of their bytes. The curves need ../shared
+Gradients and weights of the first files are numbers of a hash, draw(), which the tests
+write once more. Arrays are given as FNV-1a of their bytes. The curves need ../shared
 and are left as they are where it is missing.
 """
 
 from _common import FIXTURES, arguments, rounded, write_json
+from _hashed import draw, fnv
 
 import numpy as np
 import torch
@@ -113,23 +114,6 @@ class Adam:
             self.m = dequantize(*self.codes[:2], True)
             self.v = dequantize(*self.codes[2:], False)
         return p
-
-
-def fnv(array) -> int:
-    value = 0x811C9DC5
-    for byte in np.ascontiguousarray(array).tobytes():
-        value = (value ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return value
-
-
-def draw(count, stream):
-    """Exact in fp32: 24 bits of [-1, 1) and a power of two from 1 to 2^-7."""
-    x = np.arange(count, dtype=np.uint64) + np.uint64(stream * 1000003)
-    for factor in (0x85EBCA6B, 0xC2B2AE35):
-        x = (x ^ (x >> np.uint64(16))) * np.uint64(factor) & np.uint64(0xFFFFFFFF)
-    x ^= x >> np.uint64(16)
-    fraction = ((x >> np.uint64(8)).astype(F64) - 2 ** 23) / 2 ** 23
-    return (fraction * 2.0 ** -(x & np.uint64(7)).astype(F64)).astype(F32)
 
 
 def given_gradient(count, step):

@@ -3,32 +3,10 @@
 // An optimizer's state in codes of 8 bits (dynamic_map.h).
 
 #include "lowmem/kernels/dynamic_map.h"
+#include "vector_bytes.h"
 #include "weight_writer.h"
 
 namespace lowmem::kernels::LOWMEM_ISA {
-
-using Byte16 [[gnu::vector_size(16)]] = uint8_t;
-
-// Words below 256.
-LOWMEM_INLINE Byte16 to_bytes(Word16 x) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<Byte16>(
-      _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(x)));
-#elif defined(__AVX2__)
-  const auto parts = cut<Longs>(x);
-  const __m256i halves = _mm256_packus_epi32(parts.at[0], parts.at[1]);
-  const __m256i bytes = _mm256_packus_epi16(halves, halves);
-  return reinterpret_cast<Byte16>(_mm256_castsi256_si128(
-      _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5))));
-#elif defined(__SSE2__)
-  const auto parts = cut<Longs>(x);
-  return reinterpret_cast<Byte16>(
-      _mm_packus_epi16(_mm_packs_epi32(parts.at[0], parts.at[1]),
-                       _mm_packs_epi32(parts.at[2], parts.at[3])));
-#else
-  return __builtin_convertvector(x, Byte16);
-#endif
-}
 
 // found[k] = table[at[k]]. One by one: taking indices out of vectors, also by gathering
 // instructions, takes longer than loading them.
@@ -40,17 +18,6 @@ LOWMEM_INLINE void look_up(const T* table, const Index* at, int64_t count, T* fo
     asm("" : "+r"(index));  // for the compiler not to make vectors of it
     std::memcpy(found + k, table + index, sizeof *found);
   }
-}
-
-LOWMEM_INLINE Float16 magnitude(Float16 x) { return as_floats(as_words(x) & 0x7fffffff); }
-
-// All bits of the lanes where `a` is above `b`.
-LOWMEM_INLINE Word16 above(Float16 a, Float16 b) {
-  const auto left = cut<Floats>(a), right = cut<Floats>(b);
-  Cut<Words, kParts> masks;
-  for (int i = 0; i < kParts; ++i)
-    masks.at[i] = reinterpret_cast<Words>(left.at[i] > right.at[i]);
-  return joined<Word16>(masks);
 }
 
 template <class Code>

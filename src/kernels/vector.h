@@ -261,6 +261,17 @@ LOWMEM_INLINE Float16 exponential(Float16 all) {
   });
 }
 
+LOWMEM_INLINE Float16 magnitude(Float16 x) { return as_floats(as_words(x) & 0x7fffffff); }
+
+// All bits of the lanes where `a` is above `b`.
+LOWMEM_INLINE Word16 above(Float16 a, Float16 b) {
+  const auto left = cut<Floats>(a), right = cut<Floats>(b);
+  Cut<Words, kParts> masks;
+  for (int i = 0; i < kParts; ++i)
+    masks.at[i] = reinterpret_cast<Words>(left.at[i] > right.at[i]);
+  return joined<Word16>(masks);
+}
+
 LOWMEM_INLINE float largest(Float16 x) {
   float most = x[0];
   for (int i = 1; i < kLanes; ++i) most = x[i] > most ? x[i] : most;

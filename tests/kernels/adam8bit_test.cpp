@@ -6,12 +6,14 @@
 #include "kernels/support.h"
 #include "lowmem/kernels/adam.h"
 #include "lowmem/kernels/dynamic_map.h"
+#include "support/hashed.h"
 #include "support/shared.h"
 
 namespace lowmem::kernels {
 namespace {
 
 using nlohmann::json;
+using test::draw, test::fnv;
 
 json read(const std::string& name) {
   std::ifstream file(lowmem::test::fixture("training/" + name));
@@ -69,24 +71,6 @@ TEST(DynamicMap, NearestCodeIsTheNearestOnBothSidesOfEveryMiddle) {
   }
   EXPECT_EQ(nearest_code(kSigned, std::nanf("")).code, 127);
   EXPECT_EQ(nearest_code(kUnsigned, std::nanf("")).code, 0);
-}
-
-// draw() of the script.
-float draw(int64_t i, int64_t stream) {
-  uint32_t x = static_cast<uint32_t>(i + stream * 1000003);
-  for (const uint32_t factor : {0x85EBCA6Bu, 0xC2B2AE35u}) x = (x ^ (x >> 16)) * factor;
-  x ^= x >> 16;
-  const float fraction = static_cast<float>(static_cast<int32_t>(x >> 8) - (1 << 23));
-  return std::ldexp(fraction, -23 - static_cast<int>(x & 7));
-}
-
-template <class T>
-uint32_t fnv(const std::vector<T>& numbers) {
-  uint32_t value = 0x811C9DC5;
-  const auto* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
-  for (size_t i = 0; i < numbers.size() * sizeof(T); ++i)
-    value = (value ^ bytes[i]) * 0x01000193;
-  return value;
 }
 
 // A parameter with averages of 8 bits or, for comparison, of fp32.

@@ -5,6 +5,8 @@
 #include "kernels/support.h"
 #include "lowmem/kernels/adafactor.h"
 #include "lowmem/kernels/cross_entropy.h"
+#include "lowmem/kernels/int8_rows.h"
+#include "lowmem/kernels/nf4.h"
 #include "lowmem/kernels/norm.h"
 #include "lowmem/kernels/rms_norm.h"
 #include "lowmem/kernels/rotary.h"
@@ -250,6 +252,48 @@ TEST_P(Rows, SwigluGivesTheSameBitsForAnyColumns) {
         expect_same_bits(kRowsInAnyOrder,
                          [&](const Cut& cut) { return run(backward, cut); });
     }
+}
+
+TEST_P(Rows, Nf4GivesTheSameBitsBothWays) {
+  for (const int64_t count : lengths()) {
+    const Numbers values(count, GetParam(), 1);
+    const int64_t blocks = nf4_blocks(count);
+    expect_same_bits(kAnyOrder, [&](const Cut& cut) {
+      Numbers codes(nf4_bytes(count), DType::kU8), absmax(blocks, DType::kF32);
+      Numbers nested_codes(blocks, DType::kU8);
+      Numbers nested(nf4_nested(blocks), DType::kF32), y(count, GetParam());
+      quantize_nf4(values.read_only(), count, codes.as<uint8_t>(), absmax.as<float>());
+      Nf4View matrix{.codes = codes.as<uint8_t>(),
+                     .absmax_codes = nested_codes.as<uint8_t>(),
+                     .nested_absmax = nested.as<float>()};
+      quantize_absmax(absmax.as<float>(), blocks, nested_codes.as<uint8_t>(),
+                      nested.as<float>(), &matrix.offset);
+      cut(count, [&](int64_t begin, int64_t end) {
+        Array part = y.array();
+        part.data = static_cast<char*>(part.data) + begin * dtype_size(part.dtype);
+        dequantize_nf4(matrix, begin, end - begin, part);
+      });
+      EXPECT_TRUE(codes.guards_are_whole() && absmax.guards_are_whole() &&
+                  nested_codes.guards_are_whole() && nested.guards_are_whole() &&
+                  y.guards_are_whole());
+      return codes.bytes() + absmax.bytes() + nested_codes.bytes() + nested.bytes() +
+             y.bytes();
+    });
+  }
+}
+
+TEST_P(Rows, Int8GivesTheSameBitsBothWays) {
+  for (const int64_t count : lengths()) {
+    const Numbers values(count, GetParam(), 1);
+    expect_same_bits({{kWhole}}, [&](const Cut&) {
+      Numbers codes(count, DType::kU8), y(count, GetParam());
+      float scale = 0;
+      EXPECT_TRUE(quantize_int8(values.read_only(), count, codes.as<int8_t>(), &scale));
+      dequantize_int8(codes.as<int8_t>(), scale, count, y.array());
+      EXPECT_TRUE(codes.guards_are_whole() && y.guards_are_whole());
+      return codes.bytes() + y.bytes();
+    });
+  }
 }
 
 TEST_P(Rows, CrossEntropyGivesTheSameBits) {
