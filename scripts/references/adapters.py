@@ -9,6 +9,10 @@ Each case is a folder as PEFT saves it, from before training, and a file of the 
 second matrices begin away from 0, so that the scale shows from the first loss on. Rows and
 losses are those of training.py; AdamW at 1e-3. A curve is checked against the same run in
 float64 before it is written.
+
+Over a quantized base PEFT computes what it does over a dense copy of the dequantized
+matrices, bit for bit; such a copy stands in for it, so that float64 can be asked here too,
+and so that the codes are those of bitsandbytes' PyTorch implementation (quantized.py).
 """
 
 import json
@@ -20,6 +24,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+import quantized
 from training import batch_loss, difference
 
 ADAPTERS = FIXTURES / "adapters"
@@ -40,7 +45,16 @@ CASES = {
     "also_head": ("llama2_tiny", dict(
         r=4, lora_alpha=16, target_modules=["o_proj"],
         modules_to_save=["lm_head", "embed_tokens"])),
+    "dora": ("llama32_tiny", dict(r=4, lora_alpha=16, target_modules="all-linear", use_dora=True)),
+    "nf4": ("llama2_tiny", dict(r=4, lora_alpha=16, target_modules="all-linear")),
+    "nf4_double": ("llama32_tiny", dict(r=4, lora_alpha=16, target_modules=["q_proj", "up_proj"])),
+    "int8": ("llama32_tiny", dict(r=4, lora_alpha=16, target_modules="all-linear")),
+    "dora_nf4": ("llama2_tiny", dict(
+        r=4, lora_alpha=8, target_modules=["o_proj", "down_proj"], use_dora=True)),
 }
+# What the base's linear layers become: model.quantize and model.double_quantization.
+QUANTIZED = {"nf4": ("nf4", False), "nf4_double": ("nf4", True), "int8": ("int8", True),
+             "dora_nf4": ("nf4", False)}
 
 
 def load(name: str):
@@ -48,9 +62,15 @@ def load(name: str):
         FIXTURES / "models" / name, dtype=torch.float32, attn_implementation="eager")
 
 
-def start(name: str, config: dict):
+def start(name: str, config: dict, form=None):
     torch.manual_seed(3)
-    model = get_peft_model(load(name), LoraConfig(task_type="CAUSAL_LM", **config))
+    base = load(name)
+    if form is not None:
+        for key, parameter in base.named_parameters():
+            if key.startswith("model.layers.") and parameter.dim() == 2:
+                with torch.no_grad():
+                    parameter.copy_(quantized.dequantized(parameter.detach(), *form))
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config))
     generator = torch.Generator().manual_seed(5)
     for key, parameter in model.named_parameters():
         if ".lora_B." in key:
@@ -82,7 +102,8 @@ def main() -> None:
     for case, (name, config) in CASES.items():
         folder = ADAPTERS / case
         shutil.rmtree(folder, ignore_errors=True)
-        model = start(name, config).train()
+        form = QUANTIZED.get(case)
+        model = start(name, config, form).train()
         model.save_pretrained(folder)
         (folder / "README.md").unlink(missing_ok=True)
         saved = json.loads((folder / "adapter_config.json").read_text())
@@ -92,12 +113,14 @@ def main() -> None:
                 saved[key].sort()
         (folder / "adapter_config.json").write_text(json.dumps(saved, indent=2) + "\n")
         losses, trained = train(model, batches)
-        exact, _ = train(start(name, config).double().train(), batches)
+        exact, _ = train(start(name, config, form).double().train(), batches)
         error = difference(losses, exact)
         assert error < 1e-5, f"{case}: {error} from float64"
         print(f"  {case}: loss {losses[0]:.4f} to {losses[-1]:.4f}, {error:.1e} from float64")
         write_json(ADAPTERS / f"{case}.json", {
             "model": name,
+            "quantize": form[0] if form else "none",
+            "double_quantization": form[1] if form else True,
             "loss": rounded(losses),
             "parameters": {plain(n): rounded(p.detach().double().norm())
                            for n, p in trained.items()},

@@ -102,6 +102,16 @@ def int8(name, values, source=None) -> dict:
             "scales": digits(scales)} | hashes(back)
 
 
+def dequantized(matrix, kind: str, double: bool):
+    """What a linear layer multiplies by, of a matrix that is quantized: fp32."""
+    if kind == "int8":
+        codes, scales, _ = bnb.int8_vectorwise_quant(matrix.half())
+        return codes.to(F32).mul_(scales.unsqueeze(1).mul(1.0 / 127.0))
+    codes, state = bnb.quantize_4bit(matrix, quant_type="nf4")
+    absmax = quantized_absmax(state.absmax)[1] if double else state.absmax
+    return torch.ops.bitsandbytes.dequantize_4bit.default(
+        codes, absmax, 64, "nf4", matrix.shape, F32)
+
 def around(x):
     """x and its neighbours in fp32."""
     x = np.asarray(x, np.float32)

@@ -71,6 +71,7 @@ void add_evaluate(CLI::App& app) {
                 " without adapter.path: the adapter is one that was never trained");
     RunConfig untrained = config;  // nothing is kept beside the weights
     untrained.memory.states = StatesMode::kDevice;
+    if (!train::makes_adapter(config)) untrained.model.train = {};
     const train::HousedModel house = train::house_model(untrained, shape, device);
     train::load_weights(config, *house.home);
     train::begin_adapter(config, *house.home);

@@ -112,6 +112,11 @@ void check_model(const ModelConfig& model) {
                 "compute_dtype = bf16 for mixed precision");
   check_texts("model.train", model.train,
               "Write layers, all, or patterns of weight names");
+  if (model.double_quantization != ModelConfig().double_quantization &&
+      model.quantize != QuantizeMode::kNf4)
+    throw Error(assigned("model.double_quantization", model.double_quantization),
+                "is not read with " + assigned("model.quantize", model.quantize),
+                "Remove it, or set model.quantize = nf4");
 }
 
 void check_adapter(const RunConfig& config) {
@@ -122,7 +127,7 @@ void check_adapter(const RunConfig& config) {
         if (key == other && format_value(value) != format_value(usual))
           throw Error(assigned("adapter." + key, value),
                       "is not read with adapter.kind = none",
-                      "Set adapter.kind = lora, or remove it");
+                      "Set adapter.kind to lora or dora, or remove it");
       });
     });
     return;
@@ -135,6 +140,14 @@ void check_adapter(const RunConfig& config) {
   check_spelling("adapter.path", adapter.path);
   check_count("adapter.rank", adapter.rank, 1);
   check_positive("adapter.alpha", adapter.alpha);
+  check_fraction("adapter.dropout", adapter.dropout);
+  check_positive("adapter.lr_ratio", adapter.lr_ratio);
+  if (adapter.dropout > 0 && adapter.kind == AdapterKind::kDora)
+    throw Error(assigned("adapter.dropout", adapter.dropout),
+                "with " + assigned("adapter.kind", adapter.kind) +
+                    " takes a second product with the model's matrix, which is not "
+                    "implemented",
+                "Set adapter.dropout = 0, or adapter.kind = lora");
   check_texts("adapter.targets", adapter.targets,
               "Write names such as q_proj, patterns, or all-linear");
 }

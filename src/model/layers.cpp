@@ -7,22 +7,40 @@
 #include "lowmem/ops/rms_norm.h"
 #include "lowmem/ops/rotary.h"
 #include "lowmem/ops/swiglu_linear.h"
+#include "lowmem/weights/quantized.h"
 
 namespace lowmem::model {
 
 Linear::Linear(weights::Table& table, const std::string& name,
                const ModelOptions& options)
     : compute_(options.compute) {
-  weight_.weight = register_parameter("weight", table.at(name + ".weight").here, false);
+  weight_.matrix = weights::matrix_of(table, name);
+  register_parameter("weight", weight_.matrix.numbers, false);
   if (const auto* bias = table.find(name + ".bias"))
     weight_.bias = register_parameter("bias", bias->here, false);
-  if (const auto pair = options.low_rank.find(name); pair != options.low_rank.end())
-    weight_.low_rank = {table.at(name + ".lora_A.weight").here,
-                        table.at(name + ".lora_B.weight").here, pair->second};
+  const auto adapted = options.adapted.find(name);
+  if (adapted == options.adapted.end()) return;
+  const weights::AdapterLayer& layer = adapted->second;
+  weight_.low_rank = {table.at(layer.a()).here, table.at(layer.b()).here, layer.scale};
+  if (layer.magnitude) weight_.low_rank.magnitude = table.at(layer.m()).here;
+  dropout_ = layer.dropout;
+  index_ = layer.index;
 }
 
-at::Tensor Linear::forward(const ops::LinearInput& x) const {
-  return ops::linear(x, weight_, compute_);
+at::Tensor Linear::forward(const ops::LinearInput& x,
+                           const std::optional<Draw>& draw) const {
+  return ops::linear(x, weight(draw), compute_);
+}
+
+ops::LinearWeight Linear::weight(const std::optional<Draw>& draw) const {
+  ops::LinearWeight weight = weight_;
+  ops::LowRank& pair = weight.low_rank;
+  if (pair.magnitude.defined()) pair.norm = ops::norms_of_sum(weight.matrix, pair);
+  if (draw && dropout_ > 0) {
+    constexpr uint32_t kApart = uint32_t{1} << 31;  // from the roundings' draws
+    pair.dropout = {dropout_, {draw->seed, draw->step, kApart | index_}, draw->tokens};
+  }
+  return weight;
 }
 
 RmsNorm::RmsNorm(weights::Table& table, const std::string& name, double eps,
@@ -77,18 +95,18 @@ ops::Heads Attention::heads(const at::Tensor& flat, const std::shared_ptr<HeadNo
 
 at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
                               const Rows* rows) const {
-  const ops::Heads k = heads(k_proj_->forward(x), k_norm_, packed.cos, packed.sin);
-  const at::Tensor flat = v_proj_->forward(x);
+  const ops::Heads k = heads(k_proj_->forward(x, packed.draw), k_norm_, packed.cos, packed.sin);
+  const at::Tensor flat = v_proj_->forward(x, packed.draw);
   const at::Tensor v = flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
   if (rows == nullptr) {
-    const ops::Heads q = heads(q_proj_->forward(x), q_norm_, packed.cos, packed.sin);
+    const ops::Heads q = heads(q_proj_->forward(x, packed.draw), q_norm_, packed.cos, packed.sin);
     return ops::attention_linear(q, k, v, window_ ? packed.window_spans : packed.spans,
-                                 o_proj_->weight(), rule_);
+                                 o_proj_->weight(packed.draw), rule_);
   }
   const at::Tensor asking = x.value.index_select(0, rows->index);
-  const ops::Heads q = heads(q_proj_->forward(asking), q_norm_, rows->cos, rows->sin);
+  const ops::Heads q = heads(q_proj_->forward(asking, rows->draw), q_norm_, rows->cos, rows->sin);
   return ops::attention_linear(q, k, v, window_ ? rows->window_spans : rows->spans,
-                               o_proj_->weight(), rule_);
+                               o_proj_->weight(rows->draw), rule_);
 }
 
 Mlp::Mlp(weights::Table& table, const std::string& name, const ModelOptions& options) {
@@ -101,9 +119,10 @@ Mlp::Mlp(weights::Table& table, const std::string& name, const ModelOptions& opt
   down_proj_ = linear("down_proj");
 }
 
-at::Tensor Mlp::forward(const ops::LinearInput& x, ops::Output output) const {
-  return ops::swiglu_linear(gate_proj_->forward(x), up_proj_->forward(x),
-                            down_proj_->weight(), output);
+at::Tensor Mlp::forward(const ops::LinearInput& x, const std::optional<Draw>& draw,
+                        ops::Output output) const {
+  return ops::swiglu_linear(gate_proj_->forward(x, draw), up_proj_->forward(x, draw),
+                            down_proj_->weight(draw), output);
 }
 
 Block::Block(weights::Table& table, const std::string& name, const Config& config,
@@ -129,7 +148,8 @@ at::Tensor Block::forward(const at::Tensor& hidden, const Packed& packed,
   const at::Tensor mixed =
       at::add(own, self_attn_->forward(input_layernorm_->forward(hidden), packed, rows),
               residual_multiplier_);
-  return at::add(mixed, mlp_->forward(post_attention_layernorm_->forward(mixed), output),
+  return at::add(mixed, mlp_->forward(post_attention_layernorm_->forward(mixed),
+                                     rows == nullptr ? packed.draw : rows->draw, output),
                  residual_multiplier_);
 }
 

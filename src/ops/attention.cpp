@@ -217,8 +217,11 @@ class AttentionLinear final : public torch::autograd::Function<AttentionLinear> 
     const at::ScalarType type = kept.q.scalar_type();
     const LinearWeight weight = LinearWeight::kept(kept.last());
     const at::Tensor dy = gradients[0].contiguous();
-    const at::Tensor heads_gradient = LinearFactor(weight, type).by_input(dy);
-    LinearGradients by_weight(weight, type, wanted_of(context, 3, kept.last().size()));
+    LinearFactor factor(weight, type);
+    const at::Tensor heads_gradient = factor.by_input(dy);
+    factor.release();
+    LinearGradients by_weight(weight, factor, type,
+                              wanted_of(context, 3, kept.last().size()));
     if (by_weight.needs_input()) by_weight.add(dy, heads_of(kept.whole()).flatten(1));
     const variable_list last = by_weight.finish(dy);
     variable_list found =

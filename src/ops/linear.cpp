@@ -32,7 +32,9 @@ class Linear final : public torch::autograd::Function<Linear> {
     auto& data = context->saved_data;
     const at::ScalarType type = data["type"].toScalarType();
     const at::Tensor dy = gradients[0].contiguous();
-    LinearGradients by_weight(weight, type, wanted_of(context, 1, saved.size() - 2));
+    const LinearFactor factor(weight, type);
+    LinearGradients by_weight(weight, factor, type,
+                              wanted_of(context, 1, saved.size() - 2));
     // The weight's first: a remade input is gone again before the input's gradient comes.
     if (by_weight.needs_input())
       by_weight.add(dy, saved[1].defined()
@@ -40,7 +42,7 @@ class Linear final : public torch::autograd::Function<Linear> {
                             : saved[0]);
     variable_list found = by_weight.finish(dy);
     at::Tensor dx;
-    if (context->needs_input_grad(0)) dx = LinearFactor(weight, type).by_input(dy);
+    if (context->needs_input_grad(0)) dx = factor.by_input(dy);
     found.insert(found.begin(), dx);
     found.emplace_back();
     return found;

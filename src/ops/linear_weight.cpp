@@ -2,6 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <bit>
+
+#include "lowmem/core/units.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/memory/scope.h"
 #include "lowmem/ops/large.h"
@@ -9,85 +13,189 @@
 namespace lowmem::ops {
 namespace {
 
-// Of a low-rank pair's tensors: A, B and their scale, the last ones.
-constexpr size_t kLowRank = 3;
-bool has_bias(size_t tensors) { return tensors == 2 || tensors == 2 + kLowRank; }
+// What tensors() says of the others, in its last one.
+struct Form {
+  int64_t stored = 0, out = 0, in = 0;
+  int64_t bias = 0, low_rank = 0, magnitude = 0, dropout = 0;  // whether they are there
+  int64_t scale = 0, rate = 0;                                 // the bits of doubles
+  int64_t seed = 0, step = 0, parameter = 0;                   // of the noise
+};
+constexpr int64_t kFormNumbers = sizeof(Form) / sizeof(int64_t);
+
+at::Tensor tensor_of(const Form& form) {
+  at::Tensor tensor = at::empty({kFormNumbers}, at::kLong);
+  *reinterpret_cast<Form*>(tensor.mutable_data_ptr<int64_t>()) = form;
+  return tensor;
+}
+
+Form form_of(const LinearWeight& weight) {
+  const LowRank& pair = weight.low_rank;
+  const kernels::Noise& noise = pair.dropout.noise;
+  return {.stored = static_cast<int64_t>(weight.matrix.form),
+          .out = weight.matrix.out,
+          .in = weight.matrix.in,
+          .bias = weight.bias.defined(),
+          .low_rank = pair.defined(),
+          .magnitude = pair.magnitude.defined(),
+          .dropout = pair.dropout.defined(),
+          .scale = std::bit_cast<int64_t>(pair.scale),
+          .rate = std::bit_cast<int64_t>(pair.dropout.rate),
+          .seed = static_cast<int64_t>(noise.seed),
+          .step = noise.step,
+          .parameter = noise.parameter};
+}
+
+// Of tensors(): A comes behind the numbers and the bias, then B and the magnitude.
+size_t place_of_a(const LinearWeight& weight) { return weight.bias.defined() ? 2 : 1; }
+
+at::Tensor biases(const LinearWeight& weight, at::ScalarType type) {
+  return weight.bias.defined() ? weight.bias.to(type) : weight.bias;
+}
 
 }  // namespace
 
 at::Tensor LinearWeight::value(const at::Tensor& x) const {
   const auto type = x.scalar_type();
-  at::Tensor y = product_with_bias(x, converted(weight, type),
-                                   bias.defined() ? bias.to(type) : bias);
+  const at::Tensor gain = low_rank.gain();
+  // A gain is not the bias's.
+  const bool later = gain.defined() || !matrix.plain();
+  at::Tensor y = matrix.plain()
+                     ? product_with_bias(x, converted(matrix.numbers, type),
+                                         later ? at::Tensor() : biases(*this, type))
+                     : product_by_rows(x, matrix);
   if (low_rank.defined())
-    add_widened(y, narrowed(x, low_rank.a.t()), low_rank.b.t(), low_rank.scale);
+    add_widened(y,
+                narrowed(x, low_rank.a.t(), low_rank.dropout, 0, matrix.in),
+                low_rank.b.t(), {.scale = low_rank.scale, .gain = gain});
+  if (later && bias.defined()) add_to(y, biases(*this, type));
   return y;
 }
 
 std::vector<at::Tensor> LinearWeight::tensors() const {
-  std::vector<at::Tensor> all = {weight};
+  const std::vector<at::Tensor> parts = matrix.parts();
+  std::vector<at::Tensor> all = {parts[0]};
   if (bias.defined()) all.push_back(bias);
-  if (low_rank.defined())
-    all.insert(all.end(),
-               {low_rank.a, low_rank.b, at::scalar_tensor(low_rank.scale, at::kDouble)});
+  if (low_rank.defined()) all.insert(all.end(), {low_rank.a, low_rank.b});
+  if (low_rank.magnitude.defined())
+    all.insert(all.end(), {low_rank.magnitude, low_rank.norm});
+  if (low_rank.dropout.defined()) all.push_back(low_rank.dropout.tokens);
+  all.insert(all.end(), parts.begin() + 1, parts.end());
+  all.push_back(tensor_of(form_of(*this)));
   return all;
 }
 
 LinearWeight LinearWeight::kept(std::span<const at::Tensor> tensors) {
-  LinearWeight weight{tensors[0], {}, {}};
-  if (has_bias(tensors.size())) weight.bias = tensors[1];
-  if (tensors.size() > 2) {
-    const auto low_rank = tensors.last(kLowRank);
-    weight.low_rank = {low_rank[0], low_rank[1], low_rank[2].item<double>()};
+  const Form form =
+      *reinterpret_cast<const Form*>(tensors.back().const_data_ptr<int64_t>());
+  LinearWeight weight;
+  size_t next = 1;
+  if (form.bias != 0) weight.bias = tensors[next++];
+  LowRank& pair = weight.low_rank;
+  if (form.low_rank != 0) {
+    pair.a = tensors[next++];
+    pair.b = tensors[next++];
+    pair.scale = std::bit_cast<double>(form.scale);
   }
+  if (form.magnitude != 0) {
+    pair.magnitude = tensors[next++];
+    pair.norm = tensors[next++];
+  }
+  if (form.dropout != 0)
+    pair.dropout = {std::bit_cast<double>(form.rate),
+                    {static_cast<uint64_t>(form.seed), static_cast<uint32_t>(form.step),
+                     static_cast<uint32_t>(form.parameter)},
+                    tensors[next++]};
+  std::vector<at::Tensor> parts = {tensors[0]};
+  parts.insert(parts.end(), tensors.begin() + static_cast<std::ptrdiff_t>(next),
+               tensors.end() - 1);
+  weight.matrix = {static_cast<Stored>(form.stored), form.out, form.in, parts};
   return weight;
 }
 
 LinearFactor::LinearFactor(const LinearWeight& weight, at::ScalarType type)
-    : factor_(converted(weight.weight, type)), low_rank_(weight.low_rank) {}
-
-void LinearFactor::add_low_rank(at::Tensor& dx, const at::Tensor& dy,
-                                const at::Tensor& a) const {
-  if (!low_.defined()) low_ = narrowed(dy, low_rank_.b);
-  add_widened(dx, low_, a, low_rank_.scale);
-}
+    : weight_(weight), type_(type), gain_(weight.low_rank.gain()) {}
 
 at::Tensor LinearFactor::by_input(const at::Tensor& dy) const {
-  at::Tensor dx = product(dy, factor_);
-  if (low_rank_.defined()) add_low_rank(dx, dy, low_rank_.a);
-  return dx;
+  return by_input(dy, 0, weight_.matrix.in);
 }
 
 at::Tensor LinearFactor::by_input(const at::Tensor& dy, int64_t first,
                                   int64_t columns) const {
-  at::Tensor dx = product(dy, factor_.narrow(1, first, columns));
-  if (low_rank_.defined()) add_low_rank(dx, dy, low_rank_.a.narrow(1, first, columns));
+  const StoredMatrix& matrix = weight_.matrix;
+  const bool whole = columns == matrix.in;
+  if (gain_.defined() && !scaled_.defined()) {
+    scaled_ = at::empty(dy.sizes(), dy.options());
+    if (!memory::rehearsing()) at::mul_out(scaled_, dy, gain_.to(dy.scalar_type()));
+  }
+  if (matrix.plain() && !factor_.defined()) factor_ = converted(matrix.numbers, type_);
+  const at::Tensor& by = gain_.defined() ? scaled_ : dy;
+  at::Tensor dx = !matrix.plain() ? product_by_columns(by, matrix, first, columns)
+                  : whole         ? product(by, factor_)
+                                  : product(by, factor_.narrow(1, first, columns));
+  const LowRank& pair = weight_.low_rank;
+  if (pair.defined())
+    add_widened(dx, low(dy), whole ? pair.a : pair.a.narrow(1, first, columns),
+                {.scale = pair.scale,
+                 .dropout = &pair.dropout,
+                 .first = first,
+                 .width = matrix.in});
   return dx;
 }
 
-LinearGradients::LinearGradients(const LinearWeight& weight, at::ScalarType type,
-                                 std::vector<bool> wanted)
-    : weight_(weight), type_(type), wanted_(std::move(wanted)) {}
+const at::Tensor& LinearFactor::low(const at::Tensor& dy) const {
+  const at::Tensor& b = weight_.low_rank.b;
+  if (!low_.defined())
+    low_ = narrowed(dy, gain_.defined() ? b.mul(gain_.unsqueeze(1)) : b);
+  return low_;
+}
+
+LinearGradients::LinearGradients(const LinearWeight& weight, const LinearFactor& factor,
+                                 at::ScalarType type, std::vector<bool> wanted)
+    : weight_(weight), factor_(factor), type_(type), wanted_(std::move(wanted)) {}
 
 bool LinearGradients::wants_low_rank() const {
-  return weight_.low_rank.defined() && wanted_[wanted_.size() - kLowRank];
+  return weight_.low_rank.defined() && wanted_[place_of_a(weight_)];
 }
 
 // Of columns of the input from `first` on.
 void LinearGradients::add_low_rank(const at::Tensor& dy, const at::Tensor& x,
                                    int64_t first) {
   const LowRank& pair = weight_.low_rank;
-  const at::Tensor a = pair.a.narrow(1, first, x.size(1));
-  if (!low_gradient_.defined()) {
-    low_gradient_ = narrowed(dy, pair.b);
-    if (!memory::rehearsing()) low_gradient_.mul_(pair.scale);
-    low_ = zeros(low_gradient_.sizes(), low_gradient_.options());
+  const int64_t width = weight_.matrix.in;
+  if (!low_.defined()) {
+    low_ = zeros({x.size(0), pair.a.size(0)}, pair.a.options());
     const memory::Scope item(memory::Item::kGradients);
     by_a_ = at::empty(pair.a.sizes(), pair.a.options());
   }
-  add_to(low_, narrowed(x, a.t()));
+  const at::Tensor a = pair.a.narrow(1, first, x.size(1));
+  add_to(low_, narrowed(x, a.t(), pair.dropout, first, width));
+  at::Tensor by_a = by_thin(x, factor_.low(dy), pair.dropout, first, width);
+  if (!memory::rehearsing()) by_a.mul_(pair.scale);
   at::Tensor part = by_a_.narrow(1, first, x.size(1));
-  convert_into(part, by_thin(x, low_gradient_).t());
+  convert_into(part, by_a.t());
+  if (pair.magnitude.defined()) add_magnitude(dy, x, first);
+}
+
+// The sums over each row of the product dy.T @ x times W + scale * B @ A, which are those
+// of dy times the output before its gain; some of the input's columns at a time.
+void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& x,
+                                    int64_t first) {
+  const LowRank& pair = weight_.low_rank;
+  const StoredMatrix& matrix = weight_.matrix;
+  if (!by_magnitude_.defined()) by_magnitude_ = zeros(pair.norm.sizes(), pair.norm.options());
+  constexpr int64_t kSlice = kMiB / sizeof(float);
+  const int64_t slice = std::max<int64_t>(1, kSlice / matrix.in);
+  for (int64_t row = 0; row < matrix.out; row += slice) {
+    const int64_t rows = std::min(slice, matrix.out - row);
+    at::Tensor sum = product(pair.b.narrow(0, row, rows),
+                             pair.a.narrow(1, first, x.size(1)));
+    const at::Tensor own = matrix.rows(row, rows, at::kFloat);
+    const at::Tensor both = product(dy.narrow(1, row, rows).t(), x);
+    const at::Tensor wide = converted(both, at::kFloat);
+    if (memory::rehearsing()) continue;
+    sum.mul_(pair.scale).add_(own.narrow(1, first, x.size(1))).mul_(wide);
+    by_magnitude_.narrow(0, row, rows).add_(sum.sum(1));
+  }
 }
 
 void LinearGradients::add(const at::Tensor& dy, const at::Tensor& x) {
@@ -100,9 +208,10 @@ void LinearGradients::add(const at::Tensor& dy, const at::Tensor& x) {
 void LinearGradients::add(const at::Tensor& dy, const at::Tensor& x, int64_t first) {
   if (wants_low_rank()) add_low_rank(dy, x, first);
   if (!wanted_[0]) return;
+  const at::Tensor& numbers = weight_.matrix.numbers;
   if (!by_weight_.defined()) {
     const memory::Scope item(memory::Item::kGradients);
-    by_weight_ = at::empty(weight_.weight.sizes(), weight_.weight.options().dtype(type_));
+    by_weight_ = at::empty(numbers.sizes(), numbers.options().dtype(type_));
   }
   at::Tensor part = by_weight_.narrow(1, first, x.size(1));
   product_into(part, dy.t(), x);
@@ -112,15 +221,21 @@ std::vector<at::Tensor> LinearGradients::finish(const at::Tensor& dy) {
   std::vector<at::Tensor> found(wanted_.size());
   if (by_weight_.defined()) {
     const memory::Scope item(memory::Item::kGradients);
-    found[0] = converted(std::exchange(by_weight_, {}), weight_.weight.scalar_type());
+    found[0] = converted(std::exchange(by_weight_, {}),
+                         weight_.matrix.numbers.scalar_type());
   }
+  const LowRank& pair = weight_.low_rank;
   if (wants_low_rank()) {
     const memory::Scope item(memory::Item::kGradients);
     at::Tensor by_b = by_thin(dy, low_);
-    if (!memory::rehearsing()) by_b.mul_(weight_.low_rank.scale);
-    const size_t at = found.size() - kLowRank;
+    if (!memory::rehearsing()) {
+      by_b.mul_(pair.scale);
+      if (pair.magnitude.defined()) by_b.mul_(pair.gain().unsqueeze(1));
+    }
+    const size_t at = place_of_a(weight_);
     found[at] = std::exchange(by_a_, {});
     found[at + 1] = by_b;
+    if (pair.magnitude.defined()) found[at + 2] = by_magnitude_.div_(pair.norm);
   }
   if (weight_.bias.defined() && wanted_[1]) {
     const bool half = dy.scalar_type() == at::kBFloat16;

@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "lowmem/core/units.h"
+#include "lowmem/kernels/dropout.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/device.h"
+#include "lowmem/ops/elements.h"
 #include "lowmem/ops/large.h"
 
 namespace lowmem::ops {
@@ -27,39 +30,99 @@ void for_slices(int64_t count, int64_t slice, Use&& use) {
     use(first, std::min(slice, count - first));
 }
 
+// Leaves out of values [n, columns] fp32, rows from `row` on and columns from `first` on.
+void leave_out(at::Tensor& values, const Dropout& dropout, int64_t row, int64_t first,
+               int64_t width) {
+  kernels::DropoutArgs args;
+  args.values = floats_of(values);
+  args.stride = args.columns = values.size(1);
+  args.rows = dropout.tokens.const_data_ptr<int64_t>() + row;
+  args.first = first;
+  args.width = width;
+  constexpr double kAll = 65536;
+  args.left_out = static_cast<uint32_t>(std::lround(dropout.rate * kAll));
+  args.scale = static_cast<float>(kAll / (kAll - args.left_out));
+  args.noise = dropout.noise;
+  parallel(values.size(0), rows_of_grain(values.size(1)),
+           [&](int64_t begin, int64_t end) { kernels::dropout(args, begin, end); });
+}
+
+// Rows and columns of `wide` as fp32 numbers of their own.
+at::Tensor own_floats(const at::Tensor& wide) {
+  at::Tensor own = at::empty(wide.sizes(), wide.options().dtype(at::kFloat));
+  convert_into(own, wide);
+  return own;
+}
+
 }  // namespace
 
+at::Tensor LowRank::gain() const {
+  return magnitude.defined() ? at::div(magnitude.detach(), norm) : at::Tensor();
+}
+
+at::Tensor norms_of_sum(const StoredMatrix& matrix, const LowRank& low_rank) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor& a = low_rank.a;
+  at::Tensor norms = at::empty({matrix.out}, a.options());
+  for_slices(matrix.out, slice_of(a, matrix.in), [&](int64_t first, int64_t rows) {
+    at::Tensor sum = product(low_rank.b.narrow(0, first, rows), a);
+    const at::Tensor own = matrix.rows(first, rows, at::kFloat);
+    if (memory::rehearsing()) return;
+    at::Tensor part = norms.narrow(0, first, rows);
+    at::linalg_vector_norm_out(part, sum.mul_(low_rank.scale).add_(own), 2, {1});
+  });
+  return norms;
+}
+
 at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin) {
-  if (wide.scalar_type() == at::kFloat) return product(wide, thin);
+  return narrowed(wide, thin, {}, 0, 0);
+}
+
+at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin,
+                    const Dropout& dropout, int64_t first, int64_t width) {
+  if (wide.scalar_type() == at::kFloat && !dropout.defined()) return product(wide, thin);
   at::Tensor low = at::empty({wide.size(0), thin.size(1)}, thin.options());
-  for_slices(
-      wide.size(0), slice_of(wide, wide.size(1)), [&](int64_t first, int64_t rows) {
-        at::Tensor part = low.narrow(0, first, rows);
-        product_into(part, converted(wide.narrow(0, first, rows), at::kFloat), thin);
-      });
+  for_slices(wide.size(0), slice_of(wide, wide.size(1)), [&](int64_t row, int64_t rows) {
+    at::Tensor part = low.narrow(0, row, rows);
+    at::Tensor own = own_floats(wide.narrow(0, row, rows));
+    if (dropout.defined()) leave_out(own, dropout, row, first, width);
+    product_into(part, own, thin);
+  });
   return low;
 }
 
 void add_widened(at::Tensor& wide, const at::Tensor& low, const at::Tensor& thin,
-                 double scale) {
-  for_slices(wide.size(0), slice_of(wide, wide.size(1)),
-             [&](int64_t first, int64_t rows) {
-               at::Tensor part = wide.narrow(0, first, rows);
-               at::Tensor sum = product(low.narrow(0, first, rows), thin);
-               // What add_() would widen by itself, and a rehearsal not see.
-               const at::Tensor before = converted(part, at::kFloat);
-               if (!memory::rehearsing()) part.copy_(sum.mul_(scale).add_(before));
-             });
+                 const Widening& how) {
+  for_slices(
+      wide.size(0), slice_of(wide, wide.size(1)), [&](int64_t first, int64_t rows) {
+        at::Tensor part = wide.narrow(0, first, rows);
+        at::Tensor sum = product(low.narrow(0, first, rows), thin);
+        if (how.dropout != nullptr && how.dropout->defined())
+          leave_out(sum, *how.dropout, first, how.first, how.width);
+        // What add_() would widen by itself, and a rehearsal not see.
+        const at::Tensor before = converted(part, at::kFloat);
+        if (memory::rehearsing()) return;
+        sum.mul_(how.scale).add_(before);
+        part.copy_(how.gain.defined() ? sum.mul_(how.gain) : sum);
+      });
 }
 
 at::Tensor by_thin(const at::Tensor& wide, const at::Tensor& low) {
-  if (wide.scalar_type() == at::kFloat) return product(wide.t(), low);
+  return by_thin(wide, low, {}, 0, 0);
+}
+
+at::Tensor by_thin(const at::Tensor& wide, const at::Tensor& low, const Dropout& dropout,
+                   int64_t first, int64_t width) {
+  if (wide.scalar_type() == at::kFloat && !dropout.defined())
+    return product(wide.t(), low);
   at::Tensor found = at::empty({wide.size(1), low.size(1)}, low.options());
   for_slices(wide.size(1), slice_of(wide, wide.size(0)),
-             [&](int64_t first, int64_t columns) {
-               at::Tensor part = found.narrow(0, first, columns);
-               product_into(
-                   part, converted(wide.narrow(1, first, columns), at::kFloat).t(), low);
+             [&](int64_t column, int64_t columns) {
+               at::Tensor part = found.narrow(0, column, columns);
+               at::Tensor own = own_floats(wide.narrow(1, column, columns));
+               if (dropout.defined())
+                 leave_out(own, dropout, 0, first + column, width);
+               product_into(part, own.t(), low);
              });
   return found;
 }

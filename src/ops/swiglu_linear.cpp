@@ -81,17 +81,17 @@ class SwigluLinear final : public torch::autograd::Function<SwigluLinear> {
     const at::ScalarType type = gate.scalar_type();
     const int64_t inner = gate.size(1), slices = slices_of(gate);
 
-    LinearGradients by_weight(weight, type, wanted_of(context, 2, saved.size() - 2));
-    {
-      const LinearFactor factor(weight, type);
-      const int64_t slice = aligned((inner + slices - 1) / slices);
-      for (int64_t first = 0; first < inner; first += slice) {
-        const int64_t columns = std::min(slice, inner - first);
-        at::Tensor y = factor.by_input(out_gradient, first, columns);
-        put_gradients(args_of(gate, up, first, columns), y);
-        by_weight.add(out_gradient, y, first);
-      }
+    LinearFactor factor(weight, type);
+    LinearGradients by_weight(weight, factor, type,
+                              wanted_of(context, 2, saved.size() - 2));
+    const int64_t slice = aligned((inner + slices - 1) / slices);
+    for (int64_t first = 0; first < inner; first += slice) {
+      const int64_t columns = std::min(slice, inner - first);
+      at::Tensor y = factor.by_input(out_gradient, first, columns);
+      put_gradients(args_of(gate, up, first, columns), y);
+      by_weight.add(out_gradient, y, first);
     }
+    factor.release();
     variable_list found = by_weight.finish(out_gradient);
     found.insert(found.begin(), {gate, up});
     found.emplace_back();

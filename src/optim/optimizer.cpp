@@ -43,7 +43,9 @@ void Optimizer::prepare(weights::Weight& weight) const {
 UpdateResult Optimizer::update(weights::Weight& weight, const at::Tensor& grad,
                                const StepInfo& step) {
   const at::NoGradGuard no_grad;
-  const UpdateResult result = apply(weight, grad.contiguous(), step);
+  StepInfo own = step;
+  own.lr *= weight.lr_ratio;
+  const UpdateResult result = apply(weight, grad.contiguous(), own);
   if (!result.finite()) return result;
   ++weight.updates;
   // Kernels write past autograd's back; a graph that still needs the old weights must

@@ -10,7 +10,8 @@ namespace lowmem::train {
 namespace {
 
 engine::MicroBatch pack(const model::Llama& model,
-                        std::span<const Example* const> examples, int64_t multiple) {
+                        std::span<const Example* const> examples, int64_t multiple,
+                        const std::optional<model::Draw>& draw, int64_t before) {
   std::vector<model::Sequence> sequences;
   std::vector<int64_t> labelled, labels;
   int64_t start = 0;
@@ -26,6 +27,8 @@ engine::MicroBatch pack(const model::Llama& model,
   }
   engine::MicroBatch part;
   part.packed = model.pack(sequences, multiple);
+  part.packed.draw = draw;
+  if (draw) part.packed.draw->tokens = at::arange(before, before + start, at::kLong);
   part.rows = model::select_rows(part.packed, labelled);
   part.labels = ops::to_device(at::tensor(labels, at::kLong), model.device());
   return part;
@@ -41,13 +44,18 @@ int64_t tokens_read(const Example& example) {
 
 std::vector<engine::MicroBatch> collate(const model::Llama& model,
                                         std::span<const Example* const> examples,
-                                        int64_t micro_batch_size, int64_t multiple) {
+                                        int64_t micro_batch_size, int64_t multiple,
+                                        const std::optional<model::Draw>& draw) {
   const size_t size =
       micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size) : examples.size();
   std::vector<engine::MicroBatch> parts;
-  for (size_t at = 0; at < examples.size(); at += size)
-    parts.push_back(pack(
-        model, examples.subspan(at, std::min(size, examples.size() - at)), multiple));
+  int64_t tokens = 0;
+  for (size_t at = 0; at < examples.size(); at += size) {
+    parts.push_back(pack(model,
+                         examples.subspan(at, std::min(size, examples.size() - at)),
+                         multiple, draw, tokens));
+    tokens += parts.back().packed.tokens();
+  }
   return parts;
 }
 

@@ -11,23 +11,15 @@
 #include "lowmem/ops/dtype.h"
 #include "lowmem/weights/adapter_folder.h"
 #include "lowmem/weights/hf_folder.h"
+#include "lowmem/weights/quantized.h"
 #include "model_card.h"
 
 namespace lowmem::train {
-namespace {
-
-std::vector<weights::Spec> model_specs(const weights::Table& table) {
-  std::vector<weights::Spec> specs;
-  for (const weights::Weight& weight : table.all())
-    if (!weight.spec.adapter) specs.push_back(weight.spec);
-  return specs;
-}
-
-}  // namespace
 
 std::vector<weights::Spec> weight_specs(const RunConfig& config,
                                         const model::Config& shape) {
-  return weights::with_adapter(model::weight_specs(shape), config.adapter);
+  return weights::with_quantized(
+      weights::with_adapter(model::weight_specs(shape), config.adapter), config);
 }
 
 void write_exported(const RunConfig& config, weights::Home& home,
@@ -50,28 +42,33 @@ void write_merged(const RunConfig& config, weights::Home& home,
                   const std::filesystem::path& folder) {
   weights::save(
       home, config.model.path, folder,
-      {.merged = weights::adapter_layers(model_specs(home.table()), config.adapter)});
+      {.merged = weights::adapter_layers(weights::model_specs(home.table()), config.adapter)});
 }
 
 void rehearse_merged(const RunConfig& config, weights::Home& home) {
   const weights::Table& table = home.table();
   const weights::AdapterLayer* largest = nullptr;
   int64_t most = 0, rows = 0;
-  const auto layers = weights::adapter_layers(model_specs(table), config.adapter);
+  const auto layers = weights::adapter_layers(weights::model_specs(table), config.adapter);
   for (const weights::AdapterLayer& layer : layers) {
-    const std::vector<int64_t>& shape = table.find(layer.module + ".weight")->spec.shape;
+    const ops::StoredMatrix matrix = weights::matrix_of(table, layer.module);
     const int64_t slice =
-        std::clamp<int64_t>(weights::kMergedElements / shape[1], 1, shape[0]);
-    if (slice * shape[1] <= most) continue;
-    most = slice * shape[1];
+        std::clamp<int64_t>(weights::kMergedElements / matrix.in, 1, matrix.out);
+    if (slice * matrix.in <= most) continue;
+    most = slice * matrix.in;
     rows = slice;
     largest = &layer;
   }
   if (largest == nullptr) return;
-  const at::Tensor sum = weights::adapter_rows(table, *largest, 0, rows);
   const at::ScalarType type = ops::scalar_type(config.model.dtype);
-  const at::Tensor base = type == at::kFloat ? at::Tensor() : at::empty_like(sum);
-  const at::Tensor rounded = sum.to(type);
+  const auto slice = [&](at::ScalarType of) {
+    return at::empty({rows, most / rows}, at::TensorOptions(of));
+  };
+  const at::Tensor sum = slice(at::kFloat);
+  // Numbers of another type, or codes, are widened first.
+  if (type != at::kFloat || config.model.quantize != QuantizeMode::kNone)
+    slice(at::kFloat);
+  const at::Tensor rounded = type == at::kFloat ? sum : slice(type);
 }
 
 void begin_adapter(const RunConfig& config, weights::Home& home) {
@@ -81,7 +78,7 @@ void begin_adapter(const RunConfig& config, weights::Home& home) {
     log::info("loaded the adapter " + config.adapter.path);
     return;
   }
-  weights::start_adapter(home, config.adapter.init,
+  weights::start_adapter(home, config.adapter,
                          static_cast<uint64_t>(config.run.seed));
 }
 
@@ -110,7 +107,10 @@ RunConfig with_adapter_of_path(const RunConfig& config) {
   for (RunConfig* each : {&unset, &found}) {
     each->adapter.path = config.adapter.path;
     each->adapter.merge = config.adapter.merge;
-    each->adapter.init = config.adapter.init;  // of which a folder has no trace
+    // Of training, not of what was trained: a folder has no trace of some.
+    each->adapter.init = config.adapter.init;
+    each->adapter.lr_ratio = config.adapter.lr_ratio;
+    if (config.adapter.dropout > 0) each->adapter.dropout = config.adapter.dropout;
   }
   if (given.adapter == unset.adapter || config.model.path.empty()) return found;
   given.adapter.kind = found.adapter.kind;

@@ -22,6 +22,7 @@
 #include "lowmem/train/exported.h"
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/weights/hf_folder.h"
+#include "lowmem/weights/quantized.h"
 #include "lowmem/weights/selection.h"
 #include "untrained.h"
 
@@ -63,6 +64,9 @@ weights::HomeSetup home_setup(const RunConfig& config, c10::Device device) {
 void select_trained(const RunConfig& config, weights::Table& table) {
   weights::select(
       table, [&](const weights::Spec& spec) { return weights::trains(config, spec); });
+  for (weights::Weight& weight : table.all())
+    if (weight.trained && makes_adapter(config))
+      weight.lr_ratio = weights::lr_ratio(config.adapter, weight.spec);
 }
 
 // Room for the weights.
@@ -75,6 +79,14 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
           std::pair{config.memory.kept == KeptMode::kDisk, "memory.kept"}})
       if (disk)
         throw Error(std::string(key) + " = disk", "is not there on a GPU yet",
+                    "Leave it out, or set memory.device = cpu");
+  if (!device.is_cpu())
+    for (const auto& [given, key] :
+         {std::pair{config.model.quantize != QuantizeMode::kNone, "model.quantize"},
+          std::pair{config.adapter.dropout > 0, "adapter.dropout"},
+          std::pair{config.adapter.lr_ratio != 1, "adapter.lr_ratio"}})
+      if (given)
+        throw Error(key, "is not there on a GPU yet",
                     "Leave it out, or set memory.device = cpu");
   if (config.memory.resident_blocks > shape.num_hidden_layers)
     throw Error(
@@ -89,7 +101,7 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
       stands_in && !math ? AttentionMode::kAuto : config.memory.attention};
   for (const weights::AdapterLayer& layer :
        weights::adapter_layers(model::weight_specs(shape), config.adapter))
-    options.low_rank[layer.module] = layer.scale;
+    options.adapted[layer.module] = layer;
   HousedModel house;
   house.table =
       std::make_shared<weights::Table>(weight_specs(config, shape), config.model.dtype);
@@ -158,8 +170,10 @@ weights::Loaded load_weights(const RunConfig& config, weights::Home& home,
   weights::Loaded loaded = weights::load(home, config.model.path, wanted);
   int64_t count = 0;
   for (const weights::Weight& weight : home.table().all())
-    if (!weight.spec.adapter && (!wanted || wanted(weight)))
-      count += weight.spec.elements();
+    if (!weight.spec.adapter && weight.spec.part == 0 && (!wanted || wanted(weight)))
+      count += weight.spec.stored == Stored::kPlain
+                   ? weight.spec.elements()
+                   : weights::matrix_spec(weight.spec).elements();
   log::info("loaded " + config.model.path + ": " + format_count(count) + " parameters");
   return loaded;
 }
@@ -345,8 +359,13 @@ engine::PendingStep Session::begin(std::span<const int64_t> rows, int64_t step,
   std::vector<const Example*> examples;
   for (const int64_t row : rows)
     examples.push_back(&texts_->examples[static_cast<size_t>(row)]);
+  std::optional<model::Draw> draw;
+  if (config_.adapter.dropout > 0)
+    draw = model::Draw{static_cast<uint64_t>(config_.run.seed),
+                       static_cast<uint32_t>(step),
+                       {}};
   return step_.begin(collate(*house_.model, examples, config_.train.micro_batch_size,
-                             device_.is_cpu() ? 0 : kTokenMultiple),
+                             device_.is_cpu() ? 0 : kTokenMultiple, draw),
                      {step, schedule_.at(step), 1, report_rounding});
 }
 

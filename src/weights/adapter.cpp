@@ -9,6 +9,8 @@
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/random.h"
+#include "lowmem/ops/low_rank.h"
+#include "lowmem/weights/quantized.h"
 #include "lowmem/weights/selection.h"
 
 namespace lowmem::weights {
@@ -150,7 +152,12 @@ std::vector<AdapterLayer> adapter_layers(const std::vector<Spec>& specs,
     if (whole)
       throw Error("adapter.also_train = " + module, "is one of adapter.targets as well",
                   "Leave it out of one of them, as with adapter.exclude");
-    AdapterLayer layer{module, rank_for(adapter, ranks, module), 0, 0};
+    AdapterLayer layer;
+    layer.module = module;
+    layer.rank = rank_for(adapter, ranks, module);
+    layer.dropout = adapter.dropout;
+    layer.magnitude = adapter.kind == AdapterKind::kDora;
+    layer.index = static_cast<uint32_t>(layers.size());
     layer.alpha = number_for(alphas, module).value_or(adapter.alpha);
     const auto rank = static_cast<double>(layer.rank);
     layer.scale = layer.alpha / (adapter.rank_stabilized ? std::sqrt(rank) : rank);
@@ -170,63 +177,100 @@ std::vector<Spec> with_adapter(std::vector<Spec> specs, const AdapterConfig& ada
   for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
     while (specs[next].name != layer.module + ".weight") ++next;
     const Spec& base = specs[next];
-    for (const bool first : {true, false}) {
-      Spec spec{first ? layer.a() : layer.b(),
-                first ? std::vector{layer.rank, base.shape[1]}
-                      : std::vector{base.shape[0], layer.rank},
-                Kind::kMatrix, base.group};
+    const auto add = [&](const std::string& name, std::vector<int64_t> shape, Kind kind) {
+      Spec spec{name, std::move(shape), kind, base.group};
       spec.adapter = true;
+      spec.type = DType::kF32;
       added.push_back(std::move(spec));
-    }
+    };
+    add(layer.a(), {layer.rank, base.shape[1]}, Kind::kMatrix);
+    add(layer.b(), {base.shape[0], layer.rank}, Kind::kMatrix);
+    if (layer.magnitude) add(layer.m(), {base.shape[0]}, Kind::kNorm);
   }
   specs.insert(specs.end(), added.begin(), added.end());
   return specs;
 }
 
 bool trains(const RunConfig& config, const Spec& spec) {
+  if (spec.stored != Stored::kPlain) return false;
   if (config.adapter.kind == AdapterKind::kNone) return selects(config.model.train, spec);
   return spec.adapter || means_any(config.adapter.also_train, module_of(spec.name));
 }
 
-void start_adapter(Home& home, AdapterInit init, uint64_t seed) {
+double lr_ratio(const AdapterConfig& adapter, const Spec& spec) {
+  const bool second = spec.adapter && spec.name.ends_with(".lora_B.weight");
+  return second || spec.shape.size() == 1 ? adapter.lr_ratio : 1;
+}
+
+namespace {
+
+void start_matrix(Home& home, Weight& weight, AdapterInit init, uint64_t seed) {
   constexpr uint64_t kStream = 0x6C6F7261;  // "lora": apart from the run's other draws
+  const bool first = weight.name().ends_with(".lora_A.weight");
+  const auto rank = static_cast<float>(weight.spec.shape[0]);
+  const float bound = 1 / std::sqrt(static_cast<float>(weight.spec.shape[1]));
+  Random random(seed, kStream + weight.index);
+  home.write(weight, [&](int64_t, std::span<std::byte> piece) {
+    auto* numbers = reinterpret_cast<float*>(piece.data());
+    for (size_t i = 0; i < piece.size() / sizeof(float); ++i) {
+      if (!first) {
+        numbers[i] = 0;
+      } else if (init == AdapterInit::kDefault) {
+        numbers[i] = bound * (2 * random.uniform() - 1);
+      } else {
+        // Box and Muller 1958; 1 - uniform() is never 0.
+        const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+        constexpr float kTurn = 6.28318530718f;
+        numbers[i] = radius * std::cos(kTurn * random.uniform()) / rank;
+      }
+    }
+  });
+}
+
+ops::LowRank pair_of(const Table& table, const AdapterLayer& layer) {
+  return {.a = table.find(layer.a())->here,
+          .b = table.find(layer.b())->here,
+          .scale = layer.scale};
+}
+
+// To the norms that the rows have, so that they keep them.
+void start_magnitude(Table& table, const AdapterLayer& layer) {
+  const at::NoGradGuard no_grad;
+  table.at(layer.m()).here.copy_(
+      ops::norms_of_sum(matrix_of(table, layer.module), pair_of(table, layer)));
+}
+
+}  // namespace
+
+void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed) {
   Table& table = home.table();
+  const auto layers = adapter_layers(model_specs(table), adapter);
   for (size_t group = 0; group < table.groups(); ++group) {
     const auto weights = table.group(group);
     if (std::none_of(weights.begin(), weights.end(),
                      [](const Weight* weight) { return weight->spec.adapter; }))
       continue;
     const Lease lease = home.borrow(group, Access::kWrite);
-    for (Weight* weight : weights) {
-      if (!weight->spec.adapter) continue;
-      const bool first = weight->name().ends_with(".lora_A.weight");
-      const auto rank = static_cast<float>(weight->spec.shape[0]);
-      const float bound = 1 / std::sqrt(static_cast<float>(weight->spec.shape[1]));
-      Random random(seed, kStream + weight->index);
-      home.write(*weight, [&](int64_t, std::span<std::byte> piece) {
-        auto* numbers = reinterpret_cast<float*>(piece.data());
-        for (size_t i = 0; i < piece.size() / sizeof(float); ++i) {
-          if (!first) {
-            numbers[i] = 0;
-          } else if (init == AdapterInit::kDefault) {
-            numbers[i] = bound * (2 * random.uniform() - 1);
-          } else {
-            // Box and Muller 1958; 1 - uniform() is never 0.
-            const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
-            constexpr float kTurn = 6.28318530718f;
-            numbers[i] = radius * std::cos(kTurn * random.uniform()) / rank;
-          }
-        }
-      });
-    }
+    for (Weight* weight : weights)
+      if (weight->spec.adapter && weight->spec.kind == Kind::kMatrix)
+        start_matrix(home, *weight, adapter.init, seed);
+    for (const AdapterLayer& layer : layers)
+      if (layer.magnitude && table.at(layer.m()).spec.group == group)
+        start_magnitude(table, layer);
   }
 }
 
-at::Tensor adapter_rows(const Table& table, const AdapterLayer& layer, int64_t first,
-                        int64_t rows) {
+at::Tensor merged_rows(const Table& table, const AdapterLayer& layer, int64_t first,
+                       int64_t rows) {
   const at::NoGradGuard no_grad;
-  const Weight &a = *table.find(layer.a()), &b = *table.find(layer.b());
-  return at::mm(b.here.narrow(0, first, rows), a.here).mul_(layer.scale);
+  const ops::LowRank pair = pair_of(table, layer);
+  at::Tensor sum = at::mm(pair.b.narrow(0, first, rows), pair.a).mul_(layer.scale);
+  sum.add_(matrix_of(table, layer.module).rows(first, rows, at::kFloat));
+  if (layer.magnitude) {
+    const at::Tensor norm = at::linalg_vector_norm(sum, 2, {1});
+    sum.mul_(table.find(layer.m())->here.narrow(0, first, rows).div(norm).unsqueeze(1));
+  }
+  return sum;
 }
 
 }  // namespace lowmem::weights

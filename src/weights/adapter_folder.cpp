@@ -20,6 +20,7 @@
 #include "lowmem/io/sync.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/weights/quantized.h"
 
 namespace lowmem::weights {
 namespace {
@@ -37,7 +38,7 @@ constexpr std::array kOfNoEffect = {"auto_mapping",      "base_model_name_or_pat
                                     "corda_config",      "ensure_weight_tying",
                                     "eva_config",        "inference_mode",
                                     "init_lora_weights", "loftq_config",
-                                    "lora_dropout",      "lora_ga_config",
+                                    "lora_ga_config",
                                     "megatron_config",   "megatron_core",
                                     "peft_version",      "revision",
                                     "runtime_config",    "task_type",
@@ -45,7 +46,8 @@ constexpr std::array kOfNoEffect = {"auto_mapping",      "base_model_name_or_pat
 // And those that are read.
 constexpr std::array kRead = {
     "peft_type",     "r",          "lora_alpha",      "target_modules", "rank_pattern",
-    "alpha_pattern", "use_rslora", "modules_to_save", "exclude_modules"};
+    "alpha_pattern", "use_rslora", "modules_to_save", "exclude_modules",
+    "lora_dropout",  "use_dora"};
 
 [[noreturn]] void refuse(const fs::path& file, const std::string& problem,
                          const std::string& remedy = kRefetch) {
@@ -95,11 +97,12 @@ double number_of(const fs::path& file, const json& value, const std::string& key
   return value.get<double>();
 }
 
-// The adapter's tensors by the module that they are beside: "lora_A", "lora_B", and
-// "weight" or "bias" of a module that is there whole.
+// The adapter's tensors by the module that they are beside: "lora_A", "lora_B", a
+// magnitude, and "weight" or "bias" of a module that is there whole.
 struct Parts {
   const TensorInfo* a = nullptr;
   const TensorInfo* b = nullptr;
+  const TensorInfo* magnitude = nullptr;
   bool whole = false;
 };
 
@@ -118,12 +121,14 @@ std::map<std::string, Parts> modules_in(const SafetensorsFile& file) {
       modules[before(".lora_A.weight")].a = &tensor;
     } else if (ends(".lora_B.weight")) {
       modules[before(".lora_B.weight")].b = &tensor;
+    } else if (ends(".lora_magnitude_vector")) {
+      modules[before(".lora_magnitude_vector")].magnitude = &tensor;
     } else if (name.find(".lora_") != std::string::npos) {
       refuse(file.path(),
              "tensor " + tensor.name +
                  " is of a kind of adapter that is "
                  "not implemented",
-             "Train the adapter as plain LoRA of linear layers");
+             "Train the adapter as LoRA or DoRA of linear layers");
     } else {
       modules[module_of(name)].whole = true;
     }
@@ -272,13 +277,17 @@ AdapterConfig read_adapter(const fs::path& folder) {
   refuse_what_is_not_known(file, config);
 
   refuse_changed_base(file, value("init_lora_weights"));
-  if (const json dropout = value("lora_dropout");
-      dropout.is_number() && dropout.get<double>() > 0)
-    log::warn(file.string() + " has lora_dropout = " + dropout.dump() +
-              ", which is not implemented: training goes on without it");
-
   AdapterConfig adapter;
-  adapter.kind = AdapterKind::kLora;
+  const json dora = value("use_dora");
+  if (!is_empty(dora) && !dora.is_boolean())
+    refuse(file, "use_dora is neither true nor false");
+  adapter.kind = dora == json(true) ? AdapterKind::kDora : AdapterKind::kLora;
+  if (const json dropout = value("lora_dropout"); !is_empty(dropout)) {
+    const double rate = dropout.is_number() ? dropout.get<double>() : -1;
+    if (!(rate >= 0 && rate < 1))
+      refuse(file, "lora_dropout is no number from 0 up to, but not including, 1");
+    adapter.dropout = rate;
+  }
   const double rank = number_of(file, config.contains("r") ? value("r") : json(8), "r");
   if (rank != std::floor(rank) || rank > 1e6) refuse(file, "r is no count");
   adapter.rank = static_cast<int64_t>(rank);
@@ -300,7 +309,13 @@ AdapterConfig read_adapter(const fs::path& folder) {
     }
     const char* missing = parts.a == nullptr   ? ".lora_A.weight"
                           : parts.b == nullptr ? ".lora_B.weight"
-                                               : nullptr;
+                          : adapter.kind == AdapterKind::kDora &&
+                                  parts.magnitude == nullptr
+                              ? ".lora_magnitude_vector"
+                              : nullptr;
+    if (adapter.kind == AdapterKind::kLora && parts.magnitude != nullptr)
+      refuse(tensors.path(), "holds a magnitude of " + module +
+                                 ", and adapter_config.json says use_dora = false");
     if (missing != nullptr)
       refuse(tensors.path(), "lacks the tensor " + (kPrefix + module) + missing);
     if (parts.a->shape.size() != 2 || parts.b->shape.size() != 2 ||
@@ -389,17 +404,14 @@ void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& fold
 void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& base,
                   const fs::path& folder) {
   Table& table = home.table();
-  std::vector<Spec> specs;
+  const std::vector<Spec> specs = model_specs(table);
   std::vector<std::string> all_modules;
+  for (const Spec& spec : specs)
+    if (spec.kind == Kind::kMatrix && spec.name.starts_with("model.layers."))
+      all_modules.push_back(module_of(spec.name));
   std::vector<const Weight*> held;
-  for (const Weight& weight : table.all()) {
-    if (!weight.spec.adapter) {
-      specs.push_back(weight.spec);
-      if (weight.spec.kind == Kind::kMatrix && weight.name().starts_with("model.layers."))
-        all_modules.push_back(module_of(weight.name()));
-    }
+  for (const Weight& weight : table.all())
     if (weight.trained) held.push_back(&weight);
-  }
   std::vector<std::string> modules;
   std::map<std::string, double> ranks, alphas;
   for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
@@ -437,7 +449,7 @@ void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& b
       {"layers_to_transform", nullptr},
       {"lora_alpha", alpha},
       {"lora_bias", false},
-      {"lora_dropout", 0.0},
+      {"lora_dropout", adapter.dropout},
       {"modules_to_save", whole.empty() ? json() : json(whole)},
       {"peft_type", "LORA"},
       {"r", adapter.rank},
@@ -445,7 +457,7 @@ void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& b
       {"revision", nullptr},
       {"target_modules", names_of(modules, all_modules)},
       {"task_type", "CAUSAL_LM"},
-      {"use_dora", false},
+      {"use_dora", adapter.kind == AdapterKind::kDora},
       {"use_rslora", adapter.rank_stabilized}};
   make_folders(folder);
   write_file_atomically(folder / kConfig, config.dump(2) + "\n");

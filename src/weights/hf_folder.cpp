@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
+#include <stdexcept>
 #include <vector>
 
 #include "lowmem/core/error.h"
@@ -16,6 +18,7 @@
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/weights/carried_files.h"
+#include "lowmem/weights/quantized.h"
 
 namespace lowmem::weights {
 namespace {
@@ -66,6 +69,45 @@ double load_weight(const WeightsFolder::Location& from, Home& home, Weight& weig
         at::from_blob(piece.data(), {elements}, ops::scalar_type(weight.format)));
     refuse_nonfinite(from, squares);
   });
+  return squares;
+}
+
+// The same of a matrix that lies in codes, of the numbers in the model's type.
+double load_quantized(const WeightsFolder::Location& from, Home& home, Weight& codes) {
+  const DType format = home.table().all().front().format;
+  const TensorInfo tensor = rows_of(*from.tensor, matrix_spec(codes.spec));
+  std::vector<std::byte> buffer;
+  double squares = 0;
+  const auto read = [&](int64_t first, at::Tensor& values) {
+    const int64_t elements = values.numel();
+    buffer.resize(static_cast<size_t>(elements * dtype_size(format)));
+    TensorInfo part = tensor;
+    part.offset += first * dtype_size(tensor.dtype);
+    part.shape = {elements};
+    from.file->read_as(format, part, buffer);
+    const at::Tensor numbers =
+        at::from_blob(buffer.data(), {elements}, ops::scalar_type(format));
+    squares += ops::squared_norm(numbers);
+    refuse_nonfinite(from, squares);
+    values.copy_(numbers);
+  };
+  const ops::StoredMatrix matrix = [&] {
+    try {
+      return quantize(codes.spec, read);
+    } catch (const std::domain_error&) {
+      throw Error(from.file->path().string() + " tensor " + from.tensor->name,
+                  "holds numbers beyond 65,504, and int8 codes are made of fp16",
+                  "Set model.quantize = nf4, or none");
+    }
+  }();
+  const std::vector<Weight*> parts = parts_of(home.table(), codes);
+  const std::vector<at::Tensor> made = matrix.parts();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto* bytes = static_cast<const std::byte*>(made[i].const_data_ptr());
+    home.write(*parts[i], [&](int64_t offset, std::span<std::byte> piece) {
+      std::memcpy(piece.data(), bytes + offset, piece.size());
+    });
+  }
   return squares;
 }
 
@@ -129,26 +171,19 @@ void check(const WeightsFolder& files, const std::vector<Spec>& specs,
   refuse_surplus(files, known, folder);
 }
 
-std::vector<Spec> specs_of(const Table& table) {
-  std::vector<Spec> specs;
-  for (const Weight& weight : table.all())
-    if (!weight.spec.adapter) specs.push_back(weight.spec);
-  return specs;
-}
-
-// What read() of a home gives, of a matrix and the product beside it: the sum in fp32,
-// rounded once.
-void read_merged(const Table& table, const Weight& weight, const AdapterLayer& layer,
-                 const std::function<void(std::span<const std::byte>)>& use) {
+// What read() of a home gives, of a matrix that is not written as it lies there: in codes,
+// or with an adapter's layer beside it. In fp32, rounded once.
+void read_rows(const Table& table, const Weight& weight, const AdapterLayer* layer,
+               DType format, const std::function<void(std::span<const std::byte>)>& use) {
   const at::NoGradGuard no_grad;
-  const int64_t rows = weight.spec.shape[0];
-  const int64_t slice = std::max<int64_t>(1, kMergedElements / weight.spec.shape[1]);
-  for (int64_t first = 0; first < rows; first += slice) {
-    const int64_t count = std::min(slice, rows - first);
-    const at::Tensor base = weight.here.narrow(0, first, count).to(at::kFloat);
-    const at::Tensor sum = adapter_rows(table, layer, first, count).add_(base);
-    const at::Tensor merged = sum.to(weight.here.scalar_type()).cpu();
-    use({static_cast<const std::byte*>(merged.const_data_ptr()), merged.nbytes()});
+  const ops::StoredMatrix matrix = matrix_of(table, module_of(weight.name()));
+  const int64_t slice = std::max<int64_t>(1, kMergedElements / matrix.in);
+  for (int64_t first = 0; first < matrix.out; first += slice) {
+    const int64_t count = std::min(slice, matrix.out - first);
+    const at::Tensor rows = layer != nullptr ? merged_rows(table, *layer, first, count)
+                                             : matrix.rows(first, count, at::kFloat);
+    const at::Tensor written = rows.to(ops::scalar_type(format)).cpu();
+    use({static_cast<const std::byte*>(written.const_data_ptr()), written.nbytes()});
   }
 }
 
@@ -171,7 +206,7 @@ Loaded load(Home& home, const std::filesystem::path& folder,
   const at::NoGradGuard no_grad;
   const WeightsFolder files(folder);
   Table& table = home.table();
-  check(files, specs_of(table), folder);
+  check(files, model_specs(table), folder);
   const auto is_wanted = [&](const Weight& weight) {
     return !weight.spec.adapter && (!wanted || wanted(weight));
   };
@@ -189,10 +224,14 @@ Loaded load(Home& home, const std::filesystem::path& folder,
     const Lease lease = home.borrow(group, Access::kWrite);
     for (Weight* weight : weights) {
       if (!is_wanted(*weight)) continue;
-      refuse_other_twin(files, weight->spec);
-      if (load_weight(locate(files, weight->spec), home, *weight) == 0)
-        loaded.zeros.push_back(weight);
       progress.add(weight->bytes());
+      if (weight->spec.part > 0) continue;  // it came with the codes
+      refuse_other_twin(files, weight->spec);
+      const auto from = locate(files, weight->spec);
+      const bool plain = weight->spec.stored == Stored::kPlain;
+      const double squares = plain ? load_weight(from, home, *weight)
+                                   : load_quantized(from, home, *weight);
+      if (squares == 0) loaded.zeros.push_back(weight);
     }
   }
   for (const std::string& name : files.unlisted())
@@ -206,9 +245,9 @@ void save(Home& home, const std::filesystem::path& source,
   std::map<std::string, AdapterLayer> adapted;
   for (const AdapterLayer& layer : options.merged) adapted[layer.module] = layer;
   Table& table = home.table();
-  create_model_folder(source / "config.json", folder, table.all().front().format);
-  const std::vector<TensorSpec> specs =
-      file_tensors(specs_of(table), table.all().front().format);
+  const DType format = table.all().front().format;
+  create_model_folder(source / "config.json", folder, format);
+  const std::vector<TensorSpec> specs = file_tensors(model_specs(table), format);
   metrics::Progress progress("saving " + folder.string(), table.bytes(),
                              metrics::Progress::Unit::kBytes);
 
@@ -216,16 +255,18 @@ void save(Home& home, const std::filesystem::path& source,
   for (size_t group = 0; group < table.groups(); ++group) {
     const Lease lease = home.borrow(group, Access::kRead);
     for (const Weight* weight : table.group(group)) {
-      if (weight->spec.adapter) continue;
+      if (weight->spec.adapter || weight->spec.part > 0) continue;
       const auto write = [&](std::span<const std::byte> piece) {
         writer.write(weight->spec.file_name(), piece);
         progress.add(static_cast<int64_t>(piece.size()));
       };
       const auto layer = adapted.find(module_of(weight->name()));
-      if (layer == adapted.end() || weight->spec.kind != Kind::kMatrix)
-        home.read(*weight, write);
+      const bool merged =
+          layer != adapted.end() && weight->spec.kind == Kind::kMatrix;
+      if (merged || weight->spec.stored != Stored::kPlain)
+        read_rows(table, *weight, merged ? &layer->second : nullptr, format, write);
       else
-        read_merged(table, *weight, layer->second, write);
+        home.read(*weight, write);
     }
   }
   writer.finish();

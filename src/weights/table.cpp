@@ -26,7 +26,7 @@ Table::Table(std::vector<Spec> specs, DType format) {
   for (Spec& spec : specs) {
     Weight& weight = weights_.emplace_back();
     weight.index = static_cast<uint32_t>(weights_.size() - 1);
-    weight.format = spec.adapter ? DType::kF32 : format;
+    weight.format = spec.type.value_or(format);
     if (groups_.size() <= spec.group) groups_.resize(spec.group + 1);
     groups_[spec.group].push_back(&weight);
     by_name_[spec.name] = &weight;

@@ -23,7 +23,7 @@ std::unique_ptr<model::Llama> adapted(const std::string& model,
   const model::Config shape = model::read_model_config(folder);
   model::ModelOptions options{dtype, dtype};
   for (const auto& layer : weights::adapter_layers(model::weight_specs(shape), adapter))
-    options.low_rank[layer.module] = layer.scale;
+    options.adapted[layer.module] = layer;
   auto table = std::make_shared<weights::Table>(
       weights::with_adapter(model::weight_specs(shape), adapter),
       dtype == at::kFloat ? DType::kF32 : DType::kBF16);
@@ -110,7 +110,7 @@ TEST(Adapter, GivesTheSameBitsWithEveryPolicy) {
     State first;
     for (const Policies& policies : test::every_policy()) {
       auto llama = adapted("llama32_tiny", all_linear(), dtype);
-      weights::start_adapter(*test::home_of(*llama), AdapterInit::kDefault, 7);
+      weights::start_adapter(*test::home_of(*llama), AdapterConfig(), 7);
       test::Trainer trainer(std::move(llama), trained_by(all_linear()), adamw(),
                             policies);
       std::vector<double> losses;

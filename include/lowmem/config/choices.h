@@ -62,10 +62,20 @@ inline constexpr Choice<DType> kDTypes[] = {{"fp32", DType::kF32},
                                             {"bf16", DType::kBF16}};
 constexpr std::span<const Choice<DType>> choices(DType) { return kDTypes; }
 
+// model.quantize
+enum class QuantizeMode { kNone, kInt8, kNf4 };
+inline constexpr Choice<QuantizeMode> kQuantizeModes[] = {{"none", QuantizeMode::kNone},
+                                                          {"int8", QuantizeMode::kInt8},
+                                                          {"nf4", QuantizeMode::kNf4}};
+constexpr std::span<const Choice<QuantizeMode>> choices(QuantizeMode) {
+  return kQuantizeModes;
+}
+
 // adapter.kind
-enum class AdapterKind { kNone, kLora };
+enum class AdapterKind { kNone, kLora, kDora };
 inline constexpr Choice<AdapterKind> kAdapterKinds[] = {{"none", AdapterKind::kNone},
-                                                        {"lora", AdapterKind::kLora}};
+                                                        {"lora", AdapterKind::kLora},
+                                                        {"dora", AdapterKind::kDora}};
 constexpr std::span<const Choice<AdapterKind>> choices(AdapterKind) {
   return kAdapterKinds;
 }

@@ -74,6 +74,8 @@ struct ModelConfig {
   DType dtype = DType::kBF16;
   DType compute_dtype = DType::kBF16;
   StringList train = {"layers"};
+  QuantizeMode quantize = QuantizeMode::kNone;
+  bool double_quantization = true;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -83,6 +85,10 @@ struct ModelConfig {
           "type of the arithmetic; bf16 over fp32 is mixed precision");
     field("train", train, Alters::kResult,
           "weights to train: layers, all, or patterns such as *.mlp.*");
+    field("quantize", quantize, Alters::kResult,
+          "what the blocks' matrices that are not trained are stored in");
+    field("double_quantization", double_quantization, Alters::kResult,
+          "keep nf4's scales in 8 bits too");
   }
   bool operator==(const ModelConfig&) const = default;
 };
@@ -91,6 +97,7 @@ struct AdapterConfig {
   AdapterKind kind = AdapterKind::kNone;
   int64_t rank = 8;
   double alpha = 16;
+  double dropout = 0;
   StringList targets = {"q_proj", "v_proj"};
   StringList exclude = {};
   bool rank_stabilized = false;
@@ -98,6 +105,7 @@ struct AdapterConfig {
   StringList alpha_pattern = {};
   AdapterInit init = AdapterInit::kDefault;
   StringList also_train = {};
+  double lr_ratio = 1;
   std::string path = "";
   bool merge = false;
 
@@ -107,6 +115,8 @@ struct AdapterConfig {
           "train two thin matrices beside each target, and these alone");
     field("rank", rank, Alters::kResult, "their inner size");
     field("alpha", alpha, Alters::kResult, "their product is scaled by alpha / rank");
+    field("dropout", dropout, Alters::kResult,
+          "share of its input that each step leaves out");
     field("targets", targets, Alters::kResult,
           "linear layers: names, patterns such as *.mlp.*, or all-linear");
     field("exclude", exclude, Alters::kResult, "and of these the ones to leave out");
@@ -120,6 +130,8 @@ struct AdapterConfig {
           "of the first one: uniform, or normal by 1 / rank; the other is 0");
     field("also_train", also_train, Alters::kResult,
           "modules to train whole beside: norm, lm_head, *layernorm");
+    field("lr_ratio", lr_ratio, Alters::kResult,
+          "learning rate of the second matrix over the first's (LoRA+)");
     field("path", path, Alters::kPlace,
           "adapter folder to begin with, whose settings these then are");
     field("merge", merge, Alters::kNothing,

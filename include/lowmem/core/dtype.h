@@ -15,4 +15,12 @@ int64_t dtype_size(DType dtype);
 // The name safetensors uses: "F32", "BF16", ...
 std::string_view dtype_name(DType dtype);
 
+// The form in which a matrix lies in memory.
+enum class Stored {
+  kPlain,      // numbers of one type
+  kNf4,        // codes of 4 bits, an fp32 scale for each 64 (kernels/nf4.h)
+  kNf4Double,  // whose scales are codes themselves, of 8 bits
+  kInt8,       // codes of 8 bits, an fp32 scale for each row (kernels/int8_rows.h)
+};
+
 }  // namespace lowmem

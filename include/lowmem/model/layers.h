@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "lowmem/model/config.h"
@@ -16,6 +17,7 @@
 #include "lowmem/ops/attention.h"
 #include "lowmem/ops/linear.h"
 #include "lowmem/ops/swiglu_linear.h"
+#include "lowmem/weights/adapter.h"
 #include "lowmem/weights/table.h"
 
 namespace lowmem::model {
@@ -26,8 +28,8 @@ struct ModelOptions {
   at::ScalarType compute = at::kFloat;
   c10::Device device = c10::kCPU;
   AttentionMode attention = AttentionMode::kAuto;
-  // Linear layers with a low-rank pair beside them (weights/adapter.h), and its scale.
-  std::map<std::string, double> low_rank = {};
+  // Linear layers with an adapter beside them.
+  std::map<std::string, weights::AdapterLayer> adapted = {};
 
   // The type of the residual stream: the wider of the two.
   at::ScalarType stream() const { return weights == at::kFloat ? at::kFloat : compute; }
@@ -39,11 +41,14 @@ class Linear : public torch::nn::Module {
  public:
   Linear(weights::Table& table, const std::string& name, const ModelOptions& options);
   // [N, in] -> [N, out], in the compute type.
-  at::Tensor forward(const ops::LinearInput& x) const;
-  const ops::LinearWeight& weight() const { return weight_; }
+  at::Tensor forward(const ops::LinearInput& x, const std::optional<Draw>& draw) const;
+  // What it multiplies by, for these tokens.
+  ops::LinearWeight weight(const std::optional<Draw>& draw) const;
 
  private:
   ops::LinearWeight weight_;
+  double dropout_ = 0;
+  uint32_t index_ = 0;  // among the adapted layers
   at::ScalarType compute_;
 };
 
@@ -97,7 +102,8 @@ class Mlp : public torch::nn::Module {
  public:
   Mlp(weights::Table& table, const std::string& name, const ModelOptions& options);
   // [N, D] -> [N, D], of which ops::Output::kGraph leaves the numbers out.
-  at::Tensor forward(const ops::LinearInput& x, ops::Output output) const;
+  at::Tensor forward(const ops::LinearInput& x, const std::optional<Draw>& draw,
+                     ops::Output output) const;
 
  private:
   std::shared_ptr<Linear> gate_proj_, up_proj_, down_proj_;

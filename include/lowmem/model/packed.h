@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,13 @@
 
 namespace lowmem::model {
 
+// What the draws of a training step are functions of, for some of its tokens.
+struct Draw {
+  uint64_t seed = 0;
+  uint32_t step = 0;
+  at::Tensor tokens;  // [N] int64 on the host: each one's place in the batch
+};
+
 // Sequences laid end to end. N tokens in all, B sequences. None is padded.
 struct Packed {
   at::Tensor ids;                 // [N] int64, on the model's device
@@ -18,6 +26,8 @@ struct Packed {
   ops::Spans spans;               // each sequence's tokens, and what they may attend to
   ops::Spans window_spans;  // the same for layers with a window, where there are any
   at::Tensor cos, sin;      // [N, head_dim / 2] fp32: rotary angles of each token
+
+  std::optional<Draw> draw = {};  // in training, where anything is drawn
 
   int64_t tokens() const { return static_cast<int64_t>(host_ids.size()); }
   int64_t sequences() const { return static_cast<int64_t>(spans.size()) - padding; }
@@ -33,6 +43,7 @@ struct Rows {
   ops::Spans spans;  // like Packed's, with queries for these tokens alone
   ops::Spans window_spans;
   at::Tensor cos, sin;  // [M, head_dim / 2] fp32
+  std::optional<Draw> draw = {};
 };
 
 // `positions`: tokens of `packed`, ascending. O(M L) for sequences of L tokens.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lowmem/ops/low_rank.h"
+#include "lowmem/ops/stored_matrix.h"
 
 namespace lowmem::ops {
 
@@ -15,26 +16,27 @@ namespace lowmem::ops {
 // cast, quantized or a sum is written here once.
 //
 // Today: numbers in any type, cast to the operand's for one product only, where equal
-// types cost nothing; and a low-rank pair beside them.
+// types cost nothing; or codes (ops/stored_matrix.h), which want no gradient; and a
+// low-rank pair beside either.
 struct LinearWeight {
-  at::Tensor weight;      // [out, in]
+  StoredMatrix matrix;    // [out, in]
   at::Tensor bias = {};   // [out] or undefined
   LowRank low_rank = {};  // or undefined
 
-  int64_t out() const { return weight.size(0); }
+  int64_t out() const { return matrix.out; }
 
   // x [N, in] -> [N, out], in x's type.
   at::Tensor value(const at::Tensor& x) const;
 
-  // All that may want a gradient, in the order in which LinearGradients gives them. An
-  // autograd function takes them as its last arguments that are tensors, and keeps them
-  // last; kept() makes the weight of them again.
+  // Everything, as tensors. An autograd function takes them as its last arguments that
+  // are tensors, and keeps them last; kept() makes the weight of them again. Gradients
+  // are wanted of the first ones at most.
   std::vector<at::Tensor> tensors() const;
   static LinearWeight kept(std::span<const at::Tensor> tensors);
 };
 
 // W as the factor of gradients by the input, in their type: its cast, if it takes one,
-// lives as long as this. All calls are for the same dy.
+// lives from the first by_input() to release(). All calls are for the same dy.
 class LinearFactor {
  public:
   LinearFactor(const LinearWeight& weight, at::ScalarType type);
@@ -42,21 +44,29 @@ class LinearFactor {
   at::Tensor by_input(const at::Tensor& dy) const;
   // Of `columns` columns of the input from `first` on: -> [N, columns].
   at::Tensor by_input(const at::Tensor& dy, int64_t first, int64_t columns) const;
+  // Lets go of what by_input() alone needs.
+  void release() {
+    factor_.reset();
+    scaled_.reset();
+  }
+  // dy, times the gain, @ B of the low-rank pair: [N, rank].
+  const at::Tensor& low(const at::Tensor& dy) const;
 
  private:
-  void add_low_rank(at::Tensor& dx, const at::Tensor& dy, const at::Tensor& a) const;
-
-  at::Tensor factor_;  // [out, in]
-  LowRank low_rank_;
-  mutable at::Tensor low_;  // [N, rank], dy @ B, from the first call on
+  const LinearWeight& weight_;
+  at::ScalarType type_;
+  at::Tensor gain_;             // [out], or undefined
+  mutable at::Tensor factor_;   // [out, in], of numbers, from the first call on
+  mutable at::Tensor scaled_;   // [N, out], dy times the gain, likewise
+  mutable at::Tensor low_;
 };
 
 // The gradients by LinearWeight::tensors(), added up over slices of the input's columns.
 class LinearGradients {
  public:
   // `wanted`: which of tensors(). `type`: that of the arithmetic.
-  LinearGradients(const LinearWeight& weight, at::ScalarType type,
-                  std::vector<bool> wanted);
+  LinearGradients(const LinearWeight& weight, const LinearFactor& factor,
+                  at::ScalarType type, std::vector<bool> wanted);
   // Whether the input's numbers are needed at all.
   bool needs_input() const { return wanted_[0] || wants_low_rank(); }
   // For the output's gradient dy [N, out] and the input x [N, in].
@@ -69,13 +79,16 @@ class LinearGradients {
  private:
   bool wants_low_rank() const;
   void add_low_rank(const at::Tensor& dy, const at::Tensor& x, int64_t first);
+  void add_magnitude(const at::Tensor& dy, const at::Tensor& x, int64_t first);
 
   const LinearWeight& weight_;
+  const LinearFactor& factor_;
   at::ScalarType type_;
   std::vector<bool> wanted_;
   at::Tensor by_weight_;
-  at::Tensor by_a_;                // [rank, in]
-  at::Tensor low_, low_gradient_;  // [N, rank]: x @ A.T; dy @ B, times the scale
+  at::Tensor by_a_;          // [rank, in]
+  at::Tensor by_magnitude_;  // [out], times the norm
+  at::Tensor low_;           // [N, rank], x @ A.T
 };
 
 }  // namespace lowmem::ops

@@ -10,6 +10,7 @@
 // Low-rank adapters: beside the matrix W [out, in] of a linear layer lie A [rank, in] and
 // B [out, rank], and the layer multiplies by W + scale * B @ A. Hu et al. 2021, "LoRA";
 // Kalajdzievski 2023, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA".
+// With a magnitude [out] the rows of that sum have these norms: Liu et al. 2024, "DoRA".
 namespace lowmem::weights {
 
 // One layer's, under the name of Hugging Face's module: "model.layers.3.mlp.up_proj".
@@ -18,9 +19,13 @@ struct AdapterLayer {
   int64_t rank = 0;
   double alpha = 0;
   double scale = 0;
+  double dropout = 0;       // of the pair's input, in training
+  bool magnitude = false;   // whether it has one
+  uint32_t index = 0;       // among the layers
 
   std::string a() const { return module + ".lora_A.weight"; }
   std::string b() const { return module + ".lora_B.weight"; }
+  std::string m() const { return module + ".lora_magnitude_vector"; }
   bool operator==(const AdapterLayer&) const = default;
 };
 
@@ -44,16 +49,21 @@ std::vector<Spec> with_adapter(std::vector<Spec> specs, const AdapterConfig& ada
 // names, or without an adapter what model.train selects.
 bool trains(const RunConfig& config, const Spec& spec);
 
+// The rate at which a weight learns over the run's: adapter.lr_ratio for an adapter's
+// second matrices, and for vectors, as PEFT has it. Hayou et al. 2024, "LoRA+".
+double lr_ratio(const AdapterConfig& adapter, const Spec& spec);
+
 // Gives an adapter's matrices what they begin with: A random, the same for equal seeds, B
-// zeros, so that the model begins as it is.
-void start_adapter(Home& home, AdapterInit init, uint64_t seed);
+// zeros, so that the model begins as it is; the magnitudes are W's norms. The home has
+// the model's weights.
+void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed);
 
 // Elements of a matrix that are merged at a time.
 inline constexpr int64_t kMergedElements = int64_t{1} << 20;
 
-// The product that a layer's matrix has beside it, of rows [first, first + rows) and in
-// fp32: scale * B @ A. While its group is borrowed.
-at::Tensor adapter_rows(const Table& table, const AdapterLayer& layer, int64_t first,
-                        int64_t rows);
+// What a layer multiplies by, rows [first, first + rows) in fp32. While its group is
+// borrowed.
+at::Tensor merged_rows(const Table& table, const AdapterLayer& layer, int64_t first,
+                       int64_t rows);
 
 }  // namespace lowmem::weights

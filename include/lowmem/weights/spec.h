@@ -2,8 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "lowmem/core/dtype.h"
 
 namespace lowmem::weights {
 
@@ -20,6 +23,13 @@ struct Spec {
   size_t group = 0;
   std::string alias = {};  // another name that a file may have it under; empty: none
   bool adapter = false;    // beside the model (weights/adapter.h): of no model folder
+  std::optional<DType> type = {};  // its own; else the model's
+
+  // Where it is of a quantized matrix (weights/quantized.h): in which form that is, which
+  // of its parts this is, and the shape of the matrix.
+  Stored stored = Stored::kPlain;
+  size_t part = 0;
+  std::vector<int64_t> matrix = {};
 
   // Where files have it as rows of a larger tensor, together with the specs before or
   // after it that name the same one: its name, and how its rows lie there. Empty: files

@@ -21,6 +21,7 @@ struct Weight {
   uint32_t index = 0;          // its place in the table, trained or not
   DType format = DType::kF32;  // what it is stored in
   bool trained = false;
+  double lr_ratio = 1;   // its learning rate over the run's
   bool by_rows = false;  // never here as a whole: Home::rows() has it
   // What is computed with, of the spec's shape. Keeps its identity for as long as the
   // table lives; its numbers are here while a lease on its group is held
@@ -48,8 +49,8 @@ void keep_zeros(Weight& weight, const StateSpec& state);
 // All weights of a model in file order. Weights keep their address.
 class Table {
  public:
-  // Without tensors: a home makes them, or allocate(). `format`: of all but an adapter's,
-  // which are fp32.
+  // Without tensors: a home makes them, or allocate(). `format`: of all that have no type
+  // of their own.
   Table(std::vector<Spec> specs, DType format);
   Table(const Table&) = delete;
   Table& operator=(const Table&) = delete;
