@@ -16,8 +16,8 @@
 //
 // That is 4.5 bits a weight, nested 4.127. Everything is bitsandbytes' (0.50) PyTorch
 // implementation, bit for bit, but for one number: its mean is added up in fp32, in an
-// order that depends on the machine, ours in double. Its compiled library for CPUs gives
-// absmax_codes that are not the nearest.
+// order that depends on the machine; ours in double, which is often a unit in the last
+// place away. Its compiled library for CPUs gives absmax_codes that are not the nearest.
 
 #include <array>
 #include <cstdint>
@@ -38,8 +38,7 @@ constexpr int64_t nf4_nested(int64_t blocks) {
   return (blocks + kNf4Nested - 1) / kNf4Nested;
 }
 
-// What a code stands for. bitsandbytes' get_4bit_type("nf4"): quantiles of the normal
-// distribution, as far as the sixth digit.
+// What a code stands for: bitsandbytes' get_4bit_type("nf4").
 constexpr std::array<float, 16> kNf4Levels{
     -1.0f,
     -0.6961928009986877f,
