@@ -20,11 +20,11 @@ import shutil
 
 from _common import FIXTURES, arguments, rounded, write_json
 
+import quantized  # before peft, which would load bitsandbytes' compiled library
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-import quantized
 from training import batch_loss, difference
 
 ADAPTERS = FIXTURES / "adapters"
@@ -93,7 +93,8 @@ def train(model, batches):
 def plain(name: str) -> str:
     """As the tensor is called in the folder, without PEFT's prefix."""
     return (name.removeprefix("base_model.model.").replace(".default", "")
-            .replace(".modules_to_save", ""))
+            .replace(".modules_to_save", "")
+            .replace("magnitude_vector.weight", "magnitude_vector"))
 
 
 def main() -> None:

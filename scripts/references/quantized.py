@@ -171,6 +171,11 @@ def main() -> None:
         assert (ways[0] != ways[1]).any(), block[0]
 
     # Halves, between which the even is right; fp16's own halves, and its largest.
+    # Halves but for the rounding of 127 / scale, which torch makes of the reciprocal.
+    quotient = np.float32([[0.0697021484375, 0.03485107421875],
+                           [0.03411865234375, 0.017059326171875],
+                           [0.10076904296875, 0.044036865234375],
+                           [0.04925537109375, 0.024627685546875]])
     halves = np.concatenate([[127], np.arange(-126.5, 127), np.zeros(1)])[None]
     grid = np.concatenate([around([1 + 2.0 ** -11, 1 + 3 * 2.0 ** -11, -2 - 2.0 ** -10]),
                            around([2.0 ** -14, 2.0 ** -14 - 2.0 ** -25, 5 * 2.0 ** -25,
@@ -187,7 +192,7 @@ def main() -> None:
         "halfway_absmax": [{"absmax": digits(x)} | quantized_absmax(x)[0]
                            for x in map(halfway_scales, (1.0, 0.7, 0.9))],
         "int8": [int8(name, x) for name, x in every.items()]
-        + [int8("halves", halves), int8("grid", grid), int8("most", most),
+        + [int8("halves", halves), int8("quotient", quotient), int8("grid", grid), int8("most", most),
            int8("large", draw(31 * 1148, 1).reshape(31, 1148), 1)],
     })
 

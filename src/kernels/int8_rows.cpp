@@ -32,7 +32,7 @@ bool quantize(const T* row, int64_t count, int8_t* codes, float* scale) {
     bad |= ~above(splat(fp16_grid::kInfinite), magnitude(x));  // NaN too
   });
   *scale = most.total();
-  const float factor = *scale > 0 ? 127 / *scale : 0;
+  const float factor = *scale > 0 ? 1 / *scale * 127 : 0;
   for_lanes(0, count, [&](int64_t i, auto lanes) {
     const Float16 whole =
         rounded_to_fp16(load(row + i, lanes)) * factor + splat(fp16_grid::kWholeShift);

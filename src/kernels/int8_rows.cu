@@ -44,7 +44,7 @@ __global__ void quantize(const T* values, int64_t rows, int64_t columns, int8_t*
       scales[row] = scale;
       if (!all_finite) add_together(not_finite, 1);
     }
-    const float factor = scale > 0 ? 127 / scale : 0;
+    const float factor = scale > 0 ? 1 / scale * 127 : 0;
     for_eights_of_block(0, columns, vectors, [&](int64_t i, auto lanes) {
       const Eight x = load(in + i, lanes);
       Codes own_codes;

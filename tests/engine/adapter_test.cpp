@@ -1,7 +1,9 @@
 // Adapters against PEFT's, through tests/fixtures/adapters; no policy changes a bit.
 #include "lowmem/weights/adapter.h"
 
+#include "lowmem/config/overrides.h"
 #include "lowmem/weights/adapter_folder.h"
+#include "lowmem/weights/quantized.h"
 #include "support/training.h"
 
 namespace lowmem::engine {
@@ -18,14 +20,19 @@ const json& batches() {
 // A model with an adapter beside it, from their folders.
 std::unique_ptr<model::Llama> adapted(const std::string& model,
                                       const AdapterConfig& adapter,
-                                      at::ScalarType dtype = at::kFloat) {
+                                      at::ScalarType dtype = at::kFloat,
+                                      const ModelConfig& quantized = {}) {
   const auto folder = fixture("models") / model;
   const model::Config shape = model::read_model_config(folder);
   model::ModelOptions options{dtype, dtype};
   for (const auto& layer : weights::adapter_layers(model::weight_specs(shape), adapter))
     options.adapted[layer.module] = layer;
+  RunConfig config;
+  config.model = quantized;
+  config.adapter = adapter;
   auto table = std::make_shared<weights::Table>(
-      weights::with_adapter(model::weight_specs(shape), adapter),
+      weights::with_quantized(weights::with_adapter(model::weight_specs(shape), adapter),
+                              config),
       dtype == at::kFloat ? DType::kF32 : DType::kBF16);
   table->allocate(c10::kCPU);
   auto llama = std::make_unique<model::Llama>(shape, options, table);
@@ -44,6 +51,7 @@ State all_of(const model::Llama& llama) {
 // What a configuration with the adapter trains.
 std::vector<std::string> trained_by(const AdapterConfig& adapter) {
   std::vector<std::string> patterns = {"*.lora_A.weight", "*.lora_B.weight"};
+  if (adapter.kind == AdapterKind::kDora) patterns.push_back("*.lora_magnitude_vector");
   for (const std::string& module : adapter.also_train)
     patterns.push_back(module + ".weight");
   return patterns;
@@ -63,13 +71,16 @@ TEST_P(AdapterCurve, IsPeftsAtEveryStep) {
   const json curve = read_json(fixture("adapters") / (std::string(GetParam()) + ".json"));
   const auto folder = fixture("adapters") / GetParam();
   const AdapterConfig adapter = weights::read_adapter(folder);
+  RunConfig base;
+  set_key(base, "model.quantize", curve.at("quantize").get<std::string>());
+  base.model.double_quantization = curve.at("double_quantization");
   for (const size_t micro_batch : {8, 3})
     for (const auto& policies :
          {Policies{}, Policies{ActivationsMode::kRecompute, GradientsMode::kUpdate},
           Policies{.activations = ActivationsMode::kRecompute,
           .gradients = GradientsMode::kUpdate,
           .home = {.weights = WeightsMode::kDisk, .ahead = 1}}}) {
-      auto llama = adapted(curve.at("model"), adapter);
+      auto llama = adapted(curve.at("model"), adapter, at::kFloat, base.model);
       weights::load_adapter(*test::home_of(*llama), adapter, folder);
       test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), policies);
       const json& losses = curve.at("loss");
@@ -92,7 +103,8 @@ TEST_P(AdapterCurve, IsPeftsAtEveryStep) {
 
 INSTANTIATE_TEST_SUITE_P(Engine, AdapterCurve,
                          testing::Values("query_value", "all_linear", "rank_stabilized",
-                                         "patterns", "also_norm", "also_head"),
+                                         "patterns", "also_norm", "also_head", "dora", "nf4",
+                                         "nf4_double", "int8", "dora_nf4"),
                          [](const auto& given) { return std::string(given.param); });
 
 AdapterConfig all_linear() {
@@ -103,24 +115,48 @@ AdapterConfig all_linear() {
   return adapter;
 }
 
-TEST(Adapter, GivesTheSameBitsWithEveryPolicy) {
+// Each token's place in the batch, for the step's draws.
+void number_tokens(std::vector<MicroBatch>& parts, uint32_t step) {
+  int64_t before = 0;
+  for (MicroBatch& part : parts) {
+    const int64_t tokens = part.packed.tokens();
+    const at::Tensor places = at::arange(before, before + tokens, at::kLong);
+    part.packed.draw = model::Draw{11, step, places};
+    part.rows.draw = model::Draw{11, step, places.index_select(0, part.rows.index)};
+    before += tokens;
+  }
+}
+
+struct Variant {
+  const char* name;
+  AdapterKind kind;
+  QuantizeMode quantize;
+  double dropout;
+};
+
+class AdapterPolicies : public testing::TestWithParam<Variant> {};
+
+TEST_P(AdapterPolicies, GiveTheSameBits) {
+  AdapterConfig adapter = all_linear();
+  adapter.kind = GetParam().kind;
+  adapter.dropout = GetParam().dropout;
+  ModelConfig base;
+  base.quantize = GetParam().quantize;
   for (const auto& [dtype, micro_batch] :
        {std::pair{at::kFloat, size_t{3}}, std::pair{at::kBFloat16, size_t{8}}}) {
     std::vector<double> first_losses;
     State first;
     for (const Policies& policies : test::every_policy()) {
-      auto llama = adapted("llama32_tiny", all_linear(), dtype);
-      weights::start_adapter(*test::home_of(*llama), AdapterConfig(), 7);
-      test::Trainer trainer(std::move(llama), trained_by(all_linear()), adamw(),
-                            policies);
+      auto llama = adapted("llama32_tiny", adapter, dtype, base);
+      weights::start_adapter(*test::home_of(*llama), adapter, 7);
+      test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), policies);
       std::vector<double> losses;
-      for (int64_t i = 0; i < 6; ++i)
-        losses.push_back(trainer
-                             .update(test::micro_batches(
-                                         *trainer.llama,
-                                         batches()[static_cast<size_t>(i)], micro_batch),
-                                     i)
-                             .loss_sum);
+      for (int64_t i = 0; i < 6; ++i) {
+        auto parts = test::micro_batches(
+            *trainer.llama, batches()[static_cast<size_t>(i)], micro_batch);
+        number_tokens(parts, static_cast<uint32_t>(i));
+        losses.push_back(trainer.update(parts, i).loss_sum);
+      }
       const State weights = test::copy_of(trainer);
       if (first.empty()) {
         first = weights;
@@ -134,10 +170,67 @@ TEST(Adapter, GivesTheSameBitsWithEveryPolicy) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(
+    Engine, AdapterPolicies,
+    testing::Values(Variant{"lora", AdapterKind::kLora, QuantizeMode::kNone, 0},
+                    Variant{"dropout", AdapterKind::kLora, QuantizeMode::kNone, 0.2},
+                    Variant{"dora", AdapterKind::kDora, QuantizeMode::kNone, 0},
+                    Variant{"nf4", AdapterKind::kLora, QuantizeMode::kNf4, 0.1},
+                    Variant{"int8", AdapterKind::kDora, QuantizeMode::kInt8, 0}),
+    [](const auto& given) { return std::string(given.param.name); });
+
+// What is left out does not depend on the parts that a batch is cut into.
+TEST(Adapter, DropoutIsTheSameForAnyMicroBatch) {
+  AdapterConfig adapter = all_linear();
+  adapter.dropout = 0.3;
+  std::vector<double> losses;
+  for (const size_t micro_batch : {8, 3, 1}) {
+    auto llama = adapted("llama32_tiny", adapter);
+    weights::load_adapter(*test::home_of(*llama), adapter,
+                          fixture("adapters/all_linear"));
+    test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), {});
+    for (int64_t i = 0; i < 3; ++i) {
+      auto parts = test::micro_batches(*trainer.llama, batches()[0], micro_batch);
+      number_tokens(parts, static_cast<uint32_t>(i));
+      losses.push_back(trainer.update(parts, i).loss_sum);
+    }
+  }
+  for (size_t i = 0; i < 9; ++i)
+    EXPECT_NEAR(losses[i], losses[i % 3], 1e-6 * losses[i]) << i;
+}
+
+// LoRA+: the second matrices learn at another rate.
+TEST(Adapter, LrRatioIsOfTheSecondMatrices) {
+  AdapterConfig adapter = all_linear();
+  adapter.lr_ratio = 16;
+  std::vector<State> after;
+  for (const bool ratio : {false, true}) {
+    auto llama = adapted("llama32_tiny", adapter);
+    weights::load_adapter(*test::home_of(*llama), adapter,
+                          fixture("adapters/all_linear"));
+    test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), {});
+    for (weights::Weight& weight : trainer.llama->table().all())
+      if (weight.trained && ratio)
+        weight.lr_ratio = weights::lr_ratio(adapter, weight.spec);
+    const State before = test::copy_of(trainer);
+    trainer.update(test::micro_batches(*trainer.llama, batches()[0], 8), 0);
+    State moved = test::copy_of(trainer);
+    for (auto& [name, weight] : moved) weight = weight - before.at(name);
+    after.push_back(std::move(moved));
+  }
+  const std::string layer = "model.layers.0.mlp.up_proj.lora_";
+  EXPECT_TRUE(at::equal(after[0].at(layer + "A.weight"), after[1].at(layer + "A.weight")));
+  EXPECT_LT(test::relative_difference(after[1].at(layer + "B.weight"),
+                                      16 * after[0].at(layer + "B.weight")),
+            1e-4);
+}
+
 TEST(Adapter, BeginsAsTheModelIsAndLeavesItAsItWas) {
   auto plain = test::load_model(fixture("models/llama32_tiny"));
   auto llama = adapted("llama32_tiny", all_linear());
-  weights::start_adapter(*test::home_of(*llama), AdapterInit::kGaussian, 7);
+  AdapterConfig gaussian = all_linear();
+  gaussian.init = AdapterInit::kGaussian;
+  weights::start_adapter(*test::home_of(*llama), gaussian, 7);
   const auto packed = test::pack(*plain, {{1, 5, 9, 200}, {1, 7}});
   EXPECT_TRUE(
       at::equal(test::logits_of(*llama, packed), test::logits_of(*plain, packed)));
@@ -151,31 +244,40 @@ TEST(Adapter, BeginsAsTheModelIsAndLeavesItAsItWas) {
             0);
 }
 
-// The merged model has the logits of the one with the adapter beside it.
+// The merged model has the logits of the one with the adapter beside it, also where it
+// was beside codes.
 TEST(Adapter, MergedGivesTheSameLogits) {
-  const auto folder = fixture("adapters/all_linear");
-  const AdapterConfig adapter = weights::read_adapter(folder);
-  auto llama = adapted("llama32_tiny", adapter);
-  const auto home = test::home_of(*llama);
-  weights::load_adapter(*home, adapter, folder);
-  const auto into = std::filesystem::path(testing::TempDir()) / "merged";
-  std::filesystem::remove_all(into);
-  weights::save(
-      *home, fixture("models/llama32_tiny"), into,
-      {.merged = weights::adapter_layers(model::weight_specs(llama->config()), adapter)});
-  const auto merged = test::load_model(into);
-  const auto packed = test::pack(*merged, {{1, 5, 9, 200}, {1, 7}});
-  EXPECT_LT(test::relative_difference(test::logits_of(*merged, packed),
-                                      test::logits_of(*llama, packed)),
-            1e-5);
-  const auto plain = test::load_model(fixture("models/llama32_tiny"));
-  EXPECT_GT(test::relative_difference(test::logits_of(*plain, packed),
-                                      test::logits_of(*llama, packed)),
-            1e-2);
+  for (const char* name : {"all_linear", "dora", "nf4", "int8", "dora_nf4"}) {
+    SCOPED_TRACE(name);
+    const auto folder = fixture("adapters") / name;
+    const AdapterConfig adapter = weights::read_adapter(folder);
+    const json curve = read_json(fixture("adapters") / (std::string(name) + ".json"));
+    RunConfig base;
+    set_key(base, "model.quantize", curve.at("quantize").get<std::string>());
+    base.model.double_quantization = curve.at("double_quantization");
+    auto llama = adapted(curve.at("model"), adapter, at::kFloat, base.model);
+    const auto home = test::home_of(*llama);
+    weights::load_adapter(*home, adapter, folder);
+    const auto into = std::filesystem::path(testing::TempDir()) / ("merged_" + std::string(name));
+    std::filesystem::remove_all(into);
+    const auto model = fixture("models") / curve.at("model").get<std::string>();
+    weights::save(*home, model, into,
+                  {.merged = weights::adapter_layers(
+                       model::weight_specs(llama->config()), adapter)});
+    const auto merged = test::load_model(into);
+    const auto packed = test::pack(*merged, {{1, 5, 9, 200}, {1, 7}});
+    EXPECT_LT(test::relative_difference(test::logits_of(*merged, packed),
+                                        test::logits_of(*llama, packed)),
+              1e-5);
+    const auto plain = test::load_model(model);
+    EXPECT_GT(test::relative_difference(test::logits_of(*plain, packed),
+                                        test::logits_of(*llama, packed)),
+              1e-2);
+  }
 }
 
 TEST(Adapter, GoesThroughItsFolderUnchanged) {
-  for (const char* name : {"all_linear", "patterns", "rank_stabilized", "also_norm"}) {
+  for (const char* name : {"all_linear", "patterns", "rank_stabilized", "also_norm", "dora"}) {
     const auto folder = fixture("adapters") / name;
     const AdapterConfig adapter = weights::read_adapter(folder);
     const json curve = read_json(fixture("adapters") / (std::string(name) + ".json"));

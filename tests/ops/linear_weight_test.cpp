@@ -49,7 +49,7 @@ TEST_P(QuantizedMatrix, ProductsAreThoseOfTheNumbersItStandsFor) {
       EXPECT_TRUE(at::equal(matrix.rows(1, out - 1, type), dense.narrow(0, 1, out - 1).to(type)));
       const at::Tensor x = normal({tokens, in}, 2).to(type),
                        dy = normal({tokens, out}, 3).to(type);
-      const double tolerance = type == at::kFloat ? 1e-6 : 0.01;
+      const double tolerance = type == at::kFloat ? 3e-6 : 0.01;  // of 2,048 numbers
       const at::Tensor used = dense.to(type).to(at::kDouble);
       expect_close(product_by_rows(x, matrix), x.to(at::kDouble).mm(used.t()), tolerance);
       const at::Tensor dx = dy.to(at::kDouble).mm(used);

@@ -4,7 +4,7 @@
 // 2022, "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale".
 //
 //   weights are cast to fp16;   scale = the largest magnitude of the row, in fp32
-//   code = weight * (127 / scale), rounded to nearest, ties to even: -127 to 127
+//   code = weight * ((1 / scale) * 127), rounded to nearest, ties to even: -127 to 127
 //   back: code * (scale * (1 / 127)), each product in fp32
 //
 // That is bitsandbytes (0.50), bit for bit: codes and scales everywhere, the way back as
