@@ -209,9 +209,9 @@ bool begins_as_number(const YamlNode& node) {
 std::string format_value(const std::string& value) {
   if (!needs_quotes(value)) return value;
   if (find_not_utf8(value) != std::string::npos)  // a path may be; YAML has no escape
-    return "!!binary " + YAML::EncodeBase64(
-                             reinterpret_cast<const unsigned char*>(value.data()),
-                             value.size());
+    return "!!binary " +
+           YAML::EncodeBase64(reinterpret_cast<const unsigned char*>(value.data()),
+                              value.size());
   std::string quoted = "\"";
   for (std::string_view rest = value; !rest.empty();) {
     const auto [bytes, plain] = first_character(rest);

@@ -95,16 +95,19 @@ ops::Heads Attention::heads(const at::Tensor& flat, const std::shared_ptr<HeadNo
 
 at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
                               const Rows* rows) const {
-  const ops::Heads k = heads(k_proj_->forward(x, packed.draw), k_norm_, packed.cos, packed.sin);
+  const ops::Heads k =
+      heads(k_proj_->forward(x, packed.draw), k_norm_, packed.cos, packed.sin);
   const at::Tensor flat = v_proj_->forward(x, packed.draw);
   const at::Tensor v = flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
   if (rows == nullptr) {
-    const ops::Heads q = heads(q_proj_->forward(x, packed.draw), q_norm_, packed.cos, packed.sin);
+    const ops::Heads q =
+        heads(q_proj_->forward(x, packed.draw), q_norm_, packed.cos, packed.sin);
     return ops::attention_linear(q, k, v, window_ ? packed.window_spans : packed.spans,
                                  o_proj_->weight(packed.draw), rule_);
   }
   const at::Tensor asking = x.value.index_select(0, rows->index);
-  const ops::Heads q = heads(q_proj_->forward(asking, rows->draw), q_norm_, rows->cos, rows->sin);
+  const ops::Heads q =
+      heads(q_proj_->forward(asking, rows->draw), q_norm_, rows->cos, rows->sin);
   return ops::attention_linear(q, k, v, window_ ? rows->window_spans : rows->spans,
                                o_proj_->weight(rows->draw), rule_);
 }
@@ -148,8 +151,9 @@ at::Tensor Block::forward(const at::Tensor& hidden, const Packed& packed,
   const at::Tensor mixed =
       at::add(own, self_attn_->forward(input_layernorm_->forward(hidden), packed, rows),
               residual_multiplier_);
-  return at::add(mixed, mlp_->forward(post_attention_layernorm_->forward(mixed),
-                                     rows == nullptr ? packed.draw : rows->draw, output),
+  return at::add(mixed,
+                 mlp_->forward(post_attention_layernorm_->forward(mixed),
+                               rows == nullptr ? packed.draw : rows->draw, output),
                  residual_multiplier_);
 }
 

@@ -156,7 +156,8 @@ Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
     rows.window_spans = select_spans(packed.window_spans, positions, device);
   if (packed.draw) {
     rows.draw = packed.draw;
-    rows.draw->tokens = packed.draw->tokens.index_select(0, at::tensor(positions, at::kLong));
+    rows.draw->tokens =
+        packed.draw->tokens.index_select(0, at::tensor(positions, at::kLong));
   }
   return rows;
 }

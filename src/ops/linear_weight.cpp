@@ -64,8 +64,7 @@ at::Tensor LinearWeight::value(const at::Tensor& x) const {
                                          later ? at::Tensor() : biases(*this, type))
                      : product_by_rows(x, matrix);
   if (low_rank.defined())
-    add_widened(y,
-                narrowed(x, low_rank.a.t(), low_rank.dropout, 0, matrix.in),
+    add_widened(y, narrowed(x, low_rank.a.t(), low_rank.dropout, 0, matrix.in),
                 low_rank.b.t(), {.scale = low_rank.scale, .gain = gain});
   if (later && bias.defined()) add_to(y, biases(*this, type));
   return y;
@@ -182,13 +181,14 @@ void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& x,
                                     int64_t first) {
   const LowRank& pair = weight_.low_rank;
   const StoredMatrix& matrix = weight_.matrix;
-  if (!by_magnitude_.defined()) by_magnitude_ = zeros(pair.norm.sizes(), pair.norm.options());
+  if (!by_magnitude_.defined())
+    by_magnitude_ = zeros(pair.norm.sizes(), pair.norm.options());
   constexpr int64_t kSlice = kMiB / sizeof(float);
   const int64_t slice = std::max<int64_t>(1, kSlice / matrix.in);
   for (int64_t row = 0; row < matrix.out; row += slice) {
     const int64_t rows = std::min(slice, matrix.out - row);
-    at::Tensor sum = product(pair.b.narrow(0, row, rows),
-                             pair.a.narrow(1, first, x.size(1)));
+    at::Tensor sum =
+        product(pair.b.narrow(0, row, rows), pair.a.narrow(1, first, x.size(1)));
     const at::Tensor own = matrix.rows(row, rows, at::kFloat);
     const at::Tensor both = product(dy.narrow(1, row, rows).t(), x);
     const at::Tensor wide = converted(both, at::kFloat);
@@ -221,8 +221,8 @@ std::vector<at::Tensor> LinearGradients::finish(const at::Tensor& dy) {
   std::vector<at::Tensor> found(wanted_.size());
   if (by_weight_.defined()) {
     const memory::Scope item(memory::Item::kGradients);
-    found[0] = converted(std::exchange(by_weight_, {}),
-                         weight_.matrix.numbers.scalar_type());
+    found[0] =
+        converted(std::exchange(by_weight_, {}), weight_.matrix.numbers.scalar_type());
   }
   const LowRank& pair = weight_.low_rank;
   if (wants_low_rank()) {

@@ -93,18 +93,18 @@ at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin,
 
 void add_widened(at::Tensor& wide, const at::Tensor& low, const at::Tensor& thin,
                  const Widening& how) {
-  for_slices(
-      wide.size(0), slice_of(wide, wide.size(1)), [&](int64_t first, int64_t rows) {
-        at::Tensor part = wide.narrow(0, first, rows);
-        at::Tensor sum = product(low.narrow(0, first, rows), thin);
-        if (how.dropout != nullptr && how.dropout->defined())
-          leave_out(sum, *how.dropout, first, how.first, how.width);
-        // What add_() would widen by itself, and a rehearsal not see.
-        const at::Tensor before = converted(part, at::kFloat);
-        if (memory::rehearsing()) return;
-        sum.mul_(how.scale).add_(before);
-        part.copy_(how.gain.defined() ? sum.mul_(how.gain) : sum);
-      });
+  for_slices(wide.size(0), slice_of(wide, wide.size(1)),
+             [&](int64_t first, int64_t rows) {
+               at::Tensor part = wide.narrow(0, first, rows);
+               at::Tensor sum = product(low.narrow(0, first, rows), thin);
+               if (how.dropout != nullptr && how.dropout->defined())
+                 leave_out(sum, *how.dropout, first, how.first, how.width);
+               // What add_() would widen by itself, and a rehearsal not see.
+               const at::Tensor before = converted(part, at::kFloat);
+               if (memory::rehearsing()) return;
+               sum.mul_(how.scale).add_(before);
+               part.copy_(how.gain.defined() ? sum.mul_(how.gain) : sum);
+             });
 }
 
 at::Tensor by_thin(const at::Tensor& wide, const at::Tensor& low) {
@@ -120,8 +120,7 @@ at::Tensor by_thin(const at::Tensor& wide, const at::Tensor& low, const Dropout&
              [&](int64_t column, int64_t columns) {
                at::Tensor part = found.narrow(0, column, columns);
                at::Tensor own = own_floats(wide.narrow(1, column, columns));
-               if (dropout.defined())
-                 leave_out(own, dropout, 0, first + column, width);
+               if (dropout.defined()) leave_out(own, dropout, 0, first + column, width);
                product_into(part, own.t(), low);
              });
   return found;

@@ -157,10 +157,10 @@ void quantize_into(StoredMatrix& matrix, const at::Tensor& values, int64_t first
 }
 
 void quantize_scales(const at::Tensor& scales, StoredMatrix& to) {
-  kernels::quantize_absmax(
-      scales.const_data_ptr<float>(), scales.numel(),
-      to.scales.mutable_data_ptr<uint8_t>(), to.nested.mutable_data_ptr<float>(),
-      to.offset.mutable_data_ptr<float>());
+  kernels::quantize_absmax(scales.const_data_ptr<float>(), scales.numel(),
+                           to.scales.mutable_data_ptr<uint8_t>(),
+                           to.nested.mutable_data_ptr<float>(),
+                           to.offset.mutable_data_ptr<float>());
 }
 
 }  // namespace lowmem::ops

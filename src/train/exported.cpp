@@ -40,16 +40,17 @@ void read_exported(const RunConfig& config, weights::Home& home,
 
 void write_merged(const RunConfig& config, weights::Home& home,
                   const std::filesystem::path& folder) {
-  weights::save(
-      home, config.model.path, folder,
-      {.merged = weights::adapter_layers(weights::model_specs(home.table()), config.adapter)});
+  weights::save(home, config.model.path, folder,
+                {.merged = weights::adapter_layers(weights::model_specs(home.table()),
+                                                   config.adapter)});
 }
 
 void rehearse_merged(const RunConfig& config, weights::Home& home) {
   const weights::Table& table = home.table();
   const weights::AdapterLayer* largest = nullptr;
   int64_t most = 0, rows = 0;
-  const auto layers = weights::adapter_layers(weights::model_specs(table), config.adapter);
+  const auto layers =
+      weights::adapter_layers(weights::model_specs(table), config.adapter);
   for (const weights::AdapterLayer& layer : layers) {
     const ops::StoredMatrix matrix = weights::matrix_of(table, layer.module);
     const int64_t slice =
@@ -78,8 +79,7 @@ void begin_adapter(const RunConfig& config, weights::Home& home) {
     log::info("loaded the adapter " + config.adapter.path);
     return;
   }
-  weights::start_adapter(home, config.adapter,
-                         static_cast<uint64_t>(config.run.seed));
+  weights::start_adapter(home, config.adapter, static_cast<uint64_t>(config.run.seed));
 }
 
 namespace {

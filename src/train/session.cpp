@@ -361,9 +361,8 @@ engine::PendingStep Session::begin(std::span<const int64_t> rows, int64_t step,
     examples.push_back(&texts_->examples[static_cast<size_t>(row)]);
   std::optional<model::Draw> draw;
   if (config_.adapter.dropout > 0)
-    draw = model::Draw{static_cast<uint64_t>(config_.run.seed),
-                       static_cast<uint32_t>(step),
-                       {}};
+    draw = model::Draw{
+        static_cast<uint64_t>(config_.run.seed), static_cast<uint32_t>(step), {}};
   return step_.begin(collate(*house_.model, examples, config_.train.micro_batch_size,
                              device_.is_cpu() ? 0 : kTokenMultiple, draw),
                      {step, schedule_.at(step), 1, report_rounding});

@@ -38,16 +38,16 @@ constexpr std::array kOfNoEffect = {"auto_mapping",      "base_model_name_or_pat
                                     "corda_config",      "ensure_weight_tying",
                                     "eva_config",        "inference_mode",
                                     "init_lora_weights", "loftq_config",
-                                    "lora_ga_config",
-                                    "megatron_config",   "megatron_core",
-                                    "peft_version",      "revision",
-                                    "runtime_config",    "task_type",
-                                    "layers_pattern",    "qalora_group_size"};
+                                    "lora_ga_config",    "megatron_config",
+                                    "megatron_core",     "peft_version",
+                                    "revision",          "runtime_config",
+                                    "task_type",         "layers_pattern",
+                                    "qalora_group_size"};
 // And those that are read.
 constexpr std::array kRead = {
-    "peft_type",     "r",          "lora_alpha",      "target_modules", "rank_pattern",
-    "alpha_pattern", "use_rslora", "modules_to_save", "exclude_modules",
-    "lora_dropout",  "use_dora"};
+    "peft_type",     "r",          "lora_alpha",      "target_modules",  "rank_pattern",
+    "alpha_pattern", "use_rslora", "modules_to_save", "exclude_modules", "lora_dropout",
+    "use_dora"};
 
 [[noreturn]] void refuse(const fs::path& file, const std::string& problem,
                          const std::string& remedy = kRefetch) {
@@ -307,12 +307,12 @@ AdapterConfig read_adapter(const fs::path& folder) {
       whole.push_back(module);
       continue;
     }
-    const char* missing = parts.a == nullptr   ? ".lora_A.weight"
-                          : parts.b == nullptr ? ".lora_B.weight"
-                          : adapter.kind == AdapterKind::kDora &&
-                                  parts.magnitude == nullptr
-                              ? ".lora_magnitude_vector"
-                              : nullptr;
+    const char* missing =
+        parts.a == nullptr   ? ".lora_A.weight"
+        : parts.b == nullptr ? ".lora_B.weight"
+        : adapter.kind == AdapterKind::kDora && parts.magnitude == nullptr
+            ? ".lora_magnitude_vector"
+            : nullptr;
     if (adapter.kind == AdapterKind::kLora && parts.magnitude != nullptr)
       refuse(tensors.path(), "holds a magnitude of " + module +
                                  ", and adapter_config.json says use_dora = false");

@@ -171,8 +171,8 @@ void check(const WeightsFolder& files, const std::vector<Spec>& specs,
   refuse_surplus(files, known, folder);
 }
 
-// What read() of a home gives, of a matrix that is not written as it lies there: in codes,
-// or with an adapter's layer beside it. In fp32, rounded once.
+// What read() of a home gives, of a matrix that is not written as it lies there: in
+// codes, or with an adapter's layer beside it. In fp32, rounded once.
 void read_rows(const Table& table, const Weight& weight, const AdapterLayer* layer,
                DType format, const std::function<void(std::span<const std::byte>)>& use) {
   const at::NoGradGuard no_grad;
@@ -229,8 +229,8 @@ Loaded load(Home& home, const std::filesystem::path& folder,
       refuse_other_twin(files, weight->spec);
       const auto from = locate(files, weight->spec);
       const bool plain = weight->spec.stored == Stored::kPlain;
-      const double squares = plain ? load_weight(from, home, *weight)
-                                   : load_quantized(from, home, *weight);
+      const double squares =
+          plain ? load_weight(from, home, *weight) : load_quantized(from, home, *weight);
       if (squares == 0) loaded.zeros.push_back(weight);
     }
   }
@@ -261,8 +261,7 @@ void save(Home& home, const std::filesystem::path& source,
         progress.add(static_cast<int64_t>(piece.size()));
       };
       const auto layer = adapted.find(module_of(weight->name()));
-      const bool merged =
-          layer != adapted.end() && weight->spec.kind == Kind::kMatrix;
+      const bool merged = layer != adapted.end() && weight->spec.kind == Kind::kMatrix;
       if (merged || weight->spec.stored != Stored::kPlain)
         read_rows(table, *weight, merged ? &layer->second : nullptr, format, write);
       else

@@ -82,9 +82,10 @@ std::vector<Spec> with_quantized(std::vector<Spec> specs, const RunConfig& confi
     for (Spec& part : parts_of(spec, form)) all.push_back(std::move(part));
   }
   if (all.size() == specs.size())
-    throw Error("model.quantize = " + std::string(word_of(config.model.quantize)),
-                "is of matrices that are not trained, and model.train leaves none",
-                "Train an adapter beside them, with adapter.kind = lora, or fewer weights");
+    throw Error(
+        "model.quantize = " + std::string(word_of(config.model.quantize)),
+        "is of matrices that are not trained, and model.train leaves none",
+        "Train an adapter beside them, with adapter.kind = lora, or fewer weights");
   return all;
 }
 

@@ -103,8 +103,8 @@ TEST_P(AdapterCurve, IsPeftsAtEveryStep) {
 
 INSTANTIATE_TEST_SUITE_P(Engine, AdapterCurve,
                          testing::Values("query_value", "all_linear", "rank_stabilized",
-                                         "patterns", "also_norm", "also_head", "dora", "nf4",
-                                         "nf4_double", "int8", "dora_nf4"),
+                                         "patterns", "also_norm", "also_head", "dora",
+                                         "nf4", "nf4_double", "int8", "dora_nf4"),
                          [](const auto& given) { return std::string(given.param); });
 
 AdapterConfig all_linear() {
@@ -152,8 +152,8 @@ TEST_P(AdapterPolicies, GiveTheSameBits) {
       test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), policies);
       std::vector<double> losses;
       for (int64_t i = 0; i < 6; ++i) {
-        auto parts = test::micro_batches(
-            *trainer.llama, batches()[static_cast<size_t>(i)], micro_batch);
+        auto parts = test::micro_batches(*trainer.llama,
+                                         batches()[static_cast<size_t>(i)], micro_batch);
         number_tokens(parts, static_cast<uint32_t>(i));
         losses.push_back(trainer.update(parts, i).loss_sum);
       }
@@ -219,7 +219,8 @@ TEST(Adapter, LrRatioIsOfTheSecondMatrices) {
     after.push_back(std::move(moved));
   }
   const std::string layer = "model.layers.0.mlp.up_proj.lora_";
-  EXPECT_TRUE(at::equal(after[0].at(layer + "A.weight"), after[1].at(layer + "A.weight")));
+  EXPECT_TRUE(
+      at::equal(after[0].at(layer + "A.weight"), after[1].at(layer + "A.weight")));
   EXPECT_LT(test::relative_difference(after[1].at(layer + "B.weight"),
                                       16 * after[0].at(layer + "B.weight")),
             1e-4);
@@ -258,12 +259,13 @@ TEST(Adapter, MergedGivesTheSameLogits) {
     auto llama = adapted(curve.at("model"), adapter, at::kFloat, base.model);
     const auto home = test::home_of(*llama);
     weights::load_adapter(*home, adapter, folder);
-    const auto into = std::filesystem::path(testing::TempDir()) / ("merged_" + std::string(name));
+    const auto into =
+        std::filesystem::path(testing::TempDir()) / ("merged_" + std::string(name));
     std::filesystem::remove_all(into);
     const auto model = fixture("models") / curve.at("model").get<std::string>();
     weights::save(*home, model, into,
-                  {.merged = weights::adapter_layers(
-                       model::weight_specs(llama->config()), adapter)});
+                  {.merged = weights::adapter_layers(model::weight_specs(llama->config()),
+                                                     adapter)});
     const auto merged = test::load_model(into);
     const auto packed = test::pack(*merged, {{1, 5, 9, 200}, {1, 7}});
     EXPECT_LT(test::relative_difference(test::logits_of(*merged, packed),
@@ -277,7 +279,8 @@ TEST(Adapter, MergedGivesTheSameLogits) {
 }
 
 TEST(Adapter, GoesThroughItsFolderUnchanged) {
-  for (const char* name : {"all_linear", "patterns", "rank_stabilized", "also_norm", "dora"}) {
+  for (const char* name :
+       {"all_linear", "patterns", "rank_stabilized", "also_norm", "dora"}) {
     const auto folder = fixture("adapters") / name;
     const AdapterConfig adapter = weights::read_adapter(folder);
     const json curve = read_json(fixture("adapters") / (std::string(name) + ".json"));

@@ -46,7 +46,8 @@ TEST_P(QuantizedMatrix, ProductsAreThoseOfTheNumbersItStandsFor) {
       const StoredMatrix matrix = in_form(GetParam(), normal({out, in}, 1) * 0.1);
       const at::Tensor dense = matrix.rows(0, out, at::kFloat);
       EXPECT_LT(test::relative_difference(dense, normal({out, in}, 1) * 0.1), 0.15);
-      EXPECT_TRUE(at::equal(matrix.rows(1, out - 1, type), dense.narrow(0, 1, out - 1).to(type)));
+      EXPECT_TRUE(
+          at::equal(matrix.rows(1, out - 1, type), dense.narrow(0, 1, out - 1).to(type)));
       const at::Tensor x = normal({tokens, in}, 2).to(type),
                        dy = normal({tokens, out}, 3).to(type);
       const double tolerance = type == at::kFloat ? 3e-6 : 0.01;  // of 2,048 numbers
@@ -161,15 +162,14 @@ TEST_P(AdaptedLinear, TheSameInSlicesOfColumns) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Forms, AdaptedLinear,
-    testing::Values(Adapted{Stored::kPlain, false, false, false},
-                    Adapted{Stored::kPlain, false, true, true},
-                    Adapted{Stored::kPlain, true, true, false},
-                    Adapted{Stored::kNf4, false, true, true},
-                    Adapted{Stored::kNf4Double, true, true, false},
-                    Adapted{Stored::kInt8, true, false, false},
-                    Adapted{Stored::kInt8, false, false, true}));
+INSTANTIATE_TEST_SUITE_P(Forms, AdaptedLinear,
+                         testing::Values(Adapted{Stored::kPlain, false, false, false},
+                                         Adapted{Stored::kPlain, false, true, true},
+                                         Adapted{Stored::kPlain, true, true, false},
+                                         Adapted{Stored::kNf4, false, true, true},
+                                         Adapted{Stored::kNf4Double, true, true, false},
+                                         Adapted{Stored::kInt8, true, false, false},
+                                         Adapted{Stored::kInt8, false, false, true}));
 
 TEST(Dropout, IsAFunctionOfTheTokenAndTheColumn) {
   const Dropout all{0.3, {1, 2, 3}, at::arange(40, at::kLong)};

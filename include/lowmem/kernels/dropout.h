@@ -11,12 +11,12 @@ namespace lowmem::kernels {
 //   value = kept ? value * scale : 0
 //
 // Whether one is kept is a function of the noise's numbers and of the element's place in
-// the whole matrix, rows[i] * width + its column: not of how the matrix is cut. Srivastava
-// et al. 2014.
+// the whole matrix, rows[i] * width + its column: not of how the matrix is cut.
+// Srivastava et al. 2014.
 struct DropoutArgs {
   float* values = nullptr;  // row i from i * stride on
   int64_t stride = 0;
-  const int64_t* rows = nullptr;  // which one of the whole matrix each is
+  const int64_t* rows = nullptr;   // which one of the whole matrix each is
   int64_t first = 0, columns = 0;  // those that are here, of
   int64_t width = 0;
   uint32_t left_out = 0;  // of 65,536 elements, in the mean

@@ -55,9 +55,9 @@ class LinearFactor {
  private:
   const LinearWeight& weight_;
   at::ScalarType type_;
-  at::Tensor gain_;             // [out], or undefined
-  mutable at::Tensor factor_;   // [out, in], of numbers, from the first call on
-  mutable at::Tensor scaled_;   // [N, out], dy times the gain, likewise
+  at::Tensor gain_;            // [out], or undefined
+  mutable at::Tensor factor_;  // [out, in], of numbers, from the first call on
+  mutable at::Tensor scaled_;  // [N, out], dy times the gain, likewise
   mutable at::Tensor low_;
 };
 

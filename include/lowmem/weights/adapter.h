@@ -19,9 +19,9 @@ struct AdapterLayer {
   int64_t rank = 0;
   double alpha = 0;
   double scale = 0;
-  double dropout = 0;       // of the pair's input, in training
-  bool magnitude = false;   // whether it has one
-  uint32_t index = 0;       // among the layers
+  double dropout = 0;      // of the pair's input, in training
+  bool magnitude = false;  // whether it has one
+  uint32_t index = 0;      // among the layers
 
   std::string a() const { return module + ".lora_A.weight"; }
   std::string b() const { return module + ".lora_B.weight"; }

@@ -40,9 +40,9 @@ struct SaveOptions {
 };
 
 // Writes a Hugging Face folder: the home's weights in the format they have, without an
-// adapter's, and what lies in codes as the numbers that it stands for; sharded, with the config and tokenizer files of `source` carried over
-// (config.json's dtype is set to the written one). Streams group by group. `folder` must
-// not lie inside `source`.
+// adapter's, and what lies in codes as the numbers that it stands for; sharded, with the
+// config and tokenizer files of `source` carried over (config.json's dtype is set to the
+// written one). Streams group by group. `folder` must not lie inside `source`.
 void save(Home& home, const std::filesystem::path& source,
           const std::filesystem::path& folder, const SaveOptions& options = {});
 
