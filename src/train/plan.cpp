@@ -16,6 +16,7 @@
 #include "lowmem/ops/pieces.h"
 #include "lowmem/train/collate.h"
 #include "lowmem/train/exported.h"
+#include "lowmem/weights/quantized.h"
 
 namespace lowmem::train {
 namespace {
@@ -168,7 +169,11 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
       memory::return_free_memory();
     }
     if (work.steps > 0) evaluate();
-    written.weights = session.weight_bytes();
+    // What lies in codes is written as numbers.
+    int64_t model = 0;
+    for (const weights::Spec& spec : weights::model_specs(session.table()))
+      model += spec.elements() * dtype_size(config.model.dtype);
+    written.weights = std::max(session.weight_bytes(), model);
     written.beside = session.optimizer_bytes();
     written.working = session.disk_bytes();
     for (const weights::Weight& weight : session.table().all())

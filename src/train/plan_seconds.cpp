@@ -13,6 +13,7 @@
 #include "lowmem/io/direct_file.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/train/disk.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/plan.h"
 #include "lowmem/weights/selection.h"
 
@@ -114,8 +115,11 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
   const weights::HomeSetup home{.weights = config.memory.weights,
                                 .states = config.memory.states};
   const bool weights_move = home.weights == WeightsMode::kDisk;
-  const double format =
-      weights_move ? static_cast<double>(dtype_size(config.model.dtype)) : 0;
+  const auto format = [&](const weights::Spec& spec) {
+    return weights_move
+               ? static_cast<double>(dtype_size(spec.type.value_or(config.model.dtype)))
+               : 0.0;
+  };
   const double state = home.states_on_disk()
                            ? state_bytes(config.optimizer) +
                                  static_cast<double>(rounding_bytes(
@@ -128,18 +132,19 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
                        : two_pass                                            ? 4
                                                                              : 2;
   double read = 0, written = 0;
-  for (const weights::Spec& spec : model::weight_specs(shape)) {
-    if (!spec.name.starts_with("model.layers.")) continue;
+  for (const weights::Spec& spec : weight_specs(config, shape)) {
+    if (spec.adapter || !spec.name.starts_with("model.layers.")) continue;
     const auto elements = static_cast<double>(spec.elements());
     const bool trained = weights::trains(config, spec);
-    read += elements * (turns * format + (trained ? state : 0));
-    written += trained ? elements * (format + state) : 0;
+    read += elements * (turns * format(spec) + (trained ? state : 0));
+    written += trained ? elements * (format(spec) + state) : 0;
   }
   const auto blocks = static_cast<double>(shape.num_hidden_layers);
   const auto stay = static_cast<double>(config.memory.resident_blocks);
   const double there = std::min(blocks, stay + static_cast<double>(config.memory.ahead));
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
-  return read * (1 - there / blocks) + written * (1 - stay / blocks) + head * format;
+  return read * (1 - there / blocks) + written * (1 - stay / blocks) +
+         head * (weights_move ? static_cast<double>(dtype_size(config.model.dtype)) : 0);
 }
 
 // The same of what is kept of blocks: it goes and comes, but for what the backward pass

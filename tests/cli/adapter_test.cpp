@@ -136,5 +136,30 @@ TEST_F(AdapterRuns, BeginWithAnAdapterThatIsThere) {
   EXPECT_THAT(read_file(folder_of("second") / "config.yaml"), HasSubstr("rank: 4"));
 }
 
+// Over codes, with something left out each step, or with magnitudes.
+TEST_F(AdapterRuns, OverAQuantizedModelGoOnAndMoveLikeAnyOther) {
+  for (const std::string variant :
+       {"model.quantize=nf4 adapter.dropout=0.2 ",
+        "model.quantize=int8 adapter.kind=dora adapter.lr_ratio=2 "}) {
+    SCOPED_TRACE(variant);
+    const std::string settings = "run.overwrite=true train.save_every=3 " + variant;
+    trains("whole", settings);
+    trains("parts", settings + "memory.weights=disk memory.activations=keep");
+    train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
+    fs::remove(folder_of("parts") / "results.json");
+    fs::remove_all(folder_of("parts") / "adapter");
+    const Outcome outcome = run_program(run("parts", settings) + "--resume");
+    ASSERT_EQ(outcome.status, 0) << outcome.output;
+    train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
+    // It scores as it did in the run beside the same codes, and not beside numbers.
+    const std::string beside = "model.path=" + at("model") + " adapter.path=" +
+                               (folder_of("whole") / "adapter").string() + " ";
+    const std::string scores = read_file(folder_of("whole") / "evaluation-8.jsonl");
+    const std::string quantize = variant.substr(0, variant.find(' '));
+    EXPECT_EQ(evaluate(beside + quantize), scores);
+    EXPECT_NE(evaluate(beside), scores);
+  }
+}
+
 }  // namespace
 }  // namespace lowmem::test
