@@ -84,10 +84,12 @@ void refuse_other_format(const nlohmann::json& row, const std::string& where,
   } catch (const Error&) {  // of no format that is known
   }
   if (own != format)
-    throw Error(where,
-                "is a row of " + std::string(word_of(own)) +
-                    ", and the file is read as " + std::string(word_of(format)),
-                "Put it into a file of its own format, or remove the line");
+    throw Error(
+        where,
+        "is a row of " + std::string(word_of(own)) + ", and the file is read as " +
+            std::string(word_of(format)),
+        "Put it into a file of its own format, whose data.format is auto or this one; "
+        "or remove the line");
 }
 
 // Keys beside a format's own that say what the row means: without them another row would
