@@ -184,16 +184,17 @@ void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& x,
   if (!by_magnitude_.defined())
     by_magnitude_ = zeros(pair.norm.sizes(), pair.norm.options());
   constexpr int64_t kSlice = kMiB / sizeof(float);
-  const int64_t slice = std::max<int64_t>(1, kSlice / matrix.in);
+  const int64_t columns = x.size(1);
+  const int64_t slice = std::max<int64_t>(1, kSlice / columns);
   for (int64_t row = 0; row < matrix.out; row += slice) {
     const int64_t rows = std::min(slice, matrix.out - row);
     at::Tensor sum =
-        product(pair.b.narrow(0, row, rows), pair.a.narrow(1, first, x.size(1)));
-    const at::Tensor own = matrix.rows(row, rows, at::kFloat);
+        product(pair.b.narrow(0, row, rows), pair.a.narrow(1, first, columns));
+    const at::Tensor own = matrix.block(row, rows, first, columns, at::kFloat);
     const at::Tensor both = product(dy.narrow(1, row, rows).t(), x);
     const at::Tensor wide = converted(both, at::kFloat);
     if (memory::rehearsing()) continue;
-    sum.mul_(pair.scale).add_(own.narrow(1, first, x.size(1))).mul_(wide);
+    sum.mul_(pair.scale).add_(own).mul_(wide);
     by_magnitude_.narrow(0, row, rows).add_(sum.sum(1));
   }
 }

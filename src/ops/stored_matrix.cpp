@@ -94,9 +94,15 @@ std::vector<at::Tensor> StoredMatrix::parts() const {
 }
 
 at::Tensor StoredMatrix::rows(int64_t first, int64_t count, at::ScalarType type) const {
-  if (plain()) return converted(numbers.narrow(0, first, count), type);
-  at::Tensor made = at::empty({count, in}, numbers.options().dtype(type));
-  make_numbers(*this, first, 0, made);
+  return block(first, count, 0, in, type);
+}
+
+at::Tensor StoredMatrix::block(int64_t first, int64_t count, int64_t column,
+                               int64_t columns, at::ScalarType type) const {
+  if (plain())
+    return converted(numbers.narrow(0, first, count).narrow(1, column, columns), type);
+  at::Tensor made = at::empty({count, columns}, numbers.options().dtype(type));
+  make_numbers(*this, first, column, made);
   return made;
 }
 

@@ -27,6 +27,9 @@ struct StoredMatrix {
 
   // Rows [first, first + count) in fp32 or bf16: [count, in].
   at::Tensor rows(int64_t first, int64_t count, at::ScalarType type) const;
+  // And of these the columns [column, column + columns): [count, columns].
+  at::Tensor block(int64_t first, int64_t count, int64_t column, int64_t columns,
+                   at::ScalarType type) const;
 
   Stored form = Stored::kPlain;
   int64_t out = 0, in = 0;
