@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "lowmem/memory/rehearsal.h"
+#include "widened_product.h"
 
 namespace lowmem::ops {
 
@@ -21,12 +22,19 @@ bool left_out(const at::Tensor& a, const at::Tensor& b) {
 }  // namespace
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
-  if (left_out(a, b)) return at::empty({a.size(0), b.size(1)}, a.options());
-  return at::mm(a, b);
+  const bool widened = product_is_better_widened(a);
+  if (!widened && !left_out(a, b)) return at::mm(a, b);
+  at::Tensor out = at::empty({a.size(0), b.size(1)}, a.options());
+  if (widened) product_into(out, a, b);
+  return out;
 }
 
 void product_into(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  if (!left_out(a, b)) at::mm_out(out, a, b);
+  const bool compute = !left_out(a, b);
+  if (product_is_better_widened(a))
+    widened_product_into(out, a, b, {}, compute);
+  else if (compute)
+    at::mm_out(out, a, b);
 }
 
 void add_product(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
@@ -35,9 +43,12 @@ void add_product(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
 
 at::Tensor product_with_bias(const at::Tensor& x, const at::Tensor& weight,
                              const at::Tensor& bias) {
-  if (left_out(x.size(0), x.size(1), weight.size(0)))
-    return at::empty({x.size(0), weight.size(0)}, x.options());
-  return at::linear(x, weight, bias);
+  const bool compute = !left_out(x.size(0), x.size(1), weight.size(0));
+  const bool widened = product_is_better_widened(x);
+  if (compute && !widened) return at::linear(x, weight, bias);
+  at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
+  if (widened) widened_product_into(out, x, weight.t(), bias, compute);
+  return out;
 }
 
 at::Tensor converted(const at::Tensor& tensor, at::ScalarType type) {
