@@ -5,8 +5,10 @@
 
 #include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
+#include "lowmem/model/config.h"
 #include "lowmem/train/exported.h"
 #include "lowmem/train/fit.h"
 #include "options.h"
@@ -31,9 +33,20 @@ nlohmann::ordered_json to_json(const train::Proposal& proposal) {
 
 void print(const std::string& text) { std::printf("%s\n", text.c_str()); }
 
+// What a plan can do without, and the run cannot.
+void warn_of_dropout(const std::string& model) {
+  try {
+    model::refuse_dropout(model);
+  } catch (const Error& error) {
+    log::warn("train will refuse " + error.thing() + ", which " + error.problem() + ". " +
+              error.remedy());
+  }
+}
+
 void run(const RunConfig& config, const PlanOptions& options) {
   const int64_t bytes = options.fit.empty() ? 0 : parse_bytes(options.fit);
   const train::Inputs inputs = train::read_inputs(config);
+  warn_of_dropout(config.model.path);
   const train::Proposal chosen =
       train::within_budget(config, inputs, train::make_plan(config, inputs));
   const train::Plan& plan = chosen.plan;

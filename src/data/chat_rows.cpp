@@ -1,9 +1,11 @@
 // {"messages": [{"role": ..., "content": ...}, ...]} and its older form,
-// {"conversations": [{"from": ..., "value": ...}, ...]}.
+// {"conversations": [{"from": ..., "value": ...}, ...]}; or the two lists "prompt" and
+// "completion".
 #include <algorithm>
-#include <array>
+#include <optional>
 #include <utility>
 
+#include "data/chat_parts.h"
 #include "data/row_file.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
@@ -56,24 +58,30 @@ std::string role_of(const std::string& name, const std::string& thing) {
               kRepairLine);
 }
 
-// Whether the assistant is not to learn this turn: `weight` as OpenAI's files have it,
-// `train` and `loss` as others'.
-bool is_left_out(const ordered_json& entry, const std::string& turn) {
-  bool left_out = false;
-  if (has(entry, "weight")) {
-    const auto& weight = entry.at("weight");
-    if (!weight.is_number() || (weight != 0 && weight != 1))
+// What an entry says about being learned: `weight` as OpenAI's files have it, `train` and
+// `loss` as others'.
+struct Wish {
+  std::optional<bool> learned;
+  std::string key;
+};
+
+Wish wish_of(const ordered_json& entry, const std::string& turn) {
+  Wish wish;
+  for (const std::string key : {"weight", "train", "loss"}) {
+    if (!has(entry, key.c_str())) continue;
+    const ordered_json& value = entry.at(key);
+    if (key == "weight" && (!value.is_number() || (value != 0 && value != 1)))
       throw Error(turn + " weight", "is neither 0 nor 1",
                   "Write one of them: turns are learned or not");
-    left_out = weight == 0;
-  }
-  for (const char* key : {"train", "loss"}) {
-    if (!has(entry, key)) continue;
-    if (!entry.at(key).is_boolean())
+    if (key != "weight" && !value.is_boolean())
       throw Error(turn + " " + key, "is neither true nor false", kRepairLine);
-    left_out = left_out || !entry.at(key).get<bool>();
+    const bool learned = key == "weight" ? value == 1 : value.get<bool>();
+    if (wish.learned && *wish.learned != learned)
+      throw Error(turn + " " + key, "contradicts " + wish.key,
+                  "Keep the one that says whether the turn is learned");
+    wish = {learned, key};
   }
-  return left_out;
+  return wish;
 }
 
 void check_content(const ordered_json& message, const std::string& thing) {
@@ -103,40 +111,24 @@ void check_content(const ordered_json& message, const std::string& thing) {
   }
 }
 
-// JSON in a text, where it is a list or an object.
-std::optional<ordered_json> json_in(const ordered_json& value, char bracket) {
-  if (!value.is_string()) return std::nullopt;
-  const std::string& text = value.get_ref<const std::string&>();
-  const size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos || text[begin] != bracket || is_nested_deeper(text, 32))
-    return std::nullopt;
-  ordered_json parsed = ordered_json::parse(text, nullptr, false);
-  if (parsed.is_discarded()) return std::nullopt;
-  return parsed;
-}
-
-void read_arguments(ordered_json& message, const std::string& turn) {
+void check_calls(const ordered_json& message, const std::string& turn) {
   if (!has_items(message, "tool_calls")) return;
-  ordered_json& calls = message["tool_calls"];
+  const ordered_json& calls = message.at("tool_calls");
   const auto is_object = [](const ordered_json& call) { return call.is_object(); };
   if (!calls.is_array() || !std::all_of(calls.begin(), calls.end(), is_object))
     throw Error(turn + " tool_calls", "is not a list of objects", kRepairLine);
-  for (ordered_json& call : calls) {
-    ordered_json& function = call.contains("function") && call["function"].is_object()
-                                 ? call["function"]
-                                 : call;
-    if (!function.contains("arguments")) continue;
-    if (auto parsed = json_in(function["arguments"], '{'))
-      function["arguments"] = std::move(*parsed);
-  }
 }
 
-Chat::Turn read_turn(const ordered_json& entry, const std::string& turn) {
+// `place` in the row: "messages[1]". `learns`: what the assistant says in this list is.
+Chat::Turn read_turn(const ordered_json& entry, const std::string& where,
+                     const std::string& place, bool learns) {
+  const std::string turn = where + " " + place;
   if (!entry.is_object()) throw Error(turn, "is not an object", kRepairLine);
   const bool from = has(entry, "from") && !has(entry, "role");
   const char* role_key = from ? "from" : "role";
   const std::string role = role_of(text_at(entry, role_key, turn), turn + " " + role_key);
   Chat::Turn read;
+  read.place = place;
   if (from && has(entry, "value") && has(entry, "content"))
     throw Error(turn + " content", "stands beside value", "Keep one of the two");
   const bool by_value = from && !has(entry, "content");
@@ -153,9 +145,16 @@ Chat::Turn read_turn(const ordered_json& entry, const std::string& turn) {
       read.message[key] = value;
   }
   check_content(read.message, turn + (from ? " value" : " content"));
-  read_arguments(read.message, turn);
-  const bool left_out = is_left_out(entry, turn);
-  read.learned = read.role() == "assistant" && !left_out;
+  check_calls(read.message, turn);
+  const Wish wish = wish_of(entry, turn);
+  const bool can = learns && read.role() == "assistant";
+  if (wish.learned.value_or(false) && !can)
+    throw Error(turn + " " + wish.key,
+                "asks to learn a turn of the " + (learns ? role : "prompt") +
+                    ", and what the assistant says " + (learns ? "" : "in completion ") +
+                    "is all that is learned",
+                "Take the key out, or give the turn to the assistant");
+  read.learned = can && wish.learned.value_or(true);
   return read;
 }
 
@@ -172,20 +171,70 @@ ordered_json list_at(const ordered_json& row, const char* key, const std::string
   return list;
 }
 
+void read_list(const ordered_json& row, const std::string& key, const std::string& where,
+               bool learns, Chat& chat) {
+  if (!has(row, key.c_str())) throw Error(where + " " + key, "is missing", kRepairLine);
+  const ordered_json& entries = row.at(key);
+  if (!entries.is_array() || entries.empty())
+    throw Error(where + " " + key, "is not a list of turns", kRepairLine);
+  for (size_t i = 0; i < entries.size(); ++i)
+    chat.turns.push_back(
+        read_turn(entries[i], where, key + "[" + std::to_string(i) + "]", learns));
+}
+
+// `prompt` and `completion` as lists of turns.
+void read_pair(const ordered_json& row, const std::string& where, Chat& chat) {
+  for (const char* key : {"prompt", "completion"})
+    if (has(row, key) && row.at(key).is_string())
+      throw Error(where + " " + key,
+                  "is a text, and the other of the two is a list of turns",
+                  "Write prompt and completion both as turns, or both as texts");
+  read_list(row, "prompt", where, /*learns=*/false, chat);
+  const Chat::Turn& last = chat.turns.back();
+  if (last.role() == "assistant")
+    throw Error(
+        where + " " + last.place,
+        "is the assistant's, and the completion would be its second turn in a row",
+        "Join the two into one turn of the completion");
+  const size_t prompts = chat.turns.size();
+  read_list(row, "completion", where, /*learns=*/true, chat);
+  for (size_t i = prompts; i < chat.turns.size(); ++i)
+    if (chat.turns[i].role() != "assistant")
+      throw Error(where + " " + chat.turns[i].place,
+                  "is a turn of the " + chat.turns[i].role() +
+                      ", and a completion has the assistant's",
+                  "Write the row as messages, with weight 0 in turns not to be learned");
+}
+
+// The keys of the row that hold its turns.
+std::string read_turns(const ordered_json& row, const std::string& where, Chat& chat) {
+  std::vector<std::string> lists;
+  for (const char* key : {"messages", "conversations"})
+    if (has_items(row, key)) lists.emplace_back(key);
+  for (const char* key : {"prompt", "completion"})
+    if (has_items(row, key) && row.at(key).is_array()) {
+      lists.emplace_back("prompt");
+      break;
+    }
+  if (lists.size() > 1)
+    throw Error(where, "has two lists of turns, " + lists[0] + " and " + lists[1],
+                "Keep the one that is the chat, and take the other out");
+  if (!lists.empty() && lists[0] == "prompt") {
+    read_pair(row, where, chat);
+    return "completion";
+  }
+  std::string list = lists.empty() ? "messages" : lists[0];
+  if (lists.empty() && !has(row, "messages") && has(row, "conversations"))
+    list = "conversations";
+  read_list(row, list, where, /*learns=*/true, chat);
+  return list;
+}
+
 }  // namespace
 
 Chat read_chat(const ordered_json& row, const std::string& where) {
   Chat chat;
-  chat.list =
-      !has(row, "messages") && has(row, "conversations") ? "conversations" : "messages";
-  const std::string list = where + " " + chat.list;
-  if (!has(row, chat.list.c_str())) throw Error(list, "is missing", kRepairLine);
-  const ordered_json& entries = row.at(chat.list);
-  if (!entries.is_array() || entries.empty())
-    throw Error(list, "is not a list of turns", kRepairLine);
-  for (const ordered_json& entry : entries)
-    chat.turns.push_back(
-        read_turn(entry, list + "[" + std::to_string(chat.turns.size()) + "]"));
+  const std::string list = where + " " + read_turns(row, where, chat);
   if (has(row, "system")) {
     if (chat.turns.front().role() == "system")
       throw Error(where + " system",
@@ -195,8 +244,8 @@ Chat read_chat(const ordered_json& row, const std::string& where) {
       Chat::Turn first;
       first.message["role"] = "system";
       first.message["content"] = system;
+      first.place = "system";
       chat.turns.insert(chat.turns.begin(), std::move(first));
-      chat.beside = 1;
     }
   }
   if (std::none_of(chat.turns.begin(), chat.turns.end(),

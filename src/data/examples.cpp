@@ -40,10 +40,18 @@ std::string keys_of(const nlohmann::json& row) {
   return text.empty() ? "none" : text;
 }
 
+// A prompt or completion that is a list is one of turns.
+bool has_turns(const nlohmann::json& row) {
+  return (has(row, "prompt") && row["prompt"].is_array()) ||
+         (has(row, "completion") && row["completion"].is_array());
+}
+
 DataFormat format_of_row(const nlohmann::json& row, const std::string& where) {
   std::pair<const char*, DataFormat> found = {nullptr, DataFormat::kAuto};
   const char* null = nullptr;
-  for (const auto& mark : kMarks) {
+  for (auto mark : kMarks) {
+    if (mark.first == std::string_view("prompt") && has_turns(row))
+      mark.second = DataFormat::kChat;
     if (!has(row, mark.first)) {
       if (row.contains(mark.first)) null = mark.first;
       continue;
@@ -76,10 +84,12 @@ void refuse_other_format(const nlohmann::json& row, const std::string& where,
   } catch (const Error&) {  // of no format that is known
   }
   if (own != format)
-    throw Error(where,
-                "is a row of " + std::string(word_of(own)) +
-                    ", and the file is read as " + std::string(word_of(format)),
-                "Put it into a file of its own format, or remove the line");
+    throw Error(
+        where,
+        "is a row of " + std::string(word_of(own)) + ", and the file is read as " +
+            std::string(word_of(format)),
+        "Put it into a file of its own format, whose data.format is auto or this one; "
+        "or remove the line");
 }
 
 // Keys beside a format's own that say what the row means: without them another row would

@@ -106,10 +106,16 @@ Example example_of(const HellaSwagRow& row, const Tokenizer& tokenizer) {
 std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path, int64_t limit,
                                          BadRows* skipped) {
   std::vector<HellaSwagRow> rows;
-  for_each_row(
-      path, limit, skipped,
-      [&](const json& object, const Ordered& /*ordered*/, int64_t number,
-          const std::string& where) { rows.push_back(row_of(object, number, where)); });
+  for_each_row(path, limit, skipped,
+               [&](const json& object, const Ordered& /*ordered*/, int64_t number,
+                   const std::string& where) {
+                 rows.push_back(row_of(object, number, where));
+                 if (!has(object, "activity_label"))
+                   throw Error(where + " activity_label",
+                               "is missing, which the question begins with",
+                               "Give the label of HellaSwag's own files, or \"\" to ask "
+                               "without one");
+               });
   return rows;
 }
 

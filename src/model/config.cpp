@@ -47,9 +47,10 @@ void refuse_elsewhere(const ConfigReader& in) {
             "Use a model whose heads are rotated whole");
   if (in.has("pruned_heads") && !in.at("pruned_heads").empty())
     in.fail("pruned_heads", "is not implemented", remedy);
-  for (const char* key : {"attention_dropout", "resid_pdrop", "embd_pdrop"})
-    if (in.has(key) && in.at(key) != 0)
-      in.fail(key, "is not implemented", "Set it to 0.0");
+  for (const char* key : {"quantization_config", "quantization", "compression_config"})
+    if (in.has(key) && in.at(key).is_object() && !in.at(key).empty())
+      in.fail(key, "says that the weights are quantized, which are not read",
+              "Use the folder in bf16, fp16 or fp32 that the quantized one was made of");
 }
 
 // Absent and null are two things here, as in transformers.
@@ -144,9 +145,7 @@ void refuse_other_folder(const std::filesystem::path& path) {
         "Download it first (hf download " + name + " --local-dir DIR), and give DIR");
 }
 
-}  // namespace
-
-Config read_model_config(const std::filesystem::path& path) {
+ConfigReader open_config(const std::filesystem::path& path) {
   std::error_code code;
   if (std::filesystem::is_regular_file(path, code) && path.extension() != ".json")
     throw Error(path.string(), "is a file, and not a config.json",
@@ -158,7 +157,13 @@ Config read_model_config(const std::filesystem::path& path) {
   if (!parsed.is_object())
     throw Error(file.string(), "is not a JSON object",
                 "Repair the file, or fetch it again");
-  const ConfigReader in(std::move(parsed), file.string());
+  return {std::move(parsed), file.string()};
+}
+
+}  // namespace
+
+Config read_model_config(const std::filesystem::path& path) {
+  const ConfigReader in = open_config(path);
   const Family& family = family_of(in);
   refuse_elsewhere(in);
   refuse_other_keys(in, family);
@@ -167,10 +172,18 @@ Config read_model_config(const std::filesystem::path& path) {
   read_sizes(in, family, config);
   read_numbers(in, family, config);
   read_flags(in, family, config);
-  read_rope(in, file.string(), config);
+  read_rope(in, config);
   check_shapes(in, config);
   read_layers(in, family, config);
   return config;
+}
+
+void refuse_dropout(const std::filesystem::path& path) {
+  const ConfigReader in = open_config(path);
+  for (const std::string_view key : kDropout)
+    if (const std::string name(key); in.has(name.c_str()) && in.at(name.c_str()) != 0)
+      in.fail(name, "is of training, which has no dropout here",
+              "Set it to 0.0 to train");
 }
 
 }  // namespace lowmem::model

@@ -1,7 +1,6 @@
 #include "config_keys.h"
 
 #include <algorithm>
-#include <array>
 #include <string_view>
 
 namespace lowmem::model {
@@ -14,13 +13,12 @@ using nlohmann::json;
 constexpr auto kHarmless = std::to_array<std::string_view>({
     "architectures",
     "auto_map",
-    "attention_dropout",
     "bos_token_id",
     "chunk_size_feed_forward",
     "dtype",
-    "embd_pdrop",
     "eos_token_id",
     "finetuning_task",
+    "gradient_checkpointing",
     "id2label",
     "is_decoder",
     "is_llama_config",
@@ -36,7 +34,6 @@ constexpr auto kHarmless = std::to_array<std::string_view>({
     "prefix",
     "pretraining_tp",
     "problem_type",
-    "resid_pdrop",
     "return_dict",
     "return_dict_in_generate",
     "sep_token_id",
@@ -152,8 +149,8 @@ void refuse_other_keys(const ConfigReader& in, const Family& family) {
   for (const auto& item : in.object().items()) {
     const std::string& key = item.key();
     const json& value = item.value();
-    if (key.starts_with("_") || holds(kHarmless, key) || holds(kOfAll, key) ||
-        family.reads(key))
+    if (key.starts_with("_") || holds(kHarmless, key) || holds(kDropout, key) ||
+        holds(kOfAll, key) || family.reads(key))
       continue;
     if (holds(kCausal, key) ? value == true : is_nothing(value)) continue;
     if (value.is_null() || is_neutral(in, key, value)) continue;

@@ -1,14 +1,12 @@
 #pragma once
 
-#include <string>
-
 #include "config_reader.h"
 #include "lowmem/model/config.h"
 
 namespace lowmem::model {
 
-// Rotary positions, in the spelling of any release. `where` names the file.
-void read_rope(const ConfigReader& in, const std::string& where, Config& config);
+// Rotary positions, in the spelling of any release.
+void read_rope(const ConfigReader& in, Config& config);
 
 // What layers differ in: rotary positions and the window. After all sizes.
 void read_layers(const ConfigReader& in, const Family& family, Config& config);

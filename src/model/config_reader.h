@@ -25,6 +25,7 @@ class ConfigReader {
   }
   const json& at(const char* key) const { return object_[key]; }
   const json& object() const { return object_; }
+  const std::string& where() const { return where_; }
 
   int64_t integer(const char* key, std::optional<int64_t> fallback = {}) const {
     if (!has(key)) return or_missing(key, fallback);

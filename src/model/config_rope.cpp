@@ -31,6 +31,9 @@ void read_scaling(const ConfigReader& top, const ConfigReader& rope, Config& con
     rope.fail(rope.has("rope_type") ? "rope_type" : "type",
               "is a rotary scaling this program does not implement",
               "Use a model with default, linear or llama3 scaling");
+  if (rope.has("rope_type") && rope.has("type") &&
+      rope.at("rope_type") != rope.at("type"))
+    rope.fail("type", "contradicts rope_type", "Remove the one that is not the model's");
   refuse_other_keys_of(rope);
   if (type == "linear") {
     config.rope_scaling = RopeScaling::kLinear;
@@ -58,16 +61,24 @@ auto scaling_of(const Config& config) {
 }  // namespace
 
 // transformers 4 writes rope_theta and rope_scaling, 5 both in rope_parameters. Where a
-// file has both, 5 reads its own theta; scalings that differ would be two models.
-void read_rope(const ConfigReader& in, const std::string& where, Config& config) {
+// file has both, 4 and 5 read their own: what differs would be two models.
+void read_rope(const ConfigReader& in, Config& config) {
   config.rope_theta = in.positive("rope_theta", config.rope_theta);
   std::optional<Config> read;
+  std::optional<double> theta;
+  if (in.has("rope_theta")) theta = config.rope_theta;
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     if (!in.has(key) || in.at(key).empty()) continue;
     if (!in.at(key).is_object()) in.fail(key, "must be an object");
-    const ConfigReader rope(in.at(key), where + " " + key);
+    const ConfigReader rope(in.at(key), in.where() + " " + key);
     Config own = config;
     read_scaling(in, rope, own);
+    if (rope.has("rope_theta")) {
+      if (theta && *theta != own.rope_theta)
+        rope.fail("rope_theta", "contradicts another rope_theta of the file",
+                  "Remove the one that is not the model's");
+      theta = config.rope_theta = own.rope_theta;
+    }
     if (read && scaling_of(*read) != scaling_of(own))
       in.fail("rope_scaling", "contradicts rope_parameters", "Remove one of the two");
     read = own;

@@ -13,6 +13,7 @@
 #include "lowmem/core/units.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
+#include "lowmem/model/config.h"
 #include "lowmem/weights/carried_files.h"
 #include "lowmem/weights/hf_folder.h"
 
@@ -382,6 +383,7 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
     log::warn(
         "memory.states = disk does nothing for an adapter: what the optimizer keeps of "
         "it stays in memory");
+  model::refuse_dropout(config.model.path);
   Ready ready{config, read_inputs(config)};
   const Inputs& inputs = ready.inputs;
   weights::check_carried_files(config.model.path);

@@ -1,37 +1,66 @@
 #include "untrained.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "lowmem/config/rules.h"
 #include "lowmem/core/log.h"
+#include "lowmem/kernels/elements.h"
 
 namespace lowmem::train {
 namespace {
 
-// Ids of rows [V, ...] that hold zeros alone, of those `used`.
-std::vector<int32_t> zero_rows(weights::Home& home, const weights::Weight& matrix,
-                               const std::vector<bool>& used) {
-  std::vector<bool> zero = used;
+// A row whose norm is this share of the median row's, or less, was never learned. Over
+// the 51,000 rows of SmolLM2-135M, tinystories-656k and stories260k, reserved tokens
+// among them, the smallest share is 0.54; what Llama 3 has for its reserved tokens lies
+// near 1e-20, where it is not 0.
+constexpr double kUnlearnedShare = 0.01;
+
+template <class Element>
+double sum_of_squares(std::span<const std::byte> bytes) {
+  double sum = 0;
+  for (size_t at = 0; at + sizeof(Element) <= bytes.size(); at += sizeof(Element)) {
+    Element element;
+    std::memcpy(&element, bytes.data() + at, sizeof element);
+    const double value = kernels::to_float(element);
+    sum += value * value;
+  }
+  return sum;
+}
+
+// Ids of rows [V, ...] that were never learned, of those `used`. Costs a look at these,
+// and at each sixteenth beside them.
+std::vector<int32_t> unlearned_rows(weights::Home& home, const weights::Weight& matrix,
+                                    const std::vector<bool>& used) {
+  const auto squares_of = matrix.format == DType::kBF16 ? sum_of_squares<kernels::Bf16>
+                                                        : sum_of_squares<float>;
+  const auto looks = [&](size_t id) { return used[id] || id % 16 == 0; };
+  std::vector<double> squares(used.size());
   const auto row = static_cast<size_t>(matrix.bytes() / matrix.spec.shape.front());
   size_t offset = 0;
   home.read(matrix, [&](std::span<const std::byte> piece) {
     const size_t end = offset + piece.size();
-    for (size_t id = offset / row; id < zero.size() && id * row < end; ++id) {
-      if (!zero[id]) continue;
+    for (size_t id = offset / row; id < used.size() && id * row < end; ++id) {
+      if (!looks(id)) continue;
       const size_t first = std::max(id * row, offset) - offset;
-      const auto part =
-          piece.subspan(first, std::min((id + 1) * row, end) - offset - first);
-      zero[id] = std::all_of(part.begin(), part.end(),
-                             [](std::byte byte) { return byte == std::byte{0}; });
+      squares[id] += squares_of(
+          piece.subspan(first, std::min((id + 1) * row, end) - offset - first));
     }
     offset = end;
   });
+  std::vector<double> looked;
+  for (size_t id = 0; id < used.size(); ++id)
+    if (looks(id)) looked.push_back(squares[id]);
+  const auto middle = looked.begin() + static_cast<std::ptrdiff_t>(looked.size() / 2);
+  std::nth_element(looked.begin(), middle, looked.end());
+  const double bound = kUnlearnedShare * kUnlearnedShare * *middle;
   std::vector<int32_t> ids;
-  for (size_t id = 0; id < zero.size(); ++id)
-    if (zero[id]) ids.push_back(static_cast<int32_t>(id));
+  for (size_t id = 0; id < used.size(); ++id)
+    if (used[id] && squares[id] <= bound) ids.push_back(static_cast<int32_t>(id));
   return ids;
 }
 
@@ -83,7 +112,7 @@ void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model
   const auto look = [&](const weights::Weight& matrix, const std::vector<bool>& used) {
     if (matrix.trained) return;
     const auto lease = home.borrow(matrix.spec.group, weights::Access::kRead);
-    for (const int32_t id : zero_rows(home, matrix, used)) unlearned.insert(id);
+    for (const int32_t id : unlearned_rows(home, matrix, used)) unlearned.insert(id);
   };
   const weights::Weight& embedding = table.at("model.embed_tokens.weight");
   look(embedding, read);
@@ -92,7 +121,7 @@ void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model
   const auto tokenizer = open_tokenizer(config.model.path);
   log::warn(
       "the training rows hold tokens that the model has never learned, their "
-      "weights being zeros: " +
+      "weights being zeros, or next to them: " +
       names_of(unlearned, *tokenizer) + ". The embedding and the head are not trained: " +
       (config.adapter.kind == AdapterKind::kNone
            ? "add them to model.train (model.embed_tokens.weight, lm_head.weight), or "

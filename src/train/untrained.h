@@ -12,7 +12,8 @@ namespace lowmem::train {
 void warn_of_zeros(const RunConfig& config, const weights::Loaded& loaded);
 
 // Warns of tokens in the training rows whose rows of the embedding, or of the head, are
-// zeros and are not trained: as of a base model's tokens that only chats use.
+// zeros, or next to them beside the median row, and are not trained: as of a base model's
+// tokens that only chats use.
 void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model,
                               weights::Home& home, const Texts& texts);
 

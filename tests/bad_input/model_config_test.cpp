@@ -106,7 +106,15 @@ std::vector<Damage> damaged_configs() {
       key("EpsIs1e300", "rms_norm_eps", 1e300, positive),
       key("ThetaIs1e300", "rope_theta", 1e300, positive),
       key("BiasIsText", "attention_bias", "no", "must be true or false"),
-      key("Dropout", "attention_dropout", 0.1, unknown),
+      key("Dropout", "attention_dropout", 0.1, "is of training, which has no dropout"),
+      key("Quantized", "quantization_config", {{"bits", 4}},
+          "says that the weights are quantized"),
+      config(
+          "TwoThetas",
+          [](json& j) {
+            j["rope_parameters"] = {{"rope_theta", 12345.0}};
+          },
+          "rope_parameters rope_theta", "contradicts another rope_theta"),
       key("PartlyRotated", "partial_rotary_factor", 0.5, "other than 1"),
       key("RopeIsText", "rope_scaling", "llama3", "must be an object"),
       rope("RopeYarn", {{"rope_type", "yarn"}}, "rope_scaling rope_type = \"yarn\"",

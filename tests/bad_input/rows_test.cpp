@@ -107,6 +107,10 @@ std::vector<Damage> damaged_rows() {
       third_key("LabelFour", "label", 4, label),
       third_key("LabelNegative", "label", -1, label),
       third_key("LabelIs2To64", "label", UINT64_MAX, label),
+      evaluated(third_row(
+                    "", [](json& row) { row.erase("activity_label"); }, "activity_label",
+                    "is missing, which the question begins with"),
+                "EvaluatedActivityLabelMissing"),
   };
 }
 LOWMEM_DAMAGES(Rows, damaged_rows());
@@ -166,6 +170,19 @@ std::vector<Damage> damaged_rows_of_other_formats() {
                "messages[0] content", "is not a string"),
       third_of("NoTurnOfTheAssistant", chat, chat_of({turn("user", "one")}), "messages",
                "has no turn of the assistant to learn"),
+      third_of("TurnOfTheUserToLearn", chat,
+               R"({"messages": [{"role": "user", "content": "one", "train": true},)"
+               R"({"role": "assistant", "content": "two"}]})",
+               "messages[0] train", "asks to learn a turn of the user"),
+      third_of("EmptyAnswer", chat, chat_of({turn("user", "one"), turn("assistant", "")}),
+               "messages[1] content", "is empty, and an empty answer would be learned"),
+      third_of("TwoListsOfTurns", chat,
+               json{{"messages", chat["messages"]}, {"conversations", chat["messages"]}}
+                   .dump(),
+               "", "has two lists of turns, messages and conversations"),
+      third_of("PromptOfTurnsAndATextToComplete", chat,
+               json{{"prompt", {turn("user", "one")}}, {"completion", "two"}}.dump(),
+               "completion", "is a text, and the other of the two is a list of turns"),
       third_of(
           "TwoTurnsOfTheUser", chat,
           chat_of({turn("user", "one"), turn("user", "one"), turn("assistant", "two")}),

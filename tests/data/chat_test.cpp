@@ -292,16 +292,94 @@ TEST(ReadChat, HeedsKeysThatSayWhatToLearnOrToRead) {
               HasSubstr("no turn of the assistant to learn"));
 }
 
-TEST(ReadChat, TakesArgumentsAndToolsThatAreJsonInATextForWhatTheySay) {
+TEST(ReadChat, LeavesArgumentsAsTheyAreAndReadsToolsThatAreJsonInAText) {
   const Chat chat = read_chat(ordered_json::parse(R"({"messages": [
       {"role": "user", "content": "a"},
       {"role": "assistant", "tool_calls": [{"function": {"name": "f",
-          "arguments": "{\"b\": 1, \"a\": 2}"}}]}],
+          "arguments": "{\"b\": 1}"}}]}],
       "tools": "[{\"name\": \"f\"}]"})"),
                               "f line 1");
-  EXPECT_EQ(chat.turns[1].message["tool_calls"][0]["function"]["arguments"].dump(),
-            R"({"b":1,"a":2})");
+  EXPECT_EQ(chat.turns[1].message["tool_calls"][0]["function"]["arguments"],
+            "{\"b\": 1}");
   EXPECT_EQ(chat.tools[0]["name"], "f");
+}
+
+TEST(ReadChat, RefusesAWishToLearnWhatIsNotTheAssistants) {
+  for (const std::string mark : {"weight", "train", "loss"}) {
+    const std::string yes = mark == "weight" ? "1" : "true";
+    const auto turn = [&](const char* role) {
+      return R"({"messages": [{"role": ")" + std::string(role) +
+             R"(", "content": "a", ")" + mark + "\": " + yes +
+             R"(}, {"role": "assistant", "content": "b"}]})";
+    };
+    EXPECT_EQ(chat_refused(turn("user").c_str()),
+              "f line 3 messages[0] " + mark +
+                  ": asks to learn a turn of the user, and what the assistant says is "
+                  "all that is learned");
+    EXPECT_EQ(chat_refused(turn("assistant").c_str()), "nothing");
+  }
+  EXPECT_EQ(chat_refused(R"({"messages": [
+      {"role": "user", "content": "a", "weight": 0, "train": false},
+      {"role": "assistant", "content": "b"}]})"),
+            "nothing");
+  EXPECT_EQ(chat_refused(R"({"messages": [{"role": "user", "content": "a"},
+      {"role": "assistant", "content": "b", "weight": 1, "train": false}]})"),
+            "f line 3 messages[1] train: contradicts weight");
+}
+
+TEST(ReadChat, RefusesTwoListsOfTurns) {
+  const std::string one = R"([{"role": "user", "content": "a"},
+                              {"role": "assistant", "content": "b"}])";
+  const auto both = [&](const std::string& other) {
+    return R"({"messages": )" + one + R"(, "conversations": )" + other + "}";
+  };
+  EXPECT_EQ(chat_refused(both(one).c_str()),
+            "f line 3: has two lists of turns, messages and conversations");
+  // Exports of one schema for all rows.
+  for (const char* nothing : {"[]", "null"})
+    EXPECT_EQ(chat_refused(both(nothing).c_str()), "nothing");
+  EXPECT_EQ(chat_refused((R"({"messages": [], "conversations": )" + one + "}").c_str()),
+            "nothing");
+}
+
+// As TRL has them.
+TEST(ReadChat, TakesAPromptAndACompletionOfTurns) {
+  const Chat chat = read_chat(ordered_json::parse(R"({
+      "prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+                 {"role": "user", "content": "c"}],
+      "completion": [{"role": "assistant", "content": "d"}]})"),
+                              "f line 3");
+  ASSERT_EQ(chat.turns.size(), 4u);
+  EXPECT_FALSE(chat.turns[1].learned);
+  EXPECT_TRUE(chat.turns[3].learned);
+  EXPECT_EQ(chat.turns[1].place, "prompt[1]");
+  EXPECT_EQ(chat.turns[3].place, "completion[0]");
+
+  const std::string user = R"([{"role": "user", "content": "a"}])";
+  const std::string answer = R"([{"role": "assistant", "content": "b"}])";
+  const auto pair = [](const std::string& prompt, const std::string& completion) {
+    const std::string row =
+        R"({"prompt": )" + prompt + R"(, "completion": )" + completion + "}";
+    return chat_refused(row.c_str());
+  };
+  EXPECT_EQ(pair(user, answer), "nothing");
+  EXPECT_EQ(
+      pair(user, R"("b")"),
+      "f line 3 completion: is a text, and the other of the two is a list of turns");
+  EXPECT_EQ(pair(R"("a")", answer),
+            "f line 3 prompt: is a text, and the other of the two is a list of turns");
+  EXPECT_EQ(pair(user, "null"), "f line 3 completion: is missing");
+  EXPECT_EQ(pair(user, "[]"), "f line 3 completion: is not a list of turns");
+  EXPECT_EQ(pair(user, user),
+            "f line 3 completion[0]: is a turn of the user, and a completion has the "
+            "assistant's");
+  EXPECT_EQ(pair(answer, answer),
+            "f line 3 prompt[0]: is the assistant's, and the completion would be its "
+            "second turn in a row");
+  EXPECT_THAT(pair(R"([{"role": "assistant", "content": "a", "train": true},
+                       {"role": "user", "content": "c"}])",
+                   answer),
+              HasSubstr("prompt[0] train: asks to learn a turn of the prompt"));
 }
 
 }  // namespace

@@ -135,6 +135,22 @@ TEST(ChatRows, MayHaveTheOlderNames) {
   EXPECT_EQ(older.labels, newer.labels);
 }
 
+TEST(ChatRows, MayBeAPromptAndACompletionOfTurns) {
+  ExampleOptions options;
+  options.chat_template = ChatTemplate::kLlama2;
+  const std::string prompt =
+      R"({"prompt": [{"role": "user", "content": "a"},)"
+      R"({"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}],)";
+  const Example example =
+      only(prompt + R"("completion": [{"role": "assistant", "content": "d"}]})", options);
+  EXPECT_EQ(text_of(example.ids), "^[INST] a [/INST] b $^[INST] c [/INST] d $");
+  EXPECT_EQ(labels_of(example), std::string(37, '.') + " d $.");
+  for (const char* row :
+       {R"({"prompt": "a", "completion": [{"role": "assistant", "content": "d"}]})",
+        R"({"completion": "d", "prompt": [{"role": "user", "content": "a"}]})"})
+    EXPECT_THAT(refusal(row), HasSubstr("is a text, and the other of the two is a list"));
+}
+
 TEST(HellaSwagRows, AreTheSameThroughEitherReader) {
   const std::string path = test::fixture("hellaswag/tiny/rows.jsonl");
   const auto tokenizer = open_tokenizer(test::fixture("hellaswag/tiny"));

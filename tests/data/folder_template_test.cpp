@@ -243,6 +243,190 @@ TEST(FolderTemplate, ThatLeavesOutAKeyIsWarnedOfOnce) {
   EXPECT_THAT(log, testing::Not(HasSubstr("f line 2")));
 }
 
+ordered_json calling(const std::vector<std::pair<std::string, ordered_json>>& calls) {
+  ordered_json turn = {{"role", "assistant"}, {"content", ""}};
+  for (const auto& [name, arguments] : calls)
+    turn["tool_calls"].push_back(
+        {{"function", {{"name", name}, {"arguments", arguments}}}});
+  return turn;
+}
+
+// What a template says is in the text and its warnings.
+struct Said {
+  std::string text, labels, log;
+};
+Said said(const std::string& text, const Chat& row) {
+  testing::internal::CaptureStdout();
+  Example example;
+  const std::string error = error_of([&] { example = written(text, row); });
+  const std::string log = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(error, "nothing");
+  return {test::text_of(example.ids), test::labels_of(example), log};
+}
+
+// `{{ m.content }}`, and behind it `more`.
+std::string turns_with(const std::string& more) {
+  return "{% for m in messages %}{{ m.role[0] + ':' + (m.content or '') }}" + more +
+         "{{ eos_token }}{% endfor %}{{ 'a:' if add_generation_prompt }}";
+}
+
+// A call that one turn has, and the template writes of the others.
+TEST(FolderTemplate, ThatLeavesOutTheCallOfOneTurnIsRefusedByThatTurn) {
+  const Chat row = chat({user("q"),
+                         calling({{"f", {{"x", "1"}}}}),
+                         {{"role", "tool"}, {"content", "r"}},
+                         calling({{"g", {{"x", "2"}}}})});
+  const std::string every = "{% for c in m.tool_calls or [] %}{{ c|tojson }}{% endfor %}";
+  EXPECT_EQ(refused(turns_with(every), row), "nothing");
+  EXPECT_EQ(
+      refused(turns_with("{% if not loop.last %}" + every + "{% endif %}"), row),
+      "f line 3 messages[3] tool_calls[0].function.name: is not written by the chat "
+      "template here");
+  EXPECT_EQ(refused(turns_with(""), row),
+            "f line 3 messages[1] tool_calls: is not written by the chat template here");
+  // One of two calls, and a call without its arguments.
+  const Chat two = chat({user("q"), calling({{"f", {{"x", "1"}}}, {"g", {{"x", "2"}}}})});
+  EXPECT_EQ(
+      refused(turns_with("{{ m.tool_calls[0]|tojson if m.tool_calls }}"), two),
+      "f line 3 messages[1] tool_calls[1].function.name: is not written by the chat "
+      "template here");
+  EXPECT_EQ(
+      refused(turns_with("{% for c in m.tool_calls or [] %}"
+                         "{{ c.function.name }}{% endfor %}"),
+              two),
+      "f line 3 messages[1] tool_calls[0].function.arguments: is not written by the "
+      "chat template here");
+}
+
+TEST(FolderTemplate, ThatLeavesOutAKeyOfOneTurnIsWarnedOf) {
+  ordered_json first = assistant("x"), last = assistant("y");
+  first["reasoning_content"] = "because";
+  first["weight"] = 0;
+  last["reasoning_content"] = "hence";
+  const Chat row = chat({user("q"), first, user("r"), last});
+  const Said partly = said(
+      turns_with("{{ m.reasoning_content if loop.last and m.reasoning_content }}"), row);
+  EXPECT_THAT(partly.text, HasSubstr("yhence$"));
+  EXPECT_THAT(partly.log, HasSubstr("f line 3 messages[1] reasoning_content: is not "
+                                    "written by the chat template here in this turn; "
+                                    "the chats are learned without it"));
+  const Said whole = said(turns_with("{{ m.reasoning_content or '' }}"), row);
+  EXPECT_THAT(whole.text, HasSubstr("xbecause$"));
+  EXPECT_EQ(whole.log, "");
+  EXPECT_THAT(said(turns_with(""), row).log,
+              HasSubstr("messages[1] reasoning_content: is not written by the chat "
+                        "template here; the chats are learned without it"));
+}
+
+TEST(FolderTemplate, ThatDoesNotReadAVariableOfTheRowIsWarnedOf) {
+  const Chat row =
+      chat({user("q"), assistant("x")}, {{"chat_template_kwargs", {{"mode", "m"}}}});
+  EXPECT_THAT(said(kPlain, row).log,
+              HasSubstr("f line 3 chat_template_kwargs mode: is not written"));
+  EXPECT_EQ(said(turns_with("{{ mode }}"), row).log, "");
+}
+
+// As DeepSeek-R1's does. TRL learns what follows the beginning that prompt and chat
+// share.
+TEST(FolderTemplate, WhosePromptOpensWhatTheChatLacksIsLearnedBehindWhatTheyShare) {
+  const std::string r1 =
+      "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<U>{{ m.content }}"
+      "{% else %}{% set c = m.content %}{% if '</think>' in c %}"
+      "{% set c = c.split('</think>')[-1] %}{% endif %}<A>{{ c + eos_token }}{% endif %}"
+      "{% endfor %}{{ '<A><think>\n' if add_generation_prompt }}";
+  const Said two =
+      said(r1, chat({user("q"), assistant("x"), user("r"), assistant("<b>y")}));
+  EXPECT_EQ(two.text, "^<U>q<A>x$<U>r<A><b>y$");
+  // The answer's own "<" is not of the prompt.
+  EXPECT_EQ(two.labels, ".......x$.......<b>y$.");
+  EXPECT_THAT(two.log, HasSubstr("f line 3 messages[1]: the chat template here prompts "
+                                 "with \"<think>\\n\", which it leaves out of a whole "
+                                 "chat: answers are learned without it"));
+  EXPECT_THAT(two.log, testing::Not(HasSubstr("messages[3]")));
+  // An answer that keeps its <think> is behind the whole prompt.
+  EXPECT_EQ(said(r1, chat({user("q"), assistant("<think>\nx")})).labels,
+            "...............x$.");
+
+  const Chat thought = chat({user("q"), assistant("<think>\nwhy</think>x")});
+  EXPECT_THAT(refused(r1, thought), HasSubstr("messages[1] content: is written in part"));
+  try {
+    written(r1, thought);
+  } catch (const Error& error) {
+    EXPECT_THAT(error.remedy(), HasSubstr("a copy of this one that writes the content"));
+    EXPECT_THAT(error.remedy(), testing::Not(HasSubstr("Keep one turn")));
+  }
+  const Folder folder(r1);
+  testing::internal::CaptureStdout();
+  const UsedTemplate used = ChatWriter(ChatTemplate::kAuto, folder, kDate).used();
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(used.end_of_turn, test::ByteTokenizer::kEos);
+}
+
+// Arguments that are JSON in a text.
+TEST(FolderTemplate, ThatWritesArgumentsAsTheyAreGetsTheTextOfTheRow) {
+  const std::string json = "{ \"b\":1 , \"a\": [] }";  // not as tojson would have it
+  const Chat row = chat({user("q"), calling({{"f", json}})});
+  const std::string open =
+      "{% for c in m.tool_calls or [] %}{% set a = c.function.arguments %}"
+      "{{ c.function.name }}";
+  const std::string hermes =
+      open + "{% if a is string %}{{ a }}{% else %}{{ a|tojson }}{% endif %}{% endfor %}";
+  const Said as_it_is = said(turns_with(hermes), row);
+  EXPECT_EQ(as_it_is.text, "u:q$a:f" + json + "$");
+  EXPECT_EQ(as_it_is.log, "");
+  // One that would quote it, and one that needs an object, get what the text says.
+  const Said quoting = said(turns_with(open + "{{ a|tojson }}{% endfor %}"), row);
+  EXPECT_EQ(quoting.text, "u:q$a:f{\"b\": 1, \"a\": []}$");
+  EXPECT_THAT(
+      quoting.log,
+      HasSubstr("f line 3 messages[1] tool_calls[0].function.arguments: is JSON in "
+                "a text, which the chat template here would quote"));
+  const std::string items =
+      open + "{% for k, v in a.items() %}{{ k }}={{ v }};{% endfor %}{% endfor %}";
+  const Said walking = said(turns_with(items), row);
+  EXPECT_EQ(walking.text, "u:q$a:fb=1;a=[];$");
+  EXPECT_EQ(walking.log, "");
+  // "{}" in quotes is not the text as it is.
+  EXPECT_EQ(said(turns_with(open + "{{ a|tojson }}{% endfor %}"),
+                 chat({user("q"), calling({{"f", "{}"}})}))
+                .text,
+            "u:q$a:f{}$");
+
+  const Chat bad = chat({user("q"), calling({{"f", "b = 1"}})});
+  EXPECT_EQ(said(turns_with(hermes), bad).text, "u:q$a:fb = 1$");
+  EXPECT_EQ(refused(turns_with(items), bad),
+            "f line 3 messages[1] tool_calls[0].function.arguments: is a text that holds "
+            "no JSON object, which the chat template here needs");
+}
+
+TEST(FolderTemplate, LearnsNoTurnThatSaysNothing) {
+  for (const char* nothing : {"", " \n"}) {
+    EXPECT_EQ(refused(kPlain, chat({user("q"), assistant(nothing)})),
+              "f line 3 messages[1] content: is empty, and an empty answer would be "
+              "learned");
+    EXPECT_EQ(refused(kPlain, chat({assistant(nothing), user("q"), assistant("x")})),
+              "f line 3 messages[0] content: is empty, and an empty answer would be "
+              "learned");
+  }
+  ordered_json read_only = assistant("");
+  read_only["weight"] = 0;
+  EXPECT_EQ(refused(kPlain, chat({user("q"), read_only, user("r"), assistant("x")})),
+            "nothing");
+  EXPECT_EQ(refused(kPlain, chat({user(""), assistant("x")})), "nothing");
+  const Chat call = chat({user("q"), calling({{"f", {{"x", "1"}}}})});
+  EXPECT_EQ(refused(turns_with("{{ m.tool_calls|tojson if m.tool_calls }}"), call),
+            "nothing");
+}
+
+// A first turn of the assistant that only calls begins with the call.
+TEST(FolderTemplate, LearnsACallThatBeginsTheChat) {
+  EXPECT_EQ(said(turns_with("{{ m.tool_calls[0].function.name + '!' + "
+                            "m.tool_calls[0].function.arguments.x if m.tool_calls }}"),
+                 chat({calling({{"f", {{"x", "1"}}}}), user("q")}))
+                .labels,
+            ".f!1$.....");
+}
+
 TEST(FolderTemplate, ReadsToolsAndCallsAndWhatElseARowGivesIt) {
   constexpr const char* kAll =
       "{{ tools|tojson }}{{ documents|tojson }}{{ mode }}{% for m in messages %}"

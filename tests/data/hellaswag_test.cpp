@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/support.h"
+#include "lowmem/data/examples.h"
 
 namespace lowmem {
 namespace {
@@ -71,12 +72,24 @@ TEST(HellaSwagRows, TakeALabelWrittenAsText) {
   EXPECT_EQ(read(with("label", "3")).label, 3);
 }
 
-TEST(HellaSwagRows, NeedNoMoreThanContextEndingsAndLabel) {
-  const HellaSwagRow row =
-      read(without({"ind", "activity_label", "ctx_a", "ctx_b", "split", "source_id"}));
+TEST(HellaSwagRows, NeedNoMoreThanTheirLabelsContextAndEndings) {
+  const HellaSwagRow row = read(without({"ind", "ctx_a", "ctx_b", "split", "source_id"}));
   EXPECT_EQ(row.index, 0);
   EXPECT_EQ(row.context, "A man is on a roof. he");
-  EXPECT_EQ(eval_item(row).query, ": A man is on a roof. he");
+  EXPECT_EQ(eval_item(row).query, "Roof shingle removal: A man is on a roof. he");
+}
+
+// The harness begins a question with it.
+TEST(HellaSwagRows, WithoutAnActivityLabelAreTrainedOnAndNotAsked) {
+  const std::string missing =
+      "line 2 activity_label: is missing, which the question begins with";
+  EXPECT_EQ(error(without({"activity_label"})), missing);
+  EXPECT_EQ(error(with("activity_label", nullptr)), missing);
+  EXPECT_EQ(eval_item(read(with("activity_label", ""))).query,
+            ": A man is on a roof. He");
+  const TemporaryFile file(without({"activity_label"}).dump() + "\n");
+  ExampleCounts counts;
+  EXPECT_EQ(read_examples(file.path(), ByteTokenizer(), {}, counts).size(), 1u);
 }
 
 TEST(HellaSwagRows, MakeTheContextOfItsHalves) {

@@ -48,7 +48,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"Quantization",
                 {{"quantization_config", {{"bits", 4}}}},
                 "quantization_config"},
-        Refusal{"Dropout", {{"attention_dropout", 0.1}}, "attention_dropout = 0.1"},
+        Refusal{"QuantizationOfMlx", {{"quantization", {{"bits", 4}}}}, "quantization"},
         Refusal{"PartialRotary",
                 {{"partial_rotary_factor", 0.5}},
                 "partial_rotary_factor = 0.5"},
@@ -81,6 +81,13 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"PartialRotary",
                 {{"rope_parameters", {{"partial_rotary_factor", 0.5}}}},
                 "rope_parameters partial_rotary_factor = 0.5"},
+        Refusal{"TwoThetas",
+                {{"rope_parameters", {{"rope_theta", 20000.0}}}},
+                "rope_parameters rope_theta = 20000.0"},
+        Refusal{"AThetaOfTheScaling", with(linear(), "rope_theta", 20000.0),
+                "rope_scaling rope_theta = 20000.0"},
+        Refusal{"TwoTypes", with(linear(), "type", "llama3"),
+                "rope_scaling type = \"llama3\""},
         Refusal{"TwoThatDiffer",
                 {{"rope_scaling", linear()}, {"rope_parameters", llama3()}},
                 "rope_scaling"}),
@@ -136,6 +143,31 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"ManyLayers", {{"num_hidden_layers", 100001}}, "num_hidden_layers"},
         Refusal{"ZeroEps", {{"rms_norm_eps", 0}}, "rms_norm_eps = 0"}),
     [](const auto& given) { return std::string(given.param.name); });
+
+TEST(ModelConfig, SaysOfQuantizedWeightsWhatToUseInstead) {
+  const Error error = test::error_of([] {
+    read({{"quantization_config", {{"quant_method", "bitsandbytes"}}}});
+  });
+  EXPECT_THAT(error.problem(), HasSubstr("the weights are quantized"));
+  EXPECT_THAT(error.remedy(), HasSubstr("that the quantized one was made of"));
+}
+
+// Which what does not train never asks of.
+TEST(ModelConfig, RefusesDropoutInTrainingAlone) {
+  for (const char* key : {"attention_dropout", "resid_pdrop", "embd_pdrop"}) {
+    json config = base();
+    config[key] = 0.1;
+    const test::TempFolder folder;
+    test::write_text(folder / "config.json", config.dump());
+    EXPECT_EQ(read_model_config(folder.path()), read(json::object())) << key;
+    const Error error = test::error_of([&] { refuse_dropout(folder.path()); });
+    EXPECT_THAT(error.thing(), HasSubstr(std::string("config.json ") + key + " = 0.1"));
+    EXPECT_THAT(error.remedy(), HasSubstr("0.0"));
+    config[key] = 0.0;
+    test::write_text(folder / "config.json", config.dump());
+    refuse_dropout(folder.path());
+  }
+}
 
 constexpr const char* kSizes[] = {"vocab_size", "hidden_size", "intermediate_size",
                                   "num_hidden_layers", "num_attention_heads"};

@@ -96,18 +96,25 @@ TEST(ModelConfig, BothFormsOfRopeAreEqual) {
   }
 }
 
-// transformers 5 reads its own; 4's keys may still be there.
-TEST(ModelConfig, TheNewSpellingsThetaCounts) {
-  const Config config =
-      read({{"rope_theta", 10.0},
-            {"rope_parameters", {{"rope_type", "default"}, {"rope_theta", 20000.0}}}});
-  EXPECT_EQ(config.rope_theta, 20000.0);
+// In whichever spelling, and in both where they agree.
+TEST(ModelConfig, ThetaIsReadWhereItStands) {
+  const json own = {{"rope_type", "default"}, {"rope_theta", 20000.0}};
+  EXPECT_EQ(read({{"rope_theta", nullptr}, {"rope_parameters", own}}).rope_theta,
+            20000.0);
+  EXPECT_EQ(read({{"rope_theta", 20000.0}, {"rope_parameters", own}}).rope_theta,
+            20000.0);
+  EXPECT_EQ(read({{"rope_theta", 7.0}, {"rope_parameters", llama3()}}).rope_theta, 7.0);
   EXPECT_EQ(read({{"rope_parameters", json::object()}, {"rope_scaling", json::object()}}),
             read(json::object()));
   json rope = llama3();
   rope["rope_theta"] = 7000.0;
-  EXPECT_EQ(read({{"rope_scaling", llama3()}, {"rope_parameters", rope}}).rope_theta,
-            7000.0);
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    json both = {{"rope_theta", nullptr},
+                 {"rope_scaling", llama3()},
+                 {"rope_parameters", llama3()}};
+    both[key] = rope;
+    EXPECT_EQ(read(both).rope_theta, 7000.0) << key;
+  }
 }
 
 TEST(ModelConfig, AnOriginalLengthAtTheTopCounts) {

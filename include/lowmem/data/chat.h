@@ -21,24 +21,24 @@ struct Chat {
   struct Turn {
     nlohmann::ordered_json message;  // role, content, and what else the template may read
     bool learned = false;
+    std::string place;  // where the row has it: "messages[1]"
     const std::string& role() const {
       return message.at("role").get_ref<const std::string&>();
     }
   };
-  std::string list;   // the key of the turns: "messages"
-  size_t beside = 0;  // turns, the first ones, that stand beside that list
   std::vector<Turn> turns;
   nlohmann::ordered_json tools, documents;  // lists of objects, or null
   nlohmann::ordered_json more;  // chat_template_kwargs: other variables, or null
 };
 
 // The chat of a row: `messages` of `role` and `content`, or `conversations` of `from` and
-// `value`, in which human and gpt are user and assistant. A content is a text, a list of
-// parts {"type": "text", "text"}, or absent where the assistant calls a tool. A `system`
-// beside the list is its first turn. An assistant's turn of `weight` 0, or with `train`
-// or `loss` false, is read and not learned. Arguments of a call that are JSON in a text
-// are taken for what the text says, as servers do before they render. Throws Error
-// beginning with `where`, also where the assistant says nothing.
+// `value`, in which human and gpt are user and assistant; or `prompt` and `completion`,
+// both lists of such turns, of which the completion's are the assistant's and alone are
+// learned. A content is a text, a list of parts {"type": "text", "text"}, or absent where
+// the assistant calls a tool. A `system` beside the list is its first turn. An
+// assistant's turn of `weight` 0, or with `train` or `loss` false, is read and not
+// learned. Throws Error beginning with `where`, also for a turn that asks to be learned
+// and is not the assistant's, and where no turn is learned.
 Chat read_chat(const nlohmann::ordered_json& row, const std::string& where);
 
 struct ChatSource;
@@ -58,8 +58,13 @@ struct UsedTemplate {
 // Learned is what stands in `generation` blocks where the template has them. Otherwise it
 // is what rendering the chat up to a turn has more than rendering it up to the turn
 // before with add_generation_prompt: what the assistant says with the token that ends its
-// turn, without white space behind that. A token made of learned text and other is
-// learned.
+// turn, without white space behind that. Where the prompt goes on otherwise than the
+// chat, as by opening a <think>, it is what follows the beginning that the two share. A
+// token made of learned text and other is learned.
+//
+// Arguments of a call that are a JSON object in a text stay that text where the template
+// writes it as it is. One that would write it in quotes, or needs an object, is given the
+// object, as servers do before they render.
 class ChatWriter {
  public:
   // `choice`: a built-in template's word, the name of one of the folder's, or the path of
@@ -78,10 +83,11 @@ class ChatWriter {
   // Of rows without tools.
   UsedTemplate used();
 
-  // The uncut sequence. Renders twice for each learned turn, and once for each kind of
-  // key beside role and content. Warns once of each such key that the template does not
-  // write. Throws Error beginning with `where` for a chat that the template refuses, of
-  // which it leaves something out, or whose earlier turns it rewrites.
+  // The uncut sequence. Renders twice for each learned turn, and once for each key beside
+  // role and content that is not seen in the text. Warns once of each such key that the
+  // template does not write, in whatever turn. Throws Error beginning with `where` for a
+  // chat that the template refuses, of which it leaves something out, or whose earlier
+  // turns it rewrites.
   Example example(const Chat& chat, const std::string& where);
 
  private:
@@ -96,6 +102,7 @@ class ChatWriter {
   std::vector<std::pair<std::string, jinja::Value>> names_;
   std::map<int32_t, bool> special_;  // whether a token is; those met
   std::set<std::string> told_;
+  bool quiet_ = false;  // warns of nothing
 };
 
 // data.chat_date as the day it stands for: "today" is this machine's.

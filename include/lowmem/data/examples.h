@@ -34,7 +34,8 @@ void refuse_foreign_ids(std::span<const int32_t> ids, int64_t vocabulary,
 //   hellaswag           ctx, endings, label     (see hellaswag.h)
 //   text                text
 //   prompt_completion   prompt, completion; question, answer; instruction, input, output
-//   chat                messages of role and content; conversations of from and value
+//   chat                messages of role and content; conversations of from and value;
+//                       prompt and completion where they are lists of such turns
 //
 // Other keys beside them count for nothing, but for those that change what a row means:
 // read_examples() honours, refuses or warns of them. Throws Error naming file, line and

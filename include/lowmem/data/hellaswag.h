@@ -19,9 +19,10 @@ struct HellaSwagRow {
   int label = -1;  // of the right ending; -1 in the test split
 };
 
-// The first `limit` rows of a JSONL file (0: all). The official schema, or `ctx` without
-// `ctx_a` and `ctx_b`; `label` is an integer or the same in a string. Throws Error naming
-// file and line of a bad row, also of one without a label. Where `skipped` is given, bad
+// The first `limit` rows of a JSONL file (0: all), to be asked. The official schema, or
+// `ctx` without `ctx_a` and `ctx_b`; `label` is an integer or the same in a string.
+// Throws Error naming file and line of a bad row, also of one without a label or without
+// the activity label that a question begins with. Where `skipped` is given, bad
 // rows are left out and added to it instead, and the limit counts good ones. Throws Error
 // for a file without a good row.
 std::vector<HellaSwagRow> read_hellaswag(const std::filesystem::path& path, int64_t limit,

@@ -72,6 +72,11 @@ struct Config {
 // implemented here: a key that could change the model is refused, never ignored.
 Config read_model_config(const std::filesystem::path& path);
 
+// Throws Error naming the key of config.json (`path` as above) that asks for dropout: the
+// model computes without it, and so does training here. Whoever does not train need not
+// ask.
+void refuse_dropout(const std::filesystem::path& path);
+
 // Every weight of the model in file order. A tied head is not listed. O(layers).
 std::vector<weights::Spec> weight_specs(const Config& config);
 
