@@ -23,6 +23,7 @@ from _common import FIXTURES, arguments, rounded, write_json
 import quantized  # before peft, which would load bitsandbytes' compiled library
 import torch
 from peft import LoraConfig, get_peft_model
+from peft.utils.loftq_utils import _low_rank_decomposition
 from transformers import AutoModelForCausalLM
 
 from training import batch_loss, difference
@@ -55,6 +56,14 @@ CASES = {
 # What the base's linear layers become: model.quantize and model.double_quantization.
 QUANTIZED = {"nf4": ("nf4", False), "nf4_double": ("nf4", True), "int8": ("int8", True),
              "dora_nf4": ("nf4", False)}
+# Adapters that begin with a part of the model's matrices, or of what quantizing them
+# lost. No folder could hold the former, for the model beside them is another one; a curve
+# begins from the model and these settings.
+STARTS = {
+    "pissa": ("llama2_tiny", dict(r=4, lora_alpha=6, target_modules="all-linear")),
+    "olora": ("llama32_tiny", dict(r=4, lora_alpha=2, target_modules="all-linear")),
+    "loftq": ("llama2_tiny", dict(r=4, lora_alpha=16, target_modules="all-linear")),
+}
 
 
 def load(name: str):
@@ -77,6 +86,35 @@ def start(name: str, config: dict, form=None):
             with torch.no_grad():
                 parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+def start_from_base(case: str, dtype):
+    """PEFT's own beginning; LoftQ's, which PEFT has for GPUs alone and without a scale,
+    from its decomposition and bitsandbytes' codes."""
+    name, config = STARTS[case]
+    torch.manual_seed(3)
+    base = load(name)
+    if case != "loftq":
+        model = get_peft_model(
+            base, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=case, **config))
+        return model.to(dtype)
+    lost = {}
+    for key, parameter in base.named_parameters():
+        if key.startswith("model.layers.") and parameter.dim() == 2:
+            with torch.no_grad():
+                codes = quantized.dequantized(parameter.detach(), "nf4", False)
+                lost[key.removesuffix(".weight")] = parameter.detach() - codes
+                parameter.copy_(codes)
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config))
+    for key, module in model.named_modules():
+        if hasattr(module, "lora_A"):
+            found = _low_rank_decomposition(
+                lost[key.removeprefix("base_model.model.")], config["r"])
+            root = module.scaling["default"] ** 0.5
+            with torch.no_grad():
+                module.lora_A["default"].weight.copy_(found["R"] / root)
+                module.lora_B["default"].weight.copy_(found["L"] / root)
+    return model.to(dtype)
 
 
 def train(model, batches):
@@ -122,6 +160,21 @@ def main() -> None:
             "model": name,
             "quantize": form[0] if form else "none",
             "double_quantization": form[1] if form else True,
+            "loss": rounded(losses),
+            "parameters": {plain(n): rounded(p.detach().double().norm())
+                           for n, p in trained.items()},
+        })
+    for case, (name, config) in STARTS.items():
+        losses, trained = train(start_from_base(case, torch.float32).train(), batches)
+        exact, _ = train(start_from_base(case, torch.float64).train(), batches)
+        error = difference(losses, exact)
+        assert error < 1e-5, f"{case}: {error} from float64"
+        print(f"  {case}: loss {losses[0]:.4f} to {losses[-1]:.4f}, {error:.1e} from float64")
+        write_json(ADAPTERS / f"{case}.json", {
+            "model": name,
+            "init": case,
+            "rank": config["r"],
+            "alpha": config["lora_alpha"],
             "loss": rounded(losses),
             "parameters": {plain(n): rounded(p.detach().double().norm())
                            for n, p in trained.items()},

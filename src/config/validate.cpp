@@ -119,6 +119,28 @@ void check_model(const ModelConfig& model) {
                 "Remove it, or set model.quantize = nf4");
 }
 
+// Beginnings that are made of the model's matrix.
+void check_adapter_init(const RunConfig& config) {
+  const AdapterConfig& adapter = config.adapter;
+  const std::string init = assigned("adapter.init", adapter.init);
+  const QuantizeMode quantize = config.model.quantize;
+  if (adapter.init == AdapterInit::kDefault) return;
+  if (!adapter.path.empty())
+    throw Error(init, "is of an adapter that begins, and adapter.path names one that has",
+                "Remove one of the two");
+  if (adapter.init == AdapterInit::kLoftq && quantize != QuantizeMode::kNf4)
+    throw Error(init, "makes up for what model.quantize = nf4 loses, and it is " +
+                          std::string(word_of(quantize)),
+                "Set model.quantize = nf4, or adapter.init = default");
+  if ((adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora) &&
+      quantize != QuantizeMode::kNone)
+    throw Error(init,
+                "takes a part of the model's matrices, which codes cannot give: " +
+                    assigned("model.quantize", quantize),
+                "Set adapter.init = loftq with model.quantize = nf4, or model.quantize = "
+                "none");
+}
+
 void check_adapter(const RunConfig& config) {
   AdapterConfig adapter = config.adapter, unset;
   if (adapter.kind == AdapterKind::kNone) {
@@ -142,6 +164,7 @@ void check_adapter(const RunConfig& config) {
   check_positive("adapter.alpha", adapter.alpha);
   check_fraction("adapter.dropout", adapter.dropout);
   check_positive("adapter.lr_ratio", adapter.lr_ratio);
+  check_adapter_init(config);
   if (adapter.dropout > 0 && adapter.kind == AdapterKind::kDora)
     throw Error(assigned("adapter.dropout", adapter.dropout),
                 "with " + assigned("adapter.kind", adapter.kind) +

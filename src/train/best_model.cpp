@@ -41,12 +41,12 @@ bool BestModel::has(int64_t step) const {
 
 void BestModel::save(int64_t step, weights::Home& home) const {
   AtomicFolder folder(path(step));
-  write_exported(config_, home, folder.path());
+  write_kept(config_, home, folder.path());
   folder.commit();
 }
 
 void BestModel::load(int64_t step, weights::Home& home) const {
-  read_exported(config_, home, path(step));
+  read_kept(config_, home, path(step));
 }
 
 void BestModel::keep_only(const std::set<int64_t>& steps) const {

@@ -10,6 +10,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
+#include "lowmem/weights/adapter_start.h"
 
 namespace lowmem::train {
 namespace {
@@ -60,7 +61,10 @@ DiskNeed disk_need(const RunConfig& config, const Written& written) {
   DiskNeed need;
   const bool adapter = config.adapter.kind != AdapterKind::kNone;
   const int64_t made = adapter ? written.trained : written.weights;
-  need.model = made + (adapter && config.adapter.merge ? written.weights : 0);
+  // What the pair began with, by itself and in the result.
+  const int64_t taken =
+      weights::takes_from_base(config.adapter) ? 2 * written.trained : 0;
+  need.model = made + taken + (adapter && config.adapter.merge ? written.weights : 0);
   (on_one_disk(scratch_folder(config), folder_of(config)) ? need.working
                                                           : need.elsewhere) =
       written.working;

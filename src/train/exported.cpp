@@ -8,13 +8,24 @@
 #include "lowmem/config/differences.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
+#include "lowmem/memory/scope.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/train/run_folder.h"
 #include "lowmem/weights/adapter_folder.h"
+#include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/quantized.h"
 #include "model_card.h"
 
 namespace lowmem::train {
+
+namespace {
+
+std::filesystem::path taken_file(const RunConfig& config) {
+  return std::filesystem::path(config.run.dir) / config.run.name / kTakenFile;
+}
+
+}  // namespace
 
 std::vector<weights::Spec> weight_specs(const RunConfig& config,
                                         const model::Config& shape) {
@@ -25,13 +36,23 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder) {
   if (makes_adapter(config))
+    weights::save_adapter(
+        home, config.adapter, base_name(config.model.path), folder,
+        weights::takes_from_base(config.adapter) ? taken_file(config) : "");
+  else
+    weights::save(home, config.model.path, folder);
+}
+
+void write_kept(const RunConfig& config, weights::Home& home,
+                const std::filesystem::path& folder) {
+  if (makes_adapter(config))
     weights::save_adapter(home, config.adapter, base_name(config.model.path), folder);
   else
     weights::save(home, config.model.path, folder);
 }
 
-void read_exported(const RunConfig& config, weights::Home& home,
-                   const std::filesystem::path& folder) {
+void read_kept(const RunConfig& config, weights::Home& home,
+               const std::filesystem::path& folder) {
   if (makes_adapter(config))
     weights::load_adapter(home, config.adapter, folder);
   else
@@ -79,7 +100,25 @@ void begin_adapter(const RunConfig& config, weights::Home& home) {
     log::info("loaded the adapter " + config.adapter.path);
     return;
   }
-  weights::start_adapter(home, config.adapter, static_cast<uint64_t>(config.run.seed));
+  const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
+  weights::start_adapter(home, config.adapter, static_cast<uint64_t>(config.run.seed),
+                         config.model.path);
+}
+
+void rehearse_adapter(const RunConfig& config, weights::Home& home) {
+  if (!makes_adapter(config) || !config.adapter.path.empty()) return;
+  const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
+  weights::rehearse_start(home, config.adapter);
+}
+
+void write_taken(const RunConfig& config, weights::Home& home) {
+  if (weights::takes_from_base(config.adapter))
+    weights::write_start(home, config.adapter, taken_file(config));
+}
+
+void take_again(const RunConfig& config, weights::Home& home) {
+  if (weights::takes_from_base(config.adapter))
+    weights::take_from_base(home, config.adapter, taken_file(config));
 }
 
 namespace {

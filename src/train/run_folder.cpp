@@ -26,7 +26,7 @@ constexpr const char* kReplacing = ".replacing";
 // next run goes on with it, and nothing old is mistaken for the new run's.
 void remove_old_run(const std::filesystem::path& folder) {
   write_file_atomically(folder / kReplacing, "");
-  for (const char* name : {"results.json", "metrics.jsonl"})
+  for (const char* name : {"results.json", "metrics.jsonl", kTakenFile})
     std::filesystem::remove(folder / name);
   for (const char* name : {"model", "adapter", "best", "checkpoints"})
     std::filesystem::remove_all(folder / name);

@@ -21,6 +21,7 @@
 #include "lowmem/train/disk.h"
 #include "lowmem/train/exported.h"
 #include "lowmem/train/out_of_memory.h"
+#include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/quantized.h"
 #include "lowmem/weights/selection.h"
@@ -238,8 +239,11 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
     warn_of_zeros(config_, load_weights(config_, home()));
     warn_of_unlearned_tokens(config_, *house_.model, home(), *texts_);
     begin_adapter(config_, home());
-    if (makes_adapter(config_) && config_.adapter.path.empty())
+    if (makes_adapter(config_) && config_.adapter.path.empty() &&
+        weights::starts_as_nothing(config_.adapter))
       warn_of_zero_adapter(config_);
+  } else {
+    rehearse_adapter(config_, home());
   }
   prepare();
 }
@@ -280,6 +284,7 @@ void Session::go_on(const Checkpoint& from) {
   const auto& all = house_.table->all();
   if (std::any_of(all.begin(), all.end(), missing))
     load_weights(config_, home(), missing);
+  take_again(config_, home());
   restore_weights(from, home());
   if (!from.state.frozen.empty() && from.state.frozen != frozen_fingerprint())
     throw Error(config_.model.path,

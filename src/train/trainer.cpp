@@ -67,6 +67,7 @@ class Trainer {
     const uintmax_t metrics = goes_on ? from_->state.metrics : 0;
     if (goes_on) load_progress();
     folder_.prepare(ready_.config, goes_on);
+    if (!goes_on) write_taken(session_.config(), session_.home());
     progress_.results.skipped_rows = session_.skipped_rows();
     log::info(
         "training " + format_count(session_.table().trained_elements()) +

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "lowmem/core/error.h"
-#include "lowmem/core/random.h"
 #include "lowmem/ops/low_rank.h"
 #include "lowmem/weights/quantized.h"
 #include "lowmem/weights/selection.h"
@@ -202,62 +201,10 @@ double lr_ratio(const AdapterConfig& adapter, const Spec& spec) {
   return second || spec.shape.size() == 1 ? adapter.lr_ratio : 1;
 }
 
-namespace {
-
-void start_matrix(Home& home, Weight& weight, AdapterInit init, uint64_t seed) {
-  constexpr uint64_t kStream = 0x6C6F7261;  // "lora": apart from the run's other draws
-  const bool first = weight.name().ends_with(".lora_A.weight");
-  const auto rank = static_cast<float>(weight.spec.shape[0]);
-  const float bound = 1 / std::sqrt(static_cast<float>(weight.spec.shape[1]));
-  Random random(seed, kStream + weight.index);
-  home.write(weight, [&](int64_t, std::span<std::byte> piece) {
-    auto* numbers = reinterpret_cast<float*>(piece.data());
-    for (size_t i = 0; i < piece.size() / sizeof(float); ++i) {
-      if (!first) {
-        numbers[i] = 0;
-      } else if (init == AdapterInit::kDefault) {
-        numbers[i] = bound * (2 * random.uniform() - 1);
-      } else {
-        // Box and Muller 1958; 1 - uniform() is never 0.
-        const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
-        constexpr float kTurn = 6.28318530718f;
-        numbers[i] = radius * std::cos(kTurn * random.uniform()) / rank;
-      }
-    }
-  });
-}
-
 ops::LowRank pair_of(const Table& table, const AdapterLayer& layer) {
   return {.a = table.find(layer.a())->here,
           .b = table.find(layer.b())->here,
           .scale = layer.scale};
-}
-
-// To the norms that the rows have, so that they keep them.
-void start_magnitude(Table& table, const AdapterLayer& layer) {
-  const at::NoGradGuard no_grad;
-  table.at(layer.m()).here.copy_(
-      ops::norms_of_sum(matrix_of(table, layer.module), pair_of(table, layer)));
-}
-
-}  // namespace
-
-void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed) {
-  Table& table = home.table();
-  const auto layers = adapter_layers(model_specs(table), adapter);
-  for (size_t group = 0; group < table.groups(); ++group) {
-    const auto weights = table.group(group);
-    if (std::none_of(weights.begin(), weights.end(),
-                     [](const Weight* weight) { return weight->spec.adapter; }))
-      continue;
-    const Lease lease = home.borrow(group, Access::kWrite);
-    for (Weight* weight : weights)
-      if (weight->spec.adapter && weight->spec.kind == Kind::kMatrix)
-        start_matrix(home, *weight, adapter.init, seed);
-    for (const AdapterLayer& layer : layers)
-      if (layer.magnitude && table.at(layer.m()).spec.group == group)
-        start_magnitude(table, layer);
-  }
 }
 
 at::Tensor merged_rows(const Table& table, const AdapterLayer& layer, int64_t first,

@@ -20,6 +20,7 @@
 #include "lowmem/io/sync.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/elements.h"
+#include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/quantized.h"
 
 namespace lowmem::weights {
@@ -401,10 +402,31 @@ void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& fold
              "Name the model that the adapter was trained beside");
 }
 
-void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& base,
-                  const fs::path& folder) {
+namespace {
+
+// The same scale with twice the rank.
+AdapterConfig with_twice_the_rank(AdapterConfig adapter) {
+  adapter.rank *= 2;
+  adapter.alpha *= adapter.rank_stabilized ? std::sqrt(2.0) : 2.0;
+  return adapter;
+}
+
+// A pair's tensor with what the pair began with behind it: rows of A, columns of B.
+void write_joined(SafetensorsWriter& writer, const std::string& name,
+                  const at::Tensor& now, const at::Tensor& start, int64_t dim) {
+  const at::Tensor joined = at::cat({now.detach().cpu(), start}, dim).contiguous();
+  writer.write(name, {static_cast<const std::byte*>(joined.const_data_ptr()),
+                      joined.nbytes()});
+}
+
+}  // namespace
+
+void save_adapter(Home& home, const AdapterConfig& given, const std::string& base,
+                  const fs::path& folder, const fs::path& start) {
   Table& table = home.table();
   const std::vector<Spec> specs = model_specs(table);
+  const AdapterConfig adapter = start.empty() ? given : with_twice_the_rank(given);
+  const std::vector<AdapterLayer> layers = adapter_layers(specs, given);
   std::vector<std::string> all_modules;
   for (const Spec& spec : specs)
     if (spec.kind == Kind::kMatrix && spec.name.starts_with("model.layers."))
@@ -414,10 +436,15 @@ void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& b
     if (weight.trained) held.push_back(&weight);
   std::vector<std::string> modules;
   std::map<std::string, double> ranks, alphas;
-  for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
+  std::map<std::string, const AdapterLayer*> joined;  // by the names of their matrices
+  for (const AdapterLayer& layer : layers) {
     modules.push_back(layer.module);
-    ranks[layer.module] = static_cast<double>(layer.rank);
-    alphas[layer.module] = layer.alpha;
+    ranks[layer.module] =
+        static_cast<double>(layer.rank) / static_cast<double>(given.rank) *
+        static_cast<double>(adapter.rank);
+    alphas[layer.module] = layer.alpha / given.alpha * adapter.alpha;
+    if (start.empty()) continue;
+    for (const std::string& name : {layer.a(), layer.b()}) joined[name] = &layer;
   }
   std::set<std::string> whole;
   for (const Weight* weight : held)
@@ -467,11 +494,22 @@ void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& b
     return dtype_size(a->format) > dtype_size(b->format);
   });
   std::vector<TensorSpec> tensors;
-  for (const Weight* weight : held)
-    tensors.push_back({kPrefix + weight->name(), weight->format, weight->spec.shape});
+  for (const Weight* weight : held) {
+    std::vector<int64_t> shape = weight->spec.shape;
+    if (const auto layer = joined.find(weight->name()); layer != joined.end())
+      shape[weight->name() == layer->second->a() ? 0 : 1] *= 2;
+    tensors.push_back({kPrefix + weight->name(), weight->format, std::move(shape)});
+  }
   SafetensorsWriter writer(folder / kTensors, tensors);
   for (const Weight* weight : held) {
     const Lease lease = home.borrow(weight->spec.group, Access::kRead);
+    if (const auto layer = joined.find(weight->name()); layer != joined.end()) {
+      const StartPair pair = read_start(start, *layer->second);
+      const bool first = weight->name() == layer->second->a();
+      write_joined(writer, kPrefix + weight->name(), weight->here,
+                   first ? pair.a : pair.b.neg(), first ? 0 : 1);
+      continue;
+    }
     home.read(*weight, [&](std::span<const std::byte> piece) {
       writer.write(kPrefix + weight->name(), piece);
     });

@@ -240,6 +240,21 @@ Loaded load(Home& home, const std::filesystem::path& folder,
   return loaded;
 }
 
+at::Tensor numbers_in(const std::filesystem::path& folder, const Spec& spec,
+                      DType format) {
+  const WeightsFolder files(folder);
+  const auto from = locate(files, spec);
+  if (!from)
+    throw Error(folder.string() + " tensor " + spec.file_name(),
+                "is not in the weight files", "Give the model folder of the run");
+  at::Tensor numbers =
+      at::empty(spec.shape, at::TensorOptions(ops::scalar_type(format)));
+  from.file->read_as(
+      format, rows_of(*from.tensor, spec),
+      {static_cast<std::byte*>(numbers.mutable_data_ptr()), numbers.nbytes()});
+  return numbers.to(at::kFloat);
+}
+
 void save(Home& home, const std::filesystem::path& source,
           const std::filesystem::path& folder, const SaveOptions& options) {
   std::map<std::string, AdapterLayer> adapted;

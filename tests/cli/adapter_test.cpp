@@ -1,6 +1,8 @@
 // Runs that train an adapter: what they leave, and how it goes on from there.
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "cli/program.h"
 #include "train/run_files.h"
 
@@ -159,6 +161,58 @@ TEST_F(AdapterRuns, OverAQuantizedModelGoOnAndMoveLikeAnyOther) {
     EXPECT_EQ(evaluate(beside + quantize), scores);
     EXPECT_NE(evaluate(beside), scores);
   }
+}
+
+// Beginnings of a part of the model: what is resumed has that part taken again, and what
+// is left is an adapter beside the model as it was.
+TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelGoOnAndEndAsAnyOther) {
+  const std::string in_fp32 = " model.dtype=fp32 model.compute_dtype=fp32 ";
+  for (const std::string variant :
+       {"adapter.init=pissa ", "adapter.init=olora adapter.kind=dora adapter.alpha=1 ",
+        "adapter.init=pissa adapter.rank_stabilized=true adapter.rank_pattern=[v_proj=2] "
+        "train.keep_best=true "}) {
+    SCOPED_TRACE(variant);
+    const std::string settings = "run.overwrite=true train.save_every=3 optimizer.lr=1e-3 " +
+                                 variant + in_fp32;
+    trains("whole", settings);
+    trains("parts", settings + "memory.weights=disk memory.activations=keep");
+    train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
+    fs::remove(folder_of("parts") / "results.json");
+    fs::remove_all(folder_of("parts") / "adapter");
+    const Outcome outcome = run_program(run("parts", settings) + "--resume");
+    ASSERT_EQ(outcome.status, 0) << outcome.output;
+    train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
+
+    const json config = read_json(folder_of("whole") / "adapter/adapter_config.json");
+    EXPECT_EQ(config["r"], 8);
+    const auto scores = [](const std::string& text) {
+      return json::parse(text.substr(0, text.find('\n')))["log_likelihoods"];
+    };
+    const json inside = scores(read_file(folder_of("whole") / "evaluation-8.jsonl"));
+    const json beside =
+        scores(evaluate("model.path=" + at("model") + in_fp32 + "adapter.path=" +
+                        (folder_of("whole") / "adapter").string()));
+    for (size_t i = 0; i < inside.size(); ++i)
+      EXPECT_NEAR(inside[i].get<double>(), beside[i].get<double>(), 1e-3);
+
+    fs::remove(folder_of("parts") / "results.json");
+    fs::remove(folder_of("parts") / "taken_from_base.safetensors");
+    const Outcome lost = run_program(run("parts", settings) + "--resume");
+    EXPECT_EQ(lost.status, 1);
+    EXPECT_THAT(lost.output, HasSubstr("taken_from_base.safetensors"));
+  }
+}
+
+TEST_F(AdapterRuns, ThatBeginWithWhatCodesLostBeginCloserToTheModel) {
+  const auto first_loss = [&](const std::string& name) {
+    return train::raw_lines_of(folder_of(name)).front()["loss"].get<double>();
+  };
+  const std::string nf4 = "train.max_steps=2 train.log_every=1 optimizer.lr=1e-9 ";
+  trains("numbers", nf4);
+  trains("codes", nf4 + "model.quantize=nf4");
+  trains("loftq", nf4 + "model.quantize=nf4 adapter.init=loftq adapter.rank=32");
+  EXPECT_LT(std::abs(first_loss("loftq") - first_loss("numbers")),
+            0.7 * std::abs(first_loss("codes") - first_loss("numbers")));
 }
 
 }  // namespace

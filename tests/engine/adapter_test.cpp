@@ -3,6 +3,7 @@
 
 #include "lowmem/config/overrides.h"
 #include "lowmem/weights/adapter_folder.h"
+#include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/quantized.h"
 #include "support/training.h"
 
@@ -107,6 +108,46 @@ INSTANTIATE_TEST_SUITE_P(Engine, AdapterCurve,
                                          "nf4", "nf4_double", "int8", "dora_nf4"),
                          [](const auto& given) { return std::string(given.param); });
 
+// Beginnings of a part of the model, which no folder of a pair holds.
+class AdapterStartCurve : public testing::TestWithParam<const char*> {};
+
+TEST_P(AdapterStartCurve, IsPeftsAtEveryStep) {
+  const json curve = read_json(fixture("adapters") / (std::string(GetParam()) + ".json"));
+  RunConfig config;
+  config.adapter.kind = AdapterKind::kLora;
+  set_key(config, "adapter.init", curve.at("init").get<std::string>());
+  config.adapter.rank = curve.at("rank");
+  config.adapter.alpha = curve.at("alpha");
+  config.adapter.targets = {"all-linear"};
+  if (config.adapter.init == AdapterInit::kLoftq) {
+    config.model.quantize = QuantizeMode::kNf4;
+    config.model.double_quantization = false;
+  }
+  const auto folder = fixture("models") / curve.at("model").get<std::string>();
+  auto llama = adapted(curve.at("model"), config.adapter, at::kFloat, config.model);
+  weights::start_adapter(*test::home_of(*llama), config.adapter, 1, folder);
+  test::Trainer trainer(std::move(llama), trained_by(config.adapter), adamw(),
+                        Policies{ActivationsMode::kRecompute, GradientsMode::kUpdate});
+  const json& losses = curve.at("loss");
+  for (size_t i = 0; i < losses.size(); ++i) {
+    const auto batch =
+        test::micro_batches(*trainer.llama, batches()[i % batches().size()], 8);
+    const StepResult result = trainer.update(batch, static_cast<int64_t>(i));
+    const double want = losses[i].get<double>();
+    EXPECT_NEAR(result.loss_sum / static_cast<double>(result.labelled), want, 2e-5 * want)
+        << "loss of step " << i;
+  }
+  const State weights = test::copy_of(trainer);
+  for (const auto& [name, norm] : curve.at("parameters").items())
+    EXPECT_NEAR(weights.at(name).to(at::kDouble).norm().item<double>(),
+                norm.get<double>(), 1e-5 * norm.get<double>())
+        << name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Engine, AdapterStartCurve,
+                         testing::Values("pissa", "olora", "loftq"),
+                         [](const auto& given) { return std::string(given.param); });
+
 AdapterConfig all_linear() {
   AdapterConfig adapter;
   adapter.kind = AdapterKind::kLora;
@@ -148,7 +189,7 @@ TEST_P(AdapterPolicies, GiveTheSameBits) {
     State first;
     for (const Policies& policies : test::every_policy()) {
       auto llama = adapted("llama32_tiny", adapter, dtype, base);
-      weights::start_adapter(*test::home_of(*llama), adapter, 7);
+      weights::start_adapter(*test::home_of(*llama), adapter, 7, {});
       test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), policies);
       std::vector<double> losses;
       for (int64_t i = 0; i < 6; ++i) {
@@ -231,7 +272,7 @@ TEST(Adapter, BeginsAsTheModelIsAndLeavesItAsItWas) {
   auto llama = adapted("llama32_tiny", all_linear());
   AdapterConfig gaussian = all_linear();
   gaussian.init = AdapterInit::kGaussian;
-  weights::start_adapter(*test::home_of(*llama), gaussian, 7);
+  weights::start_adapter(*test::home_of(*llama), gaussian, 7, {});
   const auto packed = test::pack(*plain, {{1, 5, 9, 200}, {1, 7}});
   EXPECT_TRUE(
       at::equal(test::logits_of(*llama, packed), test::logits_of(*plain, packed)));

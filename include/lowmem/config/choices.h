@@ -81,9 +81,13 @@ constexpr std::span<const Choice<AdapterKind>> choices(AdapterKind) {
 }
 
 // adapter.init
-enum class AdapterInit { kDefault, kGaussian };
+enum class AdapterInit { kDefault, kGaussian, kPissa, kOlora, kLoftq };
 inline constexpr Choice<AdapterInit> kAdapterInits[] = {
-    {"default", AdapterInit::kDefault}, {"gaussian", AdapterInit::kGaussian}};
+    {"default", AdapterInit::kDefault},
+    {"gaussian", AdapterInit::kGaussian},
+    {"pissa", AdapterInit::kPissa},
+    {"olora", AdapterInit::kOlora},
+    {"loftq", AdapterInit::kLoftq}};
 constexpr std::span<const Choice<AdapterInit>> choices(AdapterInit) {
   return kAdapterInits;
 }

@@ -127,7 +127,7 @@ struct AdapterConfig {
     field("alpha_pattern", alpha_pattern, Alters::kResult,
           "other alphas, such as *.mlp.*=32; the first that matches");
     field("init", init, Alters::kResult,
-          "of the first one: uniform, or normal by 1 / rank; the other is 0");
+          "uniform or normal A and B = 0; a part of W; what nf4 lost");
     field("also_train", also_train, Alters::kResult,
           "modules to train whole beside: norm, lm_head, *layernorm");
     field("lr_ratio", lr_ratio, Alters::kResult,

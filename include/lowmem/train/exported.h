@@ -22,9 +22,13 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 // Writes the folder, from the home's weights.
 void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder);
-// Fills the home with what was written.
-void read_exported(const RunConfig& config, weights::Home& home,
-                   const std::filesystem::path& folder);
+
+// Writes such a folder for this run itself to read again, and reads one: an adapter is
+// beside the model as the run has it.
+void write_kept(const RunConfig& config, weights::Home& home,
+                const std::filesystem::path& folder);
+void read_kept(const RunConfig& config, weights::Home& home,
+               const std::filesystem::path& folder);
 
 // Writes a model's folder with the adapter merged into it.
 void write_merged(const RunConfig& config, weights::Home& home,
@@ -33,9 +37,17 @@ void write_merged(const RunConfig& config, weights::Home& home,
 // Makes what write_merged() makes for its largest matrix: for a rehearsal.
 void rehearse_merged(const RunConfig& config, weights::Home& home);
 
-// Gives the adapter, if any, what it begins with: the folder adapter.path, or random
-// numbers of run.seed.
+// Gives the adapter, if any, what it begins with: the folder adapter.path, or what
+// adapter.init says, by run.seed. Where that is a part of the model's matrices, it is
+// taken from these.
 void begin_adapter(const RunConfig& config, weights::Home& home);
+void rehearse_adapter(const RunConfig& config, weights::Home& home);
+
+// What an adapter took from the model at its beginning, in the run's folder: written
+// before its first step, and taken from the model that a resumed run has loaded. Nothing
+// of other adapters.
+void write_taken(const RunConfig& config, weights::Home& home);
+void take_again(const RunConfig& config, weights::Home& home);
 
 // The configuration with the settings of adapter.path, where it is given. Throws Error
 // where it says something else itself.

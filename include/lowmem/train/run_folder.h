@@ -9,6 +9,9 @@
 
 namespace lowmem::train {
 
+// In a run's folder, what its adapter took from the model (weights/adapter_start.h).
+inline constexpr const char* kTakenFile = "taken_from_base.safetensors";
+
 // The folder of one run, dir/name, and the names of what lies in it.
 class RunFolder {
  public:

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "lowmem/config/run_config.h"
+#include "lowmem/ops/low_rank.h"
 #include "lowmem/weights/home.h"
 
 // Low-rank adapters: beside the matrix W [out, in] of a linear layer lie A [rank, in] and
@@ -53,10 +54,8 @@ bool trains(const RunConfig& config, const Spec& spec);
 // second matrices, and for vectors, as PEFT has it. Hayou et al. 2024, "LoRA+".
 double lr_ratio(const AdapterConfig& adapter, const Spec& spec);
 
-// Gives an adapter's matrices what they begin with: A random, the same for equal seeds, B
-// zeros, so that the model begins as it is; the magnitudes are W's norms. The home has
-// the model's weights.
-void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed);
+// An adapter's pair beside its matrix, as they are now.
+ops::LowRank pair_of(const Table& table, const AdapterLayer& layer);
 
 // Elements of a matrix that are merged at a time.
 inline constexpr int64_t kMergedElements = int64_t{1} << 20;

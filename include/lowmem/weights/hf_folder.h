@@ -34,6 +34,11 @@ struct Loaded {
 Loaded load(Home& home, const std::filesystem::path& folder,
             const std::function<bool(const Weight&)>& wanted = {});
 
+// A weight's numbers as such a folder has them, through `format` and in fp32, on the CPU:
+// of what the home holds in codes. Takes two copies of the matrix.
+at::Tensor numbers_in(const std::filesystem::path& folder, const Spec& spec,
+                      DType format);
+
 struct SaveOptions {
   int64_t max_shard_bytes = kMaxShardBytes;
   std::vector<AdapterLayer> merged = {};  // into the layers' matrices

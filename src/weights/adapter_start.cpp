@@ -1,0 +1,244 @@
+#include "lowmem/weights/adapter_start.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "lowmem/core/error.h"
+#include "lowmem/core/random.h"
+#include "lowmem/io/safetensors.h"
+#include "lowmem/io/safetensors_writer.h"
+#include "lowmem/memory/rehearsal.h"
+#include "lowmem/metrics/progress.h"
+#include "lowmem/ops/elements.h"
+#include "lowmem/ops/principal.h"
+#include "lowmem/weights/hf_folder.h"
+#include "lowmem/weights/quantized.h"
+
+namespace lowmem::weights {
+namespace {
+
+namespace fs = std::filesystem;
+
+void start_random(Home& home, Weight& weight, AdapterInit init, uint64_t seed) {
+  constexpr uint64_t kStream = 0x6C6F7261;  // "lora": apart from the run's other draws
+  const bool first = weight.name().ends_with(".lora_A.weight");
+  const auto rank = static_cast<float>(weight.spec.shape[0]);
+  const float bound = 1 / std::sqrt(static_cast<float>(weight.spec.shape[1]));
+  Random random(seed, kStream + weight.index);
+  home.write(weight, [&](int64_t, std::span<std::byte> piece) {
+    auto* numbers = reinterpret_cast<float*>(piece.data());
+    for (size_t i = 0; i < piece.size() / sizeof(float); ++i) {
+      if (!first) {
+        numbers[i] = 0;
+      } else if (init == AdapterInit::kGaussian) {
+        // Box and Muller 1958; 1 - uniform() is never 0.
+        const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+        constexpr float kTurn = 6.28318530718f;
+        numbers[i] = radius * std::cos(kTurn * random.uniform()) / rank;
+      } else {
+        numbers[i] = bound * (2 * random.uniform() - 1);
+      }
+    }
+  });
+}
+
+// scale * B @ A is the part of `matrix` [out, in] that a pair of this rank can hold best,
+// each taking the root of a singular value.
+StartPair best_pair(const at::Tensor& matrix, const AdapterLayer& layer) {
+  const ops::Principal part = ops::principal_part(matrix, layer.rank);
+  if (memory::rehearsing()) return {part.right, part.left};
+  const at::Tensor roots = part.values.div(layer.scale).sqrt_();
+  return {part.right.mul(roots.unsqueeze(1)), part.left.mul(roots)};
+}
+
+StartPair orthogonal_pair(const at::Tensor& matrix, const AdapterLayer& layer) {
+  const ops::OrthogonalPart part = ops::orthogonal_part(matrix, layer.rank);
+  return {part.r, part.q};
+}
+
+at::Tensor numbers_of(const Table& table, const AdapterLayer& layer) {
+  const ops::StoredMatrix matrix = matrix_of(table, layer.module);
+  return matrix.rows(0, matrix.out, at::kFloat).cpu();
+}
+
+StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterInit init,
+                        const fs::path& model) {
+  at::Tensor matrix = numbers_of(table, layer);
+  if (layer.rank > std::min(matrix.size(0), matrix.size(1)))
+    throw Error("adapter.rank",
+                "is " + std::to_string(layer.rank) + ", and the matrix of " +
+                    layer.module + " has only " +
+                    std::to_string(std::min(matrix.size(0), matrix.size(1))) +
+                    " directions to begin with",
+                "Give it that much or less, or adapter.init = default");
+  if (init == AdapterInit::kPissa) return best_pair(matrix, layer);
+  if (init == AdapterInit::kOlora) return orthogonal_pair(matrix, layer);
+  // LoftQ: what the codes have lost.
+  const Weight& codes = *table.find(layer.module + ".weight");
+  if (memory::rehearsing()) return best_pair(at::empty_like(matrix), layer);
+  const at::Tensor whole =
+      numbers_in(model, matrix_spec(codes.spec), table.all().front().format);
+  return best_pair(matrix.neg_().add_(whole), layer);
+}
+
+// matrix -= scale * b @ a, rounded once to the matrix's type. Sums in one order on every
+// machine, for a resumed run makes the same matrix again.
+void take_from(at::Tensor& matrix, const StartPair& pair, double scale) {
+  const int64_t in = matrix.size(1), rank = pair.a.size(0);
+  const int64_t slice = std::max<int64_t>(1, kMergedElements / in);
+  const float* a = pair.a.const_data_ptr<float>();
+  const float* b = pair.b.const_data_ptr<float>();
+  const auto factor = static_cast<float>(scale);
+  for (int64_t first = 0; first < matrix.size(0); first += slice) {
+    at::Tensor rows = matrix.narrow(0, first, std::min(slice, matrix.size(0) - first));
+    at::Tensor numbers = at::empty(rows.sizes(), at::kFloat);
+    numbers.copy_(rows);
+    ops::parallel(rows.size(0), ops::rows_of_grain(in), [&](int64_t begin, int64_t end) {
+      std::vector<float> sum(static_cast<size_t>(in));
+      for (int64_t i = begin; i < end; ++i) {
+        std::fill(sum.begin(), sum.end(), 0.0f);
+        for (int64_t k = 0; k < rank; ++k) {
+          const float by = b[(first + i) * rank + k];
+          for (int64_t j = 0; j < in; ++j)
+            sum[static_cast<size_t>(j)] += by * a[k * in + j];
+        }
+        float* row = numbers.mutable_data_ptr<float>() + i * in;
+        for (int64_t j = 0; j < in; ++j) row[j] -= factor * sum[static_cast<size_t>(j)];
+      }
+    });
+    rows.copy_(numbers);
+  }
+}
+
+// Calls f(layer) for each, while its group is borrowed to be written.
+template <class F>
+void for_layers(Home& home, const AdapterConfig& adapter, F&& f) {
+  Table& table = home.table();
+  const auto layers = adapter_layers(model_specs(table), adapter);
+  for (size_t group = 0; group < table.groups(); ++group) {
+    std::vector<const AdapterLayer*> here;
+    for (const AdapterLayer& layer : layers)
+      if (table.at(layer.a()).spec.group == group) here.push_back(&layer);
+    if (here.empty()) continue;
+    const Lease lease = home.borrow(group, Access::kWrite);
+    for (const AdapterLayer* layer : here) f(*layer);
+  }
+}
+
+void take_from_layer(Table& table, const AdapterLayer& layer, const StartPair& pair) {
+  at::Tensor matrix = table.at(layer.module + ".weight").here.detach();
+  take_from(matrix, pair, layer.scale);
+}
+
+// To the norms that the rows have, so that they keep them.
+void start_magnitude(Table& table, const AdapterLayer& layer) {
+  table.at(layer.m()).here.copy_(
+      ops::norms_of_sum(matrix_of(table, layer.module), pair_of(table, layer)));
+}
+
+}  // namespace
+
+bool starts_as_nothing(const AdapterConfig& adapter) {
+  return adapter.init == AdapterInit::kDefault || adapter.init == AdapterInit::kGaussian;
+}
+
+bool takes_from_base(const AdapterConfig& adapter) {
+  return adapter.kind != AdapterKind::kNone &&
+         (adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora);
+}
+
+void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
+                   const fs::path& model) {
+  const at::NoGradGuard no_grad;
+  Table& table = home.table();
+  const bool random = starts_as_nothing(adapter);
+  const auto count =
+      static_cast<int64_t>(adapter_layers(model_specs(table), adapter).size());
+  std::optional<metrics::Progress> progress;
+  if (!random)
+    progress.emplace("adapter.init = " + std::string(word_of(adapter.init)), count,
+                     metrics::Progress::Unit::kItems);
+  for_layers(home, adapter, [&](const AdapterLayer& layer) {
+    if (random) {
+      for (const std::string& name : {layer.a(), layer.b()})
+        start_random(home, table.at(name), adapter.init, seed);
+    } else {
+      const StartPair pair = pair_at_start(table, layer, adapter.init, model);
+      table.at(layer.a()).here.detach().copy_(pair.a);
+      table.at(layer.b()).here.detach().copy_(pair.b);
+      if (takes_from_base(adapter)) take_from_layer(table, layer, pair);
+      progress->add(1);
+    }
+    if (layer.magnitude) start_magnitude(table, layer);
+  });
+}
+
+void write_start(Home& home, const AdapterConfig& adapter, const fs::path& file) {
+  Table& table = home.table();
+  std::vector<TensorSpec> tensors;
+  const auto layers = adapter_layers(model_specs(table), adapter);
+  for (const AdapterLayer& layer : layers)
+    for (const std::string& name : {layer.a(), layer.b()})
+      tensors.push_back({name, DType::kF32, table.at(name).spec.shape});
+  SafetensorsWriter writer(file, tensors);
+  for (const AdapterLayer& layer : layers) {
+    const Lease lease = home.borrow(table.at(layer.a()).spec.group, Access::kRead);
+    for (const std::string& name : {layer.a(), layer.b()})
+      home.read(table.at(name),
+                [&](std::span<const std::byte> piece) { writer.write(name, piece); });
+  }
+  writer.finish();
+}
+
+StartPair read_start(const fs::path& file, const AdapterLayer& layer) {
+  const SafetensorsFile tensors(file);
+  const auto read = [&](const std::string& name, size_t ranks) {
+    const TensorInfo* tensor = tensors.find(name);
+    if (tensor == nullptr || tensor->shape.size() != 2 ||
+        tensor->shape[ranks] != layer.rank || tensor->dtype != DType::kF32)
+      throw Error(file.string(), "holds no " + name + " that this adapter began with",
+                  "Begin the run anew: without the file the model that it was trained "
+                  "beside is lost");
+    at::Tensor numbers = at::empty(tensor->shape, at::kFloat);
+    tensors.read_as(
+        DType::kF32, *tensor,
+        {static_cast<std::byte*>(numbers.mutable_data_ptr()), numbers.nbytes()});
+    return numbers;
+  };
+  return {read(layer.a(), 0), read(layer.b(), 1)};
+}
+
+void take_from_base(Home& home, const AdapterConfig& adapter, const fs::path& file) {
+  const at::NoGradGuard no_grad;
+  for_layers(home, adapter, [&](const AdapterLayer& layer) {
+    const StartPair pair = read_start(file, layer);
+    const auto& matrix = home.table().at(layer.module + ".weight").spec.shape;
+    if (pair.a.size(1) != matrix[1] || pair.b.size(0) != matrix[0])
+      throw Error(file.string(), "holds a pair of another shape than " + layer.module,
+                  "Begin the run anew: it is another model's");
+    take_from_layer(home.table(), layer, pair);
+  });
+}
+
+void rehearse_start(Home& home, const AdapterConfig& adapter) {
+  if (starts_as_nothing(adapter)) return;
+  Table& table = home.table();
+  const AdapterLayer* largest = nullptr;
+  int64_t most = 0;
+  const auto layers = adapter_layers(model_specs(table), adapter);
+  for (const AdapterLayer& layer : layers) {
+    const ops::StoredMatrix matrix = matrix_of(table, layer.module);
+    if (matrix.out * matrix.in <= most) continue;
+    most = matrix.out * matrix.in;
+    largest = &layer;
+  }
+  if (largest == nullptr) return;
+  const Lease lease = home.borrow(table.at(largest->a()).spec.group, Access::kWrite);
+  pair_at_start(table, *largest, adapter.init, {});
+}
+
+}  // namespace lowmem::weights
