@@ -26,6 +26,7 @@ void add_data(CLI::App& app);
 void add_init(CLI::App& app);
 void add_demo(CLI::App& app);
 void add_merge(CLI::App& app);
+void add_quantize(CLI::App& app);
 void add_report(CLI::App& app);
 void add_completion(CLI::App& app);
 void add_manual(CLI::App& app);

@@ -62,7 +62,7 @@ void add_evaluate(CLI::App& app) {
                   "Leave it out");
     tokenizer.reset();
     memory::return_free_memory();
-    weights::check_folder(model::weight_specs(shape), config.model.path);
+    weights::check_folder(train::weight_specs(config, shape), config.model.path);
     if (config.memory.budget != "0")
       log::warn("memory.budget is of training: this evaluates with memory.weights = " +
                 std::string(word_of(config.memory.weights)));

@@ -67,6 +67,7 @@ int run(int argc, char** argv) {
   add_data(app);
   add_report(app);
   add_merge(app);
+  add_quantize(app);
   add_init(app);
   add_demo(app);
   add_completion(app);

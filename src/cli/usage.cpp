@@ -23,6 +23,7 @@ constexpr Example kExamples[] = {
     {"report", "lowmem-train report runs"},
     {"merge",
      "lowmem-train merge runs/lowmem/adapter --model models/TinyLlama --into merged"},
+    {"quantize", "lowmem-train quantize models/TinyLlama --as nf4 --into models/nf4"},
     {"init", "lowmem-train init config.json models/random --dtype fp32"},
     {"demo", "lowmem-train demo demo"},
     {"completion", "source <(lowmem-train completion bash)"},

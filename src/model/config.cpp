@@ -8,6 +8,7 @@
 #include "config_parts.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
+#include "lowmem/weights/quantized_folder.h"
 
 namespace lowmem::model {
 namespace {
@@ -47,7 +48,9 @@ void refuse_elsewhere(const ConfigReader& in) {
             "Use a model whose heads are rotated whole");
   if (in.has("pruned_heads") && !in.at("pruned_heads").empty())
     in.fail("pruned_heads", "is not implemented", remedy);
-  for (const char* key : {"quantization_config", "quantization", "compression_config"})
+  // Of codes that are read, whoever reads the weights says more.
+  weights::stored_by(in.object(), in.where());
+  for (const char* key : {"quantization", "compression_config"})
     if (in.has(key) && in.at(key).is_object() && !in.at(key).empty())
       in.fail(key, "says that the weights are quantized, which are not read",
               "Use the folder in bf16, fp16 or fp32 that the quantized one was made of");

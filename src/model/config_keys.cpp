@@ -34,6 +34,7 @@ constexpr auto kHarmless = std::to_array<std::string_view>({
     "prefix",
     "pretraining_tp",
     "problem_type",
+    "quantization_config",  // whoever reads the weights reads it
     "return_dict",
     "return_dict_in_generate",
     "sep_token_id",

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "lowmem/config/differences.h"
 #include "lowmem/core/error.h"
+#include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
+#include "lowmem/io/atomic_file.h"
 #include "lowmem/memory/scope.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/train/run_folder.h"
@@ -15,11 +18,14 @@
 #include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/quantized.h"
+#include "lowmem/weights/quantized_folder.h"
 #include "model_card.h"
 
 namespace lowmem::train {
 
 namespace {
+
+constexpr const char* kBeside = "trained_beside.json";
 
 std::filesystem::path taken_file(const RunConfig& config) {
   return std::filesystem::path(config.run.dir) / config.run.name / kTakenFile;
@@ -35,12 +41,31 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 
 void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder) {
-  if (makes_adapter(config))
-    weights::save_adapter(
-        home, config.adapter, base_name(config.model.path), folder,
-        weights::takes_from_base(config.adapter) ? taken_file(config) : "");
-  else
-    weights::save(home, config.model.path, folder);
+  if (!makes_adapter(config)) return weights::save(home, config.model.path, folder);
+  weights::save_adapter(home, config.adapter, base_name(config.model.path), folder,
+                        weights::takes_from_base(config.adapter) ? taken_file(config) : "");
+  if (const Stored form = weights::form_of(config.model); form != Stored::kPlain)
+    write_file_atomically(folder / kBeside,
+                          nlohmann::json({{"quantize", word_of(config.model.quantize)},
+                                          {"double_quantization",
+                                           form == Stored::kNf4Double}})
+                                  .dump(2) +
+                              "\n");
+}
+
+std::optional<Stored> trained_beside(const std::filesystem::path& adapter) {
+  const auto file = adapter / kBeside;
+  if (!is_there(file)) return std::nullopt;
+  const auto text = nlohmann::json::parse(read_file(file, 4096), nullptr, false);
+  const auto has = [&](const char* key, const nlohmann::json& value) {
+    return text.is_object() && text.contains(key) && text[key] == value;
+  };
+  for (const Stored form : {Stored::kInt8, Stored::kNf4, Stored::kNf4Double})
+    if (has("quantize", form == Stored::kInt8 ? "int8" : "nf4") &&
+        has("double_quantization", form == Stored::kNf4Double))
+      return form;
+  throw Error(file.string(), "does not say what the adapter was trained beside",
+              "Write quantize (nf4 or int8) and double_quantization, or remove the file");
 }
 
 void write_kept(const RunConfig& config, weights::Home& home,
@@ -98,6 +123,12 @@ void begin_adapter(const RunConfig& config, weights::Home& home) {
   if (!config.adapter.path.empty()) {
     weights::load_adapter(home, config.adapter, config.adapter.path);
     log::info("loaded the adapter " + config.adapter.path);
+    const auto beside = trained_beside(config.adapter.path);
+    if (beside && *beside != weights::form_of(config.model))
+      log::warn("the adapter " + config.adapter.path + " was trained with " +
+                weights::settings_of(*beside) + ", and is used with " +
+                weights::settings_of(weights::form_of(config.model)) +
+                ": that is another model");
     return;
   }
   const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);

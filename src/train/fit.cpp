@@ -388,7 +388,7 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
   const Inputs& inputs = ready.inputs;
   weights::check_carried_files(config.model.path);
   if (from == nullptr)
-    weights::check_folder(model::weight_specs(inputs.shape), config.model.path);
+    weights::check_folder(weight_specs(config, inputs.shape), config.model.path);
   try {
     const Plan now = make_plan(config, inputs, from);
     const Proposal chosen = within_budget(config, inputs, now, from);

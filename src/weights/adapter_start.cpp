@@ -17,6 +17,7 @@
 #include "lowmem/ops/principal.h"
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/quantized.h"
+#include "lowmem/weights/quantized_folder.h"
 
 namespace lowmem::weights {
 namespace {
@@ -80,6 +81,11 @@ StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterIn
   // LoftQ: what the codes have lost.
   const Weight& codes = *table.find(layer.module + ".weight");
   if (memory::rehearsing()) return best_pair(at::empty_like(matrix), layer);
+  if (stored_in(model) != Stored::kPlain)
+    throw Error("adapter.init = loftq",
+                "makes up for what quantizing loses, and " + model.string() +
+                    " lies in codes already",
+                "Give the model that they were made of, or adapter.init = default");
   const at::Tensor whole =
       numbers_in(model, matrix_spec(codes.spec), table.all().front().format);
   return best_pair(matrix.neg_().add_(whole), layer);

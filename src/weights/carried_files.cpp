@@ -109,7 +109,8 @@ void carry_files(const fs::path& from, const fs::path& into) {
 }
 
 void create_model_folder(const std::filesystem::path& config_file,
-                         const std::filesystem::path& folder, DType dtype) {
+                         const std::filesystem::path& folder, DType dtype,
+                         const std::string& quantization) {
   make_folders(folder);
 
   // Ordered, so that the file keeps the look its author gave it.
@@ -123,6 +124,9 @@ void create_model_folder(const std::filesystem::path& config_file,
   for (const char* key : {"dtype", "torch_dtype"})
     if (config.contains(key)) config[key] = type;
   if (!config.contains("dtype")) config["torch_dtype"] = type;
+  config.erase("quantization_config");
+  if (!quantization.empty())
+    config["quantization_config"] = nlohmann::ordered_json::parse(quantization);
   write_file_atomically(folder / "config.json", config.dump(2) + "\n");
 
   carry_files(config_file.parent_path(), folder);

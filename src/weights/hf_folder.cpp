@@ -19,6 +19,7 @@
 #include "lowmem/ops/elements.h"
 #include "lowmem/weights/carried_files.h"
 #include "lowmem/weights/quantized.h"
+#include "lowmem/weights/quantized_folder.h"
 
 namespace lowmem::weights {
 namespace {
@@ -152,11 +153,42 @@ void refuse_surplus(const WeightsFolder& files, const std::set<std::string>& kno
   }
 }
 
+// A folder that lies in codes is read as it is, or not at all.
+void refuse_other_form(const std::vector<Spec>& specs, Stored form,
+                       const std::filesystem::path& folder) {
+  if (form == Stored::kPlain) return;
+  for (const Spec& spec : specs) {
+    if (spec.adapter || spec.kind != Kind::kMatrix || spec.stored == form ||
+        !spec.name.starts_with("model.layers."))
+      continue;
+    const bool trained = spec.stored == Stored::kPlain &&
+                         std::any_of(specs.begin(), specs.end(), [](const Spec& other) {
+                           return other.stored != Stored::kPlain;
+                         });
+    throw Error(folder.string(),
+                "holds its matrices in codes" +
+                    (trained ? ", and " + spec.name + " is to be trained"
+                             : ", and the settings are " + settings_of(spec.stored)),
+                trained ? "Leave it out, or give the model in 16 bits"
+                        : "Set " + settings_of(form));
+  }
+}
+
+// `specs`: of a table, an adapter's among them or not.
 void check(const WeightsFolder& files, const std::vector<Spec>& specs,
            const std::filesystem::path& folder) {
   const std::string remedy = "Check that config.json and the weights belong together";
+  const Stored form = stored_in(folder);
+  refuse_other_form(specs, form, folder);
   std::set<std::string> known;
-  for (const Spec& spec : specs) {
+  for (const Spec& part : specs) {
+    if (part.adapter || part.part > 0) continue;
+    const bool codes = part.stored != Stored::kPlain;
+    if (codes && form != Stored::kPlain) {
+      for (const std::string& name : check_codes(files, part, folder)) known.insert(name);
+      continue;
+    }
+    const Spec spec = codes ? matrix_spec(part) : part;
     const auto from = locate(files, spec);
     if (!from)
       throw Error(folder.string() + " tensor " + spec.file_name(),
@@ -206,7 +238,10 @@ Loaded load(Home& home, const std::filesystem::path& folder,
   const at::NoGradGuard no_grad;
   const WeightsFolder files(folder);
   Table& table = home.table();
-  check(files, model_specs(table), folder);
+  std::vector<Spec> specs;
+  for (const Weight& weight : table.all()) specs.push_back(weight.spec);
+  check(files, specs, folder);
+  const bool in_codes = stored_in(folder) != Stored::kPlain;
   const auto is_wanted = [&](const Weight& weight) {
     return !weight.spec.adapter && (!wanted || wanted(weight));
   };
@@ -226,6 +261,10 @@ Loaded load(Home& home, const std::filesystem::path& folder,
       if (!is_wanted(*weight)) continue;
       progress.add(weight->bytes());
       if (weight->spec.part > 0) continue;  // it came with the codes
+      if (in_codes && weight->spec.stored != Stored::kPlain) {
+        load_codes(files, home, *weight, folder);
+        continue;
+      }
       refuse_other_twin(files, weight->spec);
       const auto from = locate(files, weight->spec);
       const bool plain = weight->spec.stored == Stored::kPlain;

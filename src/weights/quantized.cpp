@@ -13,18 +13,6 @@
 namespace lowmem::weights {
 namespace {
 
-Stored form_of(const ModelConfig& model) {
-  switch (model.quantize) {
-    case QuantizeMode::kNone:
-      return Stored::kPlain;
-    case QuantizeMode::kInt8:
-      return Stored::kInt8;
-    case QuantizeMode::kNf4:
-      break;
-  }
-  return model.double_quantization ? Stored::kNf4Double : Stored::kNf4;
-}
-
 // As its name ends, behind the module's.
 std::string ending_of(Stored form, size_t part) {
   if (part == 0) return ".weight";
@@ -67,6 +55,25 @@ std::vector<Spec> parts_of(const Spec& matrix, Stored form) {
 }
 
 }  // namespace
+
+Stored form_of(const ModelConfig& model) {
+  switch (model.quantize) {
+    case QuantizeMode::kNone:
+      return Stored::kPlain;
+    case QuantizeMode::kInt8:
+      return Stored::kInt8;
+    case QuantizeMode::kNf4:
+      break;
+  }
+  return model.double_quantization ? Stored::kNf4Double : Stored::kNf4;
+}
+
+void set_form(ModelConfig& model, Stored form) {
+  model.quantize = form == Stored::kPlain  ? QuantizeMode::kNone
+                   : form == Stored::kInt8 ? QuantizeMode::kInt8
+                                           : QuantizeMode::kNf4;
+  model.double_quantization = form != Stored::kNf4;
+}
 
 std::vector<Spec> with_quantized(std::vector<Spec> specs, const RunConfig& config) {
   const Stored form = form_of(config.model);

@@ -108,7 +108,11 @@ std::vector<Damage> damaged_configs() {
       key("BiasIsText", "attention_bias", "no", "must be true or false"),
       key("Dropout", "attention_dropout", 0.1, "is of training, which has no dropout"),
       key("Quantized", "quantization_config", {{"bits", 4}},
-          "says that the weights are quantized"),
+          "neither load_in_4bit nor load_in_8bit"),
+      key("QuantizedToFp4", "quantization_config", {{"load_in_4bit", true}},
+          "bnb_4bit_quant_type = fp4"),
+      key("QuantizedAndHoldsNumbers", "quantization_config", {{"load_in_8bit", true}},
+          "holds its matrices in codes"),
       config(
           "TwoThetas",
           [](json& j) {

@@ -146,10 +146,10 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(ModelConfig, SaysOfQuantizedWeightsWhatToUseInstead) {
   const Error error = test::error_of([] {
-    read({{"quantization_config", {{"quant_method", "bitsandbytes"}}}});
+    read({{"quantization_config", {{"quant_method", "gptq"}, {"bits", 4}}}});
   });
-  EXPECT_THAT(error.problem(), HasSubstr("the weights are quantized"));
-  EXPECT_THAT(error.remedy(), HasSubstr("that the quantized one was made of"));
+  EXPECT_THAT(error.problem(), HasSubstr("quant_method = \"gptq\""));
+  EXPECT_THAT(error.remedy(), HasSubstr("that the folder was made of"));
 }
 
 // Which what does not train never asks of.

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "lowmem/config/run_config.h"
+#include "lowmem/core/dtype.h"
 #include "lowmem/model/config.h"
 #include "lowmem/weights/adapter.h"
 #include "lowmem/weights/home.h"
@@ -22,6 +24,10 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 // Writes the folder, from the home's weights.
 void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder);
+
+// In which form an adapter's model lay when it was trained: of a folder that says so,
+// trained_beside.json, as write_exported() leaves it where that was in codes.
+std::optional<Stored> trained_beside(const std::filesystem::path& adapter);
 
 // Writes such a folder for this run itself to read again, and reads one: an adapter is
 // beside the model as the run has it.

@@ -16,8 +16,8 @@ namespace lowmem::weights {
 // rows do, and its specs follow one another.
 std::vector<TensorSpec> file_tensors(const std::vector<Spec>& specs, DType format);
 
-// Compares the names and shapes of a Hugging Face folder's weights with `specs`, before
-// room is made for any. Throws what load() would.
+// Compares the names and shapes of a Hugging Face folder's weights with `specs`, those of
+// a table, before room is made for any. Throws what load() would.
 void check_folder(const std::vector<Spec>& specs, const std::filesystem::path& folder);
 
 // What load() has seen.
@@ -25,6 +25,9 @@ struct Loaded {
   std::vector<const Weight*> zeros;  // weights that hold zeros alone
 };
 
+// Matrices that are to lie in codes are quantized from numbers, or read as they are from a
+// folder that has these codes (weights/quantized_folder.h).
+//
 // Fills the home's weights, or those that are `wanted`, from the safetensors of a Hugging
 // Face folder, single or sharded, in F32, F16, BF16 or F64, converting straight into the
 // final tensors, group by group: the extra memory is 1 MiB, and on a GPU a piece of a

@@ -14,6 +14,10 @@
 // moves, is counted and fingerprinted is these; ops::StoredMatrix is the matrix.
 namespace lowmem::weights {
 
+// The form that the configuration asks for, and the configuration that asks for it.
+Stored form_of(const ModelConfig& model);
+void set_form(ModelConfig& model, Stored form);
+
 // A model's specs, or those with an adapter's, with the matrices that the configuration
 // quantizes in parts. Throws Error where it leaves none.
 std::vector<Spec> with_quantized(std::vector<Spec> specs, const RunConfig& config);
