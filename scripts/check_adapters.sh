@@ -12,6 +12,7 @@ PYTHON=${PYTHON:-python3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$LOWMEM_TRAIN" -q demo "$work/demo"
+base=$work/demo/model # what PEFT lays the adapter beside
 check() { # NAME SETTING...
   local name=$1
   shift
@@ -22,7 +23,7 @@ check() { # NAME SETTING...
   "$LOWMEM_TRAIN" -q merge "$work/runs/$name/adapter" --model "$work/demo/model" \
     --into "$work/merged/$name"
   printf '%s: ' "$name"
-  "$PYTHON" -W ignore "$repository/scripts/check_export.py" "$work/demo/model" \
+  "$PYTHON" -W ignore "$repository/scripts/check_export.py" "$base" \
     --adapter "$work/runs/$name/adapter" --against "$work/merged/$name" |
     sed "s#$work/##g"
 }
@@ -34,3 +35,13 @@ check patterns 'adapter.targets=[q_proj,down_proj]' adapter.rank_pattern=q_proj=
 check some_layers 'adapter.targets=model.layers.1.*' 'adapter.exclude=*.mlp.*'
 check also_norm adapter.also_train=norm
 check also_norms 'adapter.also_train=*layernorm'
+check dora adapter.kind=dora adapter.targets=all-linear
+check pissa adapter.init=pissa adapter.targets=all-linear
+check olora adapter.init=olora adapter.targets=all-linear adapter.alpha=8 optimizer.lr=1e-3
+# Beside a folder in codes that this program wrote.
+for form in nf4 int8; do
+  "$LOWMEM_TRAIN" -q quantize "$work/demo/model" --as $form --into "$work/$form"
+done
+base=$work/nf4
+check beside_nf4 adapter.targets=all-linear model.quantize=nf4
+check loftq adapter.targets=all-linear model.quantize=nf4 adapter.init=loftq

@@ -30,10 +30,9 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
 }
 
 void product_into(at::Tensor& out, const at::Tensor& a, const at::Tensor& b) {
-  const bool compute = !left_out(a, b);
   if (product_is_better_widened(a))
-    widened_product_into(out, a, b, {}, compute);
-  else if (compute)
+    widened_product_into(out, a, b, {});
+  else if (!left_out(a, b))
     at::mm_out(out, a, b);
 }
 
@@ -43,11 +42,11 @@ void add_product(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
 
 at::Tensor product_with_bias(const at::Tensor& x, const at::Tensor& weight,
                              const at::Tensor& bias) {
-  const bool compute = !left_out(x.size(0), x.size(1), weight.size(0));
   const bool widened = product_is_better_widened(x);
-  if (compute && !widened) return at::linear(x, weight, bias);
+  if (!widened && !left_out(x.size(0), x.size(1), weight.size(0)))
+    return at::linear(x, weight, bias);
   at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
-  if (widened) widened_product_into(out, x, weight.t(), bias, compute);
+  if (widened) widened_product_into(out, x, weight.t(), bias);
   return out;
 }
 

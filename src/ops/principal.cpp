@@ -63,7 +63,7 @@ Principal principal_part(const at::Tensor& matrix, int64_t rank) {
   // A matrix of lower rank has no direction there.
   const at::Tensor sizes = at::linalg_vector_norm(other, 2, {0});
   other.div_(at::where(sizes > 0, sizes, at::ones_like(sizes)));
-  const at::Tensor left = (tall ? other : best).to(at::kFloat);
+  const at::Tensor left = (tall ? other : best).to(at::kFloat).contiguous();
   const at::Tensor right = (tall ? best : other).to(at::kFloat).t().contiguous();
   return {left, roots.to(at::kFloat), right};
 }
@@ -77,7 +77,7 @@ OrthogonalPart orthogonal_part(const at::Tensor& matrix, int64_t rank) {
   for_row_slices(matrix, [&](int64_t first, int64_t count, const at::Tensor& part) {
     rows.addmm_(q.narrow(0, first, count).t(), part);
   });
-  return {q.to(at::kFloat), rows.to(at::kFloat)};
+  return {q.to(at::kFloat).contiguous(), rows.to(at::kFloat)};
 }
 
 }  // namespace lowmem::ops

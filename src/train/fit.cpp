@@ -14,6 +14,7 @@
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/model/config.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/weights/carried_files.h"
 #include "lowmem/weights/hf_folder.h"
 
@@ -388,7 +389,7 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
   const Inputs& inputs = ready.inputs;
   weights::check_carried_files(config.model.path);
   if (from == nullptr)
-    weights::check_folder(weight_specs(config, inputs.shape), config.model.path);
+    weights::check_folder(train::weight_specs(config, inputs.shape), config.model.path);
   try {
     const Plan now = make_plan(config, inputs, from);
     const Proposal chosen = within_budget(config, inputs, now, from);

@@ -96,6 +96,7 @@ StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterIn
 void take_from(at::Tensor& matrix, const StartPair& pair, double scale) {
   const int64_t in = matrix.size(1), rank = pair.a.size(0);
   const int64_t slice = std::max<int64_t>(1, kMergedElements / in);
+  TORCH_INTERNAL_ASSERT(pair.a.is_contiguous() && pair.b.is_contiguous());
   const float* a = pair.a.const_data_ptr<float>();
   const float* b = pair.b.const_data_ptr<float>();
   const auto factor = static_cast<float>(scale);

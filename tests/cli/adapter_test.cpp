@@ -203,6 +203,49 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelGoOnAndEndAsAnyOther) {
   }
 }
 
+// A folder in codes trains as one that is quantized while it is loaded, and merging is
+// into what was trained beside, or into the model as it was.
+TEST_F(AdapterRuns, BesideAFolderInCodesAreThoseBesideTheModelQuantized) {
+  const std::string in_fp32 = " model.dtype=fp32 model.compute_dtype=fp32 ";
+  for (const std::string form : {"nf4", "int8"}) {
+    SCOPED_TRACE(form);
+    const std::string settings = "run.overwrite=true model.quantize=" + form + in_fp32;
+    trains("loading", settings);
+    const Outcome quantized = run_program("quantize -q " + at("model") + " --as " + form +
+                                          " --into " + at(form.c_str()));
+    ASSERT_EQ(quantized.status, 0) << quantized.output;
+    trains("folder", settings + "model.path=" + at(form.c_str()));
+    EXPECT_EQ(read_file(folder_of("folder") / "adapter/adapter_model.safetensors"),
+              read_file(folder_of("loading") / "adapter/adapter_model.safetensors"));
+
+    const std::string adapter = (folder_of("loading") / "adapter").string();
+    const auto merge = [&](const std::string& into, const std::string& more) {
+      const Outcome outcome =
+          run_program("merge -q " + adapter + " --into " + at(into.c_str()) + " --eval " +
+                      at("val.jsonl") + " --limit 24 " + more);
+      EXPECT_EQ(outcome.status, 0) << outcome.output;
+      return std::abs(std::stod(
+          outcome.output.substr(outcome.output.find("difference ") + 11)));
+    };
+    const std::string model = "--model " + at("model") + " ";
+    EXPECT_LT(merge(form + "-merged", model), 1e-3);
+    EXPECT_LT(merge(form + "-of-codes", "--model " + at(form.c_str()) + " "), 1e-3);
+    EXPECT_EQ(read_file(at((form + "-merged/model.safetensors").c_str())),
+              read_file(at((form + "-of-codes/model.safetensors").c_str())));
+    const double other = merge(form + "-original", model + "--original ");
+    EXPECT_GT(other, 1e-3);
+
+    const Outcome beside = run_program(
+        "evaluate eval.data=" + at("val.jsonl") + " eval.limit=4 model.path=" +
+        at("model") + " adapter.path=" + adapter);
+    EXPECT_THAT(beside.output, HasSubstr("was trained with model.quantize = " + form));
+    const Outcome plain = run_program("evaluate -q eval.data=" + at("val.jsonl") +
+                                      " model.path=" + at(form.c_str()));
+    EXPECT_EQ(plain.status, 1);
+    EXPECT_THAT(plain.output, HasSubstr("Set model.quantize = " + form));
+  }
+}
+
 TEST_F(AdapterRuns, ThatBeginWithWhatCodesLostBeginCloserToTheModel) {
   const auto first_loss = [&](const std::string& name) {
     return train::raw_lines_of(folder_of(name)).front()["loss"].get<double>();

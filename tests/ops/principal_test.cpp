@@ -21,6 +21,7 @@ TEST_P(PrincipalPart, IsThatOfTheSingularValueDecomposition) {
   const at::Tensor matrix = at::randn({out, in});
   const auto [u, s, vh] = at::linalg_svd(matrix.to(at::kDouble), /*full_matrices=*/false);
   const Principal part = principal_part(matrix, rank);
+  EXPECT_TRUE(part.left.is_contiguous() && part.right.is_contiguous());
   const double most = s[0].item<double>();
   EXPECT_LT(largest(part.values - s.narrow(0, 0, rank)), 1e-6 * most);
   const at::Tensor product = part.left.mul(part.values).matmul(part.right);
@@ -48,7 +49,7 @@ TEST(PrincipalParts, OfALowerRankEndInZeros) {
   EXPECT_LT(largest(part.values.narrow(0, 3, 2)), 1e-5 * part.values[0].item<double>());
   EXPECT_LT(largest(part.left.mul(part.values).matmul(part.right) - matrix), 1e-5);
   const Principal none = principal_part(at::zeros({4, 6}), 2);
-  EXPECT_EQ(largest(none.left), 0);
+  EXPECT_EQ(largest(none.right), 0);
   EXPECT_EQ(largest(none.values), 0);
 }
 
@@ -68,7 +69,8 @@ TEST(PrincipalParts, RehearsalsTakeTheRoomThatTheyTake) {
       const memory::Rehearsal rehearsal;
       rehearsed = peak_of();
     }
-    EXPECT_NEAR(static_cast<double>(rehearsed), static_cast<double>(real), 0.1 * static_cast<double>(real))
+    EXPECT_GE(rehearsed, real) << out << " " << in;
+    EXPECT_LE(static_cast<double>(rehearsed), 1.1 * static_cast<double>(real))
         << out << " " << in;
   }
 }
@@ -80,6 +82,7 @@ TEST(OrthogonalPart, IsTheFirstOfQAndR) {
     const at::Tensor matrix = at::randn({out, in});
     const auto [q, r] = at::linalg_qr(matrix.to(at::kDouble), "reduced");
     const OrthogonalPart part = orthogonal_part(matrix, 6);
+    EXPECT_TRUE(part.q.is_contiguous() && part.r.is_contiguous());
     EXPECT_LT(largest(part.q - q.narrow(1, 0, 6)), 1e-6);
     EXPECT_LT(largest(part.r - r.narrow(0, 0, 6)), 1e-5 * largest(r));
   }

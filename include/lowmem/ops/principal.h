@@ -4,15 +4,17 @@
 
 #include <cstdint>
 
-// Decompositions of a whole matrix, for adapters that begin with a part of it. On the CPU.
+// Decompositions of a whole matrix, for adapters that begin with a part of it. On the CPU;
+// what comes back is contiguous.
 namespace lowmem::ops {
 
 // The part of a matrix [out, in] with its `rank` largest singular values:
 // left * values @ right.
 struct Principal {
-  at::Tensor left;    // [out, rank] fp32, columns of norm 1, or 0 beside a value of 0
+  at::Tensor left;    // [out, rank] fp32, columns of norm 1
   at::Tensor values;  // [rank] fp32, falling
   at::Tensor right;   // [rank, in] fp32, rows of norm 1
+                      // Beside a value of 0 one of the two sides is 0.
 };
 
 // `matrix` [out, in] fp32, rank <= min(out, in). By the eigenvectors of the smaller of

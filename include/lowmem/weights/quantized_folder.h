@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lowmem/io/weights_folder.h"
+#include "lowmem/io/weights_writer.h"
 #include "lowmem/weights/home.h"
 
 // Model folders whose matrices lie in codes, as transformers saves them with bitsandbytes.
