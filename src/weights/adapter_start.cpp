@@ -91,20 +91,22 @@ StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterIn
   return best_pair(matrix.neg_().add_(whole), layer);
 }
 
-// matrix -= scale * b @ a, rounded once to the matrix's type. Sums in one order on every
-// machine, for a resumed run makes the same matrix again.
-void take_from(at::Tensor& matrix, const StartPair& pair, double scale) {
+// matrix - scale * b @ a, rounded once to the matrix's type, on the CPU. Sums in one order
+// on every machine, for a resumed run makes the same matrix again.
+at::Tensor without(const at::Tensor& matrix, const StartPair& pair, double scale) {
   const int64_t in = matrix.size(1), rank = pair.a.size(0);
   const int64_t slice = std::max<int64_t>(1, kMergedElements / in);
   TORCH_INTERNAL_ASSERT(pair.a.is_contiguous() && pair.b.is_contiguous());
   const float* a = pair.a.const_data_ptr<float>();
   const float* b = pair.b.const_data_ptr<float>();
   const auto factor = static_cast<float>(scale);
+  at::Tensor rest = at::empty(matrix.sizes(), matrix.options().device(at::kCPU));
   for (int64_t first = 0; first < matrix.size(0); first += slice) {
-    at::Tensor rows = matrix.narrow(0, first, std::min(slice, matrix.size(0) - first));
-    at::Tensor numbers = at::empty(rows.sizes(), at::kFloat);
-    numbers.copy_(rows);
-    ops::parallel(rows.size(0), ops::rows_of_grain(in), [&](int64_t begin, int64_t end) {
+    const int64_t count = std::min(slice, matrix.size(0) - first);
+    at::Tensor numbers = at::empty({count, in}, at::kFloat);
+    numbers.copy_(matrix.narrow(0, first, count));
+    float* const row_of = numbers.mutable_data_ptr<float>();
+    ops::parallel(count, ops::rows_of_grain(in), [&](int64_t begin, int64_t end) {
       std::vector<float> sum(static_cast<size_t>(in));
       for (int64_t i = begin; i < end; ++i) {
         std::fill(sum.begin(), sum.end(), 0.0f);
@@ -113,12 +115,20 @@ void take_from(at::Tensor& matrix, const StartPair& pair, double scale) {
           for (int64_t j = 0; j < in; ++j)
             sum[static_cast<size_t>(j)] += by * a[k * in + j];
         }
-        float* row = numbers.mutable_data_ptr<float>() + i * in;
+        float* row = row_of + i * in;
         for (int64_t j = 0; j < in; ++j) row[j] -= factor * sum[static_cast<size_t>(j)];
       }
     });
-    rows.copy_(numbers);
+    rest.narrow(0, first, count).copy_(numbers);
   }
+  return rest;
+}
+
+void put(Home& home, Weight& weight, const at::Tensor& numbers) {
+  const auto* bytes = static_cast<const std::byte*>(numbers.const_data_ptr());
+  home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
+    std::copy_n(bytes + offset, piece.size(), piece.data());
+  });
 }
 
 // Calls f(layer) for each, while its group is borrowed to be written.
@@ -136,9 +146,9 @@ void for_layers(Home& home, const AdapterConfig& adapter, F&& f) {
   }
 }
 
-void take_from_layer(Table& table, const AdapterLayer& layer, const StartPair& pair) {
-  at::Tensor matrix = table.at(layer.module + ".weight").here.detach();
-  take_from(matrix, pair, layer.scale);
+void take_from_layer(Home& home, const AdapterLayer& layer, const StartPair& pair) {
+  Weight& matrix = home.table().at(layer.module + ".weight");
+  put(home, matrix, without(matrix.here.detach(), pair, layer.scale));
 }
 
 // To the norms that the rows have, so that they keep them.
@@ -175,9 +185,9 @@ void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
         start_random(home, table.at(name), adapter.init, seed);
     } else {
       const StartPair pair = pair_at_start(table, layer, adapter.init, model);
-      table.at(layer.a()).here.detach().copy_(pair.a);
-      table.at(layer.b()).here.detach().copy_(pair.b);
-      if (takes_from_base(adapter)) take_from_layer(table, layer, pair);
+      put(home, table.at(layer.a()), pair.a);
+      put(home, table.at(layer.b()), pair.b);
+      if (takes_from_base(adapter)) take_from_layer(home, layer, pair);
       progress->add(1);
     }
     if (layer.magnitude) start_magnitude(table, layer);
@@ -227,7 +237,7 @@ void take_from_base(Home& home, const AdapterConfig& adapter, const fs::path& fi
     if (pair.a.size(1) != matrix[1] || pair.b.size(0) != matrix[0])
       throw Error(file.string(), "holds a pair of another shape than " + layer.module,
                   "Begin the run anew: it is another model's");
-    take_from_layer(home.table(), layer, pair);
+    take_from_layer(home, layer, pair);
   });
 }
 
