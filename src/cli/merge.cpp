@@ -124,9 +124,9 @@ void run(const MergeOptions& options) {
   }
   folder.commit();
   log::info("wrote " + result.string() +
-            (form == Stored::kPlain ? ""
-                                    : ", merged into the numbers of " +
-                                          weights::settings_of(form)));
+            (form == Stored::kPlain
+                 ? ""
+                 : ", merged into the numbers of " + weights::settings_of(form)));
 }
 
 }  // namespace

@@ -14,8 +14,9 @@ DType type_of_files(const std::filesystem::path& model) {
     const TensorInfo& tensor = *location.tensor;
     // Beside codes, numbers are those of embeddings, head and norms.
     if (tensor.name.ends_with("inv_freq") ||
-        (in_codes && (tensor.dtype == DType::kU8 || tensor.dtype == DType::kI8 ||
-                      !(tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias")))))
+        (in_codes &&
+         (tensor.dtype == DType::kU8 || tensor.dtype == DType::kI8 ||
+          !(tensor.name.ends_with(".weight") || tensor.name.ends_with(".bias")))))
       continue;
     bf16 = bf16 && tensor.dtype == DType::kBF16;
     if (tensor.dtype != DType::kF16) continue;

@@ -30,8 +30,7 @@ void run(const QuantizeOptions& options) {
   RunConfig config;
   config.model.path = options.model;
   config.model.dtype = config.model.compute_dtype = type_of_files(options.model);
-  config.model.quantize =
-      options.as == "int8" ? QuantizeMode::kInt8 : QuantizeMode::kNf4;
+  config.model.quantize = options.as == "int8" ? QuantizeMode::kInt8 : QuantizeMode::kNf4;
   config.model.double_quantization = !options.single;
   config.model.train = {};
   config.memory.device = DeviceMode::kCpu;

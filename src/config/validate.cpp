@@ -129,8 +129,9 @@ void check_adapter_init(const RunConfig& config) {
     throw Error(init, "is of an adapter that begins, and adapter.path names one that has",
                 "Remove one of the two");
   if (adapter.init == AdapterInit::kLoftq && quantize != QuantizeMode::kNf4)
-    throw Error(init, "makes up for what model.quantize = nf4 loses, and it is " +
-                          std::string(word_of(quantize)),
+    throw Error(init,
+                "makes up for what model.quantize = nf4 loses, and it is " +
+                    std::string(word_of(quantize)),
                 "Set model.quantize = nf4, or adapter.init = default");
   if ((adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora) &&
       quantize != QuantizeMode::kNone)

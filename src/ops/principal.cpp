@@ -54,8 +54,7 @@ Principal principal_part(const at::Tensor& matrix, int64_t rank) {
   // They rise.
   const int64_t n = by_columns.size(1);
   const at::Tensor best = vectors.narrow(1, n - rank, rank).flip({1}).contiguous();
-  const at::Tensor roots =
-      values.narrow(0, n - rank, rank).flip({0}).clamp_min(0).sqrt();
+  const at::Tensor roots = values.narrow(0, n - rank, rank).flip({0}).clamp_min(0).sqrt();
   at::Tensor other = at::empty({by_columns.size(0), rank}, best.options());
   for_row_slices(by_columns, [&](int64_t first, int64_t count, const at::Tensor& rows) {
     other.narrow(0, first, count).copy_(at::mm(rows, best));
@@ -71,8 +70,7 @@ Principal principal_part(const at::Tensor& matrix, int64_t rank) {
 OrthogonalPart orthogonal_part(const at::Tensor& matrix, int64_t rank) {
   const at::NoGradGuard no_grad;
   // Later columns change nothing of the first ones' Q.
-  const auto [q, r] =
-      at::linalg_qr(matrix.narrow(1, 0, rank).to(at::kDouble), "reduced");
+  const auto [q, r] = at::linalg_qr(matrix.narrow(1, 0, rank).to(at::kDouble), "reduced");
   at::Tensor rows = at::zeros({rank, matrix.size(1)}, q.options());
   for_row_slices(matrix, [&](int64_t first, int64_t count, const at::Tensor& part) {
     rows.addmm_(q.narrow(0, first, count).t(), part);

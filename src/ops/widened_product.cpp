@@ -89,8 +89,8 @@ void widened_product_into(at::Tensor& out, const at::Tensor& a, const at::Tensor
   if (memory::rehearsing()) return;
   for_blocks(m, columns, [&](Range column) {
     for_blocks(n, rows, [&](Range row) {
-      at::Tensor sum = sums.narrow(0, 0, row.count * column.count)
-                           .view({row.count, column.count});
+      at::Tensor sum =
+          sums.narrow(0, 0, row.count * column.count).view({row.count, column.count});
       for_blocks(k, inner, [&](Range part) {
         const at::Tensor x = left.block(row, part), y = right.block(part, column);
         part.begin == 0 ? at::mm_out(sum, x, y) : sum.addmm_(x, y);

@@ -42,15 +42,16 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder) {
   if (!makes_adapter(config)) return weights::save(home, config.model.path, folder);
-  weights::save_adapter(home, config.adapter, base_name(config.model.path), folder,
-                        weights::takes_from_base(config.adapter) ? taken_file(config) : "");
+  weights::save_adapter(
+      home, config.adapter, base_name(config.model.path), folder,
+      weights::takes_from_base(config.adapter) ? taken_file(config) : "");
   if (const Stored form = weights::form_of(config.model); form != Stored::kPlain)
-    write_file_atomically(folder / kBeside,
-                          nlohmann::json({{"quantize", word_of(config.model.quantize)},
-                                          {"double_quantization",
-                                           form == Stored::kNf4Double}})
-                                  .dump(2) +
-                              "\n");
+    write_file_atomically(
+        folder / kBeside,
+        nlohmann::json({{"quantize", word_of(config.model.quantize)},
+                        {"double_quantization", form == Stored::kNf4Double}})
+                .dump(2) +
+            "\n");
 }
 
 std::optional<Stored> trained_beside(const std::filesystem::path& adapter) {

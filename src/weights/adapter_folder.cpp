@@ -415,8 +415,8 @@ AdapterConfig with_twice_the_rank(AdapterConfig adapter) {
 void write_joined(SafetensorsWriter& writer, const std::string& name,
                   const at::Tensor& now, const at::Tensor& start, int64_t dim) {
   const at::Tensor joined = at::cat({now.detach().cpu(), start}, dim).contiguous();
-  writer.write(name, {static_cast<const std::byte*>(joined.const_data_ptr()),
-                      joined.nbytes()});
+  writer.write(name,
+               {static_cast<const std::byte*>(joined.const_data_ptr()), joined.nbytes()});
 }
 
 }  // namespace
@@ -439,9 +439,9 @@ void save_adapter(Home& home, const AdapterConfig& given, const std::string& bas
   std::map<std::string, const AdapterLayer*> joined;  // by the names of their matrices
   for (const AdapterLayer& layer : layers) {
     modules.push_back(layer.module);
-    ranks[layer.module] =
-        static_cast<double>(layer.rank) / static_cast<double>(given.rank) *
-        static_cast<double>(adapter.rank);
+    ranks[layer.module] = static_cast<double>(layer.rank) /
+                          static_cast<double>(given.rank) *
+                          static_cast<double>(adapter.rank);
     alphas[layer.module] = layer.alpha / given.alpha * adapter.alpha;
     if (start.empty()) continue;
     for (const std::string& name : {layer.a(), layer.b()}) joined[name] = &layer;

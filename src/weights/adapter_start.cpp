@@ -91,8 +91,8 @@ StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterIn
   return best_pair(matrix.neg_().add_(whole), layer);
 }
 
-// matrix - scale * b @ a, rounded once to the matrix's type, on the CPU. Sums in one order
-// on every machine, for a resumed run makes the same matrix again.
+// matrix - scale * b @ a, rounded once to the matrix's type, on the CPU. Sums in one
+// order on every machine, for a resumed run makes the same matrix again.
 at::Tensor without(const at::Tensor& matrix, const StartPair& pair, double scale) {
   const int64_t in = matrix.size(1), rank = pair.a.size(0);
   const int64_t slice = std::max<int64_t>(1, kMergedElements / in);

@@ -286,8 +286,7 @@ at::Tensor numbers_in(const std::filesystem::path& folder, const Spec& spec,
   if (!from)
     throw Error(folder.string() + " tensor " + spec.file_name(),
                 "is not in the weight files", "Give the model folder of the run");
-  at::Tensor numbers =
-      at::empty(spec.shape, at::TensorOptions(ops::scalar_type(format)));
+  at::Tensor numbers = at::empty(spec.shape, at::TensorOptions(ops::scalar_type(format)));
   from.file->read_as(
       format, rows_of(*from.tensor, spec),
       {static_cast<std::byte*>(numbers.mutable_data_ptr()), numbers.nbytes()});

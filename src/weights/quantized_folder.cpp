@@ -114,9 +114,10 @@ double check_state(const WeightsFolder& files, const Spec& codes,
   if (!state.is_object()) refuse(place, "is not a JSON object");
   const auto is = [&](const char* key, const json& wanted) {
     if (!state.contains(key) || state[key] != wanted)
-      refuse(place, std::string("says ") + key + " = " +
-                        (state.contains(key) ? state[key].dump().substr(0, 60) : "nothing") +
-                        ", and " + wanted.dump() + " is what is read");
+      refuse(place,
+             std::string("says ") + key + " = " +
+                 (state.contains(key) ? state[key].dump().substr(0, 60) : "nothing") +
+                 ", and " + wanted.dump() + " is what is read");
   };
   is("quant_type", "nf4");
   is("blocksize", kernels::kNf4Block);
@@ -136,8 +137,10 @@ double check_state(const WeightsFolder& files, const Spec& codes,
 
 void refuse_joined(const Spec& codes, const fs::path& folder) {
   if (!codes.joined.empty())
-    refuse(folder, "would hold " + codes.joined + " in codes, which is not implemented for "
-                       "layers that a family joins",
+    refuse(folder,
+           "would hold " + codes.joined +
+               " in codes, which is not implemented for "
+               "layers that a family joins",
            "Use the model in 16 bits");
 }
 
@@ -236,11 +239,11 @@ std::vector<std::string> check_codes(const WeightsFolder& files, const Spec& cod
     const TensorInfo& found = tensor_in(files, wanted.name, folder);
     // In several spellings of one number; codes are rows, in any shape of that size.
     if (found.dtype != wanted.type ||
-        (weight_format ? found.count() != 1
-                       : found.shape != wanted.shape &&
-                             (wanted.type == DType::kI8 ||
-                              found.count() != TensorSpec{"", wanted.type, wanted.shape}
-                                                   .count())))
+        (weight_format
+             ? found.count() != 1
+             : found.shape != wanted.shape &&
+                   (wanted.type == DType::kI8 ||
+                    found.count() != TensorSpec{"", wanted.type, wanted.shape}.count())))
       refuse(folder.string() + " tensor " + wanted.name,
              "is not the " + std::string(dtype_name(wanted.type)) +
                  " tensor of the size that config.json asks for");
@@ -281,8 +284,8 @@ void load_codes(const WeightsFolder& files, Home& home, Weight& codes,
     home.write(*part, [&](int64_t at, std::span<std::byte> piece) {
       from.file->read(*from.tensor, at, piece);
       if (part->spec.type != DType::kF32) return;
-      const at::Tensor scales =
-          at::from_blob(piece.data(), {static_cast<int64_t>(piece.size() / 4)}, at::kFloat);
+      const at::Tensor scales = at::from_blob(
+          piece.data(), {static_cast<int64_t>(piece.size() / 4)}, at::kFloat);
       if (!std::isfinite(ops::squared_norm(scales)))
         refuse(from.file->path().string() + " tensor " + part->name(),
                "holds scales that are not finite");

@@ -170,10 +170,11 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelGoOnAndEndAsAnyOther) {
   const std::string in_fp32 = " model.dtype=fp32 model.compute_dtype=fp32 ";
   for (const std::string variant :
        {"adapter.init=pissa ", "adapter.init=olora adapter.kind=dora adapter.alpha=1 ",
-        "adapter.init=pissa adapter.rank_stabilized=true adapter.rank_pattern=[v_proj=2] "}) {
+        "adapter.init=pissa adapter.rank_stabilized=true "
+        "adapter.rank_pattern=[v_proj=2] "}) {
     SCOPED_TRACE(variant);
-    const std::string settings = "run.overwrite=true train.save_every=3 optimizer.lr=1e-3 " +
-                                 variant + in_fp32;
+    const std::string settings =
+        "run.overwrite=true train.save_every=3 optimizer.lr=1e-3 " + variant + in_fp32;
     trains("whole", settings);
     trains("parts", settings + "memory.weights=disk memory.activations=keep");
     train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
@@ -190,8 +191,8 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelGoOnAndEndAsAnyOther) {
     };
     const json inside = scores(read_file(folder_of("whole") / "evaluation-8.jsonl"));
     const json beside =
-        scores(evaluate("model.path=" + at("model") + in_fp32 + "adapter.path=" +
-                        (folder_of("whole") / "adapter").string()));
+        scores(evaluate("model.path=" + at("model") + in_fp32 +
+                        "adapter.path=" + (folder_of("whole") / "adapter").string()));
     for (size_t i = 0; i < inside.size(); ++i)
       EXPECT_NEAR(inside[i].get<double>(), beside[i].get<double>(), 1e-3);
 
@@ -214,11 +215,11 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelLeaveTheBestOfThem) {
   const auto scores = [](const std::string& text) {
     return json::parse(text.substr(0, text.find('\n')))["log_likelihoods"];
   };
-  const json then = scores(read_file(
-      folder_of("best") / ("evaluation-" + std::to_string(step) + ".jsonl")));
-  const json now = scores(evaluate("model.path=" + at("model") + in_fp32 +
-                                   "adapter.path=" +
-                                   (folder_of("best") / "adapter").string()));
+  const json then = scores(
+      read_file(folder_of("best") / ("evaluation-" + std::to_string(step) + ".jsonl")));
+  const json now =
+      scores(evaluate("model.path=" + at("model") + in_fp32 +
+                      "adapter.path=" + (folder_of("best") / "adapter").string()));
   for (size_t i = 0; i < then.size(); ++i)
     EXPECT_NEAR(then[i].get<double>(), now[i].get<double>(), 1e-3);
 }
@@ -244,8 +245,8 @@ TEST_F(AdapterRuns, BesideAFolderInCodesAreThoseBesideTheModelQuantized) {
           run_program("merge -q " + adapter + " --into " + at(into.c_str()) + " --eval " +
                       at("val.jsonl") + " --limit 24 " + more);
       EXPECT_EQ(outcome.status, 0) << outcome.output;
-      return std::abs(std::stod(
-          outcome.output.substr(outcome.output.find("difference ") + 11)));
+      return std::abs(
+          std::stod(outcome.output.substr(outcome.output.find("difference ") + 11)));
     };
     const std::string model = "--model " + at("model") + " ";
     EXPECT_LT(merge(form + "-merged", model), 1e-3);
@@ -255,9 +256,9 @@ TEST_F(AdapterRuns, BesideAFolderInCodesAreThoseBesideTheModelQuantized) {
     const double other = merge(form + "-original", model + "--original ");
     EXPECT_GT(other, 1e-3);
 
-    const Outcome beside = run_program(
-        "evaluate eval.data=" + at("val.jsonl") + " eval.limit=4 model.path=" +
-        at("model") + " adapter.path=" + adapter);
+    const Outcome beside = run_program("evaluate eval.data=" + at("val.jsonl") +
+                                       " eval.limit=4 model.path=" + at("model") +
+                                       " adapter.path=" + adapter);
     EXPECT_THAT(beside.output, HasSubstr("was trained with model.quantize = " + form));
     const Outcome plain = run_program("evaluate -q eval.data=" + at("val.jsonl") +
                                       " model.path=" + at(form.c_str()));

@@ -9,9 +9,7 @@
 namespace lowmem::ops {
 namespace {
 
-double largest(const at::Tensor& tensor) {
-  return tensor.abs().max().item<double>();
-}
+double largest(const at::Tensor& tensor) { return tensor.abs().max().item<double>(); }
 
 class PrincipalPart : public testing::TestWithParam<std::array<int64_t, 3>> {};
 

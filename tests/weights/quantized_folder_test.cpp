@@ -3,10 +3,10 @@
 
 #include <gmock/gmock.h>
 
-#include "lowmem/core/error.h"
-#include "lowmem/weights/quantized.h"
 #include "io/error_of.h"
 #include "io/temp_folder.h"
+#include "lowmem/core/error.h"
+#include "lowmem/weights/quantized.h"
 #include "support/tensors.h"
 
 namespace lowmem::weights {
@@ -49,8 +49,7 @@ TEST_P(QuantizedFolder, HasTheLogitsThatItsNumbersHaveInTransformers) {
   EXPECT_EQ(stored_in(folder()), GetParam().stored);
   const json reference = read_json(folder() / "reference.json");
   const auto llama = loaded(folder(), GetParam().stored);
-  const auto packed =
-      test::pack(*llama, {reference["ids"].get<std::vector<int32_t>>()});
+  const auto packed = test::pack(*llama, {reference["ids"].get<std::vector<int32_t>>()});
   const at::Tensor logits = test::logits_of(*llama, packed).to(at::kDouble);
   EXPECT_NEAR(logits.norm().item<double>(), reference["norm"].get<double>(),
               1e-5 * reference["norm"].get<double>());
@@ -109,9 +108,9 @@ TEST_P(QuantizedFolder, IsReadInItsOwnFormAlone) {
   RunConfig config = settings_for(GetParam().stored);
   config.model.train = {"*.q_proj.weight"};
   const Error error = test::error_of([&] {
-    check_folder(with_quantized(model::weight_specs(model::read_model_config(folder())),
-                                config),
-                 folder());
+    check_folder(
+        with_quantized(model::weight_specs(model::read_model_config(folder())), config),
+        folder());
   });
   EXPECT_THAT(error.problem(), HasSubstr("q_proj.weight is to be trained"));
 }

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-// Decompositions of a whole matrix, for adapters that begin with a part of it. On the CPU;
-// what comes back is contiguous.
+// Decompositions of a whole matrix, for adapters that begin with a part of it. On the
+// CPU; what comes back is contiguous.
 namespace lowmem::ops {
 
 // The part of a matrix [out, in] with its `rank` largest singular values:
@@ -23,8 +23,8 @@ struct Principal {
 // doubles beside the matrix. A rehearsal makes that room.
 Principal principal_part(const at::Tensor& matrix, int64_t rank);
 
-// The first `rank` columns of Q [out, rank] and rows of R [rank, in] of matrix = Q @ R, by
-// Householder's reflections; fp32, computed in double.
+// The first `rank` columns of Q [out, rank] and rows of R [rank, in] of matrix = Q @ R,
+// by Householder's reflections; fp32, computed in double.
 struct OrthogonalPart {
   at::Tensor q, r;
 };

@@ -5,10 +5,10 @@
 
 #include "lowmem/weights/adapter.h"
 
-// What an adapter begins with. Most begin as nothing: B is 0. PiSSA (Meng et al. 2024) and
-// OLoRA (Buyukakyuz 2024) begin with a part of W itself, scale * B @ A, which is taken from
-// W, so that the sum is W still; LoftQ (Li et al. 2023) with the part of what quantizing
-// lost that a pair of this rank can hold.
+// What an adapter begins with. Most begin as nothing: B is 0. PiSSA (Meng et al. 2024)
+// and OLoRA (Buyukakyuz 2024) begin with a part of W itself, scale * B @ A, which is
+// taken from W, so that the sum is W still; LoftQ (Li et al. 2023) with the part of what
+// quantizing lost that a pair of this rank can hold.
 namespace lowmem::weights {
 
 // Whether the pairs begin as nothing: B = 0.
@@ -24,8 +24,8 @@ void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
                    const std::filesystem::path& model);
 
 // Writes the pairs as they are, those of an adapter that has begun and not been trained
-// yet: what take_from_base() takes of a model that is loaded anew, to the same bits on any
-// machine.
+// yet: what take_from_base() takes of a model that is loaded anew, to the same bits on
+// any machine.
 void write_start(Home& home, const AdapterConfig& adapter,
                  const std::filesystem::path& file);
 void take_from_base(Home& home, const AdapterConfig& adapter,

@@ -43,8 +43,8 @@ void check_carried_files(const std::filesystem::path& folder);
 
 // Makes `folder` and gives it config.json, with its dtype set to that of the weights, and
 // what lies beside `config_file`: the files of the tokenizer and of generation, chat
-// templates, and licenses. `quantization`: JSON, what config.json says of weights that lie
-// in codes; else it says nothing of that any more.
+// templates, and licenses. `quantization`: JSON, what config.json says of weights that
+// lie in codes; else it says nothing of that any more.
 void create_model_folder(const std::filesystem::path& config_file,
                          const std::filesystem::path& folder, DType dtype,
                          const std::string& quantization = "");

@@ -25,8 +25,8 @@ struct Loaded {
   std::vector<const Weight*> zeros;  // weights that hold zeros alone
 };
 
-// Matrices that are to lie in codes are quantized from numbers, or read as they are from a
-// folder that has these codes (weights/quantized_folder.h).
+// Matrices that are to lie in codes are quantized from numbers, or read as they are from
+// a folder that has these codes (weights/quantized_folder.h).
 //
 // Fills the home's weights, or those that are `wanted`, from the safetensors of a Hugging
 // Face folder, single or sharded, in F32, F16, BF16 or F64, converting straight into the

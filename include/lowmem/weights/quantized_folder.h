@@ -9,8 +9,8 @@
 #include "lowmem/io/weights_writer.h"
 #include "lowmem/weights/home.h"
 
-// Model folders whose matrices lie in codes, as transformers saves them with bitsandbytes.
-// For a linear layer X [out, in] in 4 bits:
+// Model folders whose matrices lie in codes, as transformers saves them with
+// bitsandbytes. For a linear layer X [out, in] in 4 bits:
 //
 //   X.weight                                uint8 [(count + 1) / 2, 1]  codes
 //   X.weight.absmax                         fp32 [blocks], or uint8 where they are nested
@@ -19,9 +19,9 @@
 //   X.weight.nested_quant_map               fp32 [256]
 //   X.weight.quant_state.bitsandbytes__nf4  uint8, JSON: sizes, types and nested_offset
 //
-// and in 8 bits X.weight int8 [out, in], X.SCB fp32 [out] and X.weight_format uint8 []. What
-// the folder holds is in config.json's quantization_config. Embeddings, head and norms are
-// numbers there.
+// and in 8 bits X.weight int8 [out, in], X.SCB fp32 [out] and X.weight_format uint8 [].
+// What the folder holds is in config.json's quantization_config. Embeddings, head and
+// norms are numbers there.
 namespace lowmem::weights {
 
 // The form of such a folder's matrices; kPlain: they are numbers. Throws Error for a form
