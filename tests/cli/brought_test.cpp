@@ -10,6 +10,7 @@
 #include "cli/program.h"
 #include "lowmem/io/safetensors.h"
 #include "lowmem/io/safetensors_writer.h"
+#include "train/run_files.h"
 
 namespace lowmem::test {
 namespace {
@@ -215,6 +216,39 @@ TEST_F(Brought, ARunsOwnConfigGoesOnInItsFolderFromAnywhere) {
   EXPECT_EQ(resumed.status, 0);
   EXPECT_THAT(resumed.output, HasSubstr("goes on after step 2"));
   EXPECT_TRUE(fs::is_empty(folder() / "elsewhere"));
+}
+
+// A template that writes the day writes the one on which the run began.
+TEST_F(Brought, ARunThatGoesOnOnAnotherDayHasTheDayOnWhichItBegan) {
+  const fs::path model = folder() / "dated";
+  fs::create_directories(model);
+  fs::copy(at("model"), model, fs::copy_options::overwrite_existing);
+  std::ofstream(model / "chat_template.jinja")
+      << "{{ bos_token + strftime_now('%d %b %Y') }}{% for m in messages %}"
+         "{{ m.role + ': ' + m.content + eos_token }}{% endfor %}";
+  std::ofstream rows(at("dated.jsonl"));
+  for (int i = 0; i < 40; ++i)
+    rows << R"({"messages": [{"role": "user", "content": "A man number )" << i
+         << R"("}, {"role": "assistant", "content": "bakes"}]})"
+         << "\n";
+  rows.close();
+  const auto run = [&](const std::string& name, const std::string& more) {
+    const Outcome outcome =
+        run_program(quick(name) + "model.path=" + model.string() +
+                    " data.train=" + at("dated.jsonl") +
+                    " train.batch_size=4 train.max_steps=8 train.save_every=3 " + more);
+    EXPECT_EQ(outcome.status, 0) << outcome.output;
+  };
+  run("whole", "data.chat_date=2020-02-03");
+  run("parts", "data.chat_date=2020-02-03");
+  fs::remove(folder_of("parts") / "results.json");
+  fs::remove_all(folder_of("parts") / "model");
+  run("parts", "--resume");  // today
+  train::expect_equal_runs(folder_of("whole"), folder_of("parts"));
+  EXPECT_THAT(read_file(folder_of("parts") / "config.yaml"), HasSubstr("2020-02-03"));
+  run("today", "");
+  EXPECT_NE(read_file(folder_of("today") / "model/model.safetensors"),
+            read_file(folder_of("whole") / "model/model.safetensors"));
 }
 
 TEST_F(Brought, WhatAShellWouldHaveReplacedIsRefused) {

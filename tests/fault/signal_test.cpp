@@ -1,5 +1,6 @@
 // SIGINT and SIGTERM save and end the run with a line that says how to go on.
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 
 #include "fault/runs.h"
 
@@ -105,6 +106,36 @@ TEST_F(Signal, WithTheLogsReaderGoneStillSaves) {
   process.send(SIGINT);
   EXPECT_EQ(process.status(), 128 + SIGINT);
   EXPECT_FALSE(std::filesystem::is_empty(folder_of("piped") / "checkpoints"));
+}
+
+// Ctrl-Z and fg, or a batch system that gives the machine to another job for a while.
+TEST_F(Signal, ThatHaltsItForAWhileChangesNothing) {
+  Process process(run("halted"));
+  for (const char* line : {"step      4", "step      8"}) {
+    ASSERT_TRUE(process.wait_for(line));
+    process.send(SIGTSTP);
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+    EXPECT_FALSE(process.has_ended());
+    process.send(SIGCONT);
+  }
+  EXPECT_EQ(process.status(), 0) << process.output();
+  train::expect_equal_runs(whole(), folder_of("halted"));
+}
+
+// Ctrl-Backslash is for a program that does not answer: no line is said, and checkpoints
+// are whole.
+TEST_F(Signal, ThatAsksForACoreEndsItAtOnceAndLosesNoCheckpoint) {
+  const std::string arguments = run("quit", "train.save_every=2");
+  Process process(arguments, [] {
+    const rlimit none{0, 0};
+    return ::setrlimit(RLIMIT_CORE, &none) == 0;
+  });
+  ASSERT_TRUE(process.wait_for("step      8"));
+  process.send(SIGQUIT);
+  EXPECT_EQ(process.status(), 128 + SIGQUIT);
+  const Outcome outcome = run_program(arguments + "--resume");
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  train::expect_equal_runs(whole(), folder_of("quit"));
 }
 
 TEST_F(Signal, ThatIsIgnoredAsNohupDoesStaysIgnored) {
