@@ -60,6 +60,14 @@ for round in $(seq "$ROUNDS"); do
   ours lora_keep "$round" $lora memory.activations=keep
   # shellcheck disable=SC2086
   ours lora_disk "$round" $lora memory.weights=disk memory.ahead=1
+  # shellcheck disable=SC2086
+  ours nf4 "$round" $lora model.quantize=nf4
+  # shellcheck disable=SC2086
+  ours nf4_keep "$round" $lora model.quantize=nf4 memory.activations=keep
+  # shellcheck disable=SC2086
+  ours int8 "$round" $lora model.quantize=int8
+  # shellcheck disable=SC2086
+  ours dora "$round" $lora adapter.kind=dora
   theirs peft_bf16 "$round"
   theirs peft_bf16_160 "$round" --pad 160
   [ "$round" -gt 1 ] || theirs peft_fp32 "$round" --dtype float32

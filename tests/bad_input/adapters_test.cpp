@@ -257,8 +257,6 @@ std::vector<Damage> wrong_settings() {
       line("AdapterBeginsWithMoreThanThereIs",
            {"adapter.init=pissa", "adapter.rank=5000"}, "adapter.rank",
            "directions to begin with"),
-      line("AdapterBeginsTwice", {"adapter.init=olora", "adapter.path=/nowhere"},
-           "adapter.init = olora", "is of an adapter that begins"),
       line("AdapterPathOfNothing", {"adapter.path=/nowhere"}, "/nowhere",
            "holds no adapter_config.json"),
   };

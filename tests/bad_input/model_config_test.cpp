@@ -107,12 +107,30 @@ std::vector<Damage> damaged_configs() {
       key("ThetaIs1e300", "rope_theta", 1e300, positive),
       key("BiasIsText", "attention_bias", "no", "must be true or false"),
       key("Dropout", "attention_dropout", 0.1, "is of training, which has no dropout"),
-      key("Quantized", "quantization_config", {{"bits", 4}},
-          "neither load_in_4bit nor load_in_8bit"),
-      key("QuantizedToFp4", "quantization_config", {{"load_in_4bit", true}},
-          "bnb_4bit_quant_type = fp4"),
-      key("QuantizedAndHoldsNumbers", "quantization_config", {{"load_in_8bit", true}},
-          "holds its matrices in codes"),
+      config(
+          "Quantized",
+          [](json& j) {
+            j["quantization_config"] = {{"bits", 4}};
+          },
+          "quantization_config", "neither load_in_4bit nor load_in_8bit"),
+      config(
+          "QuantizedToFp4",
+          [](json& j) {
+            j["quantization_config"] = {{"load_in_4bit", true}};
+          },
+          "quantization_config", "bnb_4bit_quant_type = fp4"),
+      config(
+          "QuantizedInAnUnknownWay",
+          [](json& j) {
+            j["quantization_config"] = {{"quant_method", 7}};
+          },
+          "quantization_config", "quant_method = 7"),
+      config(
+          "QuantizedIsAList",
+          [](json& j) {
+            j["quantization_config"] = {1, 2};
+          },
+          "quantization_config", "is not an object"),
       config(
           "TwoThetas",
           [](json& j) {

@@ -51,6 +51,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Invalid{{"run.name="}, "run.name = \"\""},
         Invalid{{"run.name=."}, "run.name = \".\""},
+        Invalid{{"adapter.kind=lora", "adapter.init=olora", "adapter.path=there"},
+                "adapter.init = olora"},
         Invalid{{"run.name=.."}, "run.name = \"..\""},
         Invalid{{"run.name=a/b"}, "run.name = a/b"},
         Invalid{{"run.name=\"a\\nb\""}, "run.name = \"a\\x0ab\""},
