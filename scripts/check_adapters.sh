@@ -42,6 +42,7 @@ check olora adapter.init=olora adapter.targets=all-linear adapter.alpha=8 optimi
 for form in nf4 int8; do
   "$LOWMEM_TRAIN" -q quantize "$work/demo/model" --as $form --into "$work/$form"
 done
+"$PYTHON" -W ignore "$repository/scripts/check_export.py" "$work/int8" | sed "s#$work/##g"
 base=$work/nf4
 check beside_nf4 adapter.targets=all-linear model.quantize=nf4
 check loftq adapter.targets=all-linear model.quantize=nf4 adapter.init=loftq

@@ -47,7 +47,9 @@ void add_evaluate(CLI::App& app) {
                    "also write every HellaSwag row's scores to this JSONL file")
       ->type_name("FILE");
   command->callback([options, rows] {
-    const RunConfig config = train::with_adapter_of_path(config_of(*options));
+    RunConfig config = train::with_adapter_of_path(config_of(*options));
+    // How it began is of no matter any more.
+    if (!config.adapter.path.empty()) config.adapter.init = AdapterInit::kDefault;
     if (!rows->empty()) refuse_another_file(*rows, "\"log_likelihoods\":", "--rows");
     validate(config, Purpose::kEvaluate);
     name_trained_model(options->file, config.model.path, config.adapter.path);
@@ -62,16 +64,16 @@ void add_evaluate(CLI::App& app) {
                   "Leave it out");
     tokenizer.reset();
     memory::return_free_memory();
-    weights::check_folder(train::weight_specs(config, shape), config.model.path);
+    RunConfig untrained = config;  // nothing is kept beside the weights
+    untrained.memory.states = StatesMode::kDevice;
+    if (!train::makes_adapter(config)) untrained.model.train = {};
+    weights::check_folder(train::weight_specs(untrained, shape), config.model.path);
     if (config.memory.budget != "0")
       log::warn("memory.budget is of training: this evaluates with memory.weights = " +
                 std::string(word_of(config.memory.weights)));
     if (train::makes_adapter(config) && config.adapter.path.empty())
       log::warn("adapter.kind = " + std::string(word_of(config.adapter.kind)) +
                 " without adapter.path: the adapter is one that was never trained");
-    RunConfig untrained = config;  // nothing is kept beside the weights
-    untrained.memory.states = StatesMode::kDevice;
-    if (!train::makes_adapter(config)) untrained.model.train = {};
     const train::HousedModel house = train::house_model(untrained, shape, device);
     train::load_weights(config, *house.home);
     train::begin_adapter(config, *house.home);

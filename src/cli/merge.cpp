@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <utility>
 
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
@@ -16,15 +17,16 @@ namespace lowmem::cli {
 namespace {
 
 struct MergeOptions {
-  std::string adapter, model, folder, beside, rows;
+  std::string adapter, model, folder, beside, dtype, rows;
   bool original = false;
   int64_t limit = 0;
 };
 
-// The form of the matrices that the adapter is merged into: those that it was trained
-// beside, or with --original the model's own.
-Stored form_to_merge_into(const MergeOptions& options) {
-  const Stored files = weights::stored_in(options.model);
+constexpr std::pair<const char*, Stored> kForms[] = {{"nf4-double", Stored::kNf4Double},
+                                                     {"nf4-fp32-scales", Stored::kNf4},
+                                                     {"int8", Stored::kInt8}};
+
+void refuse_contradictions(const MergeOptions& options, Stored files) {
   if (options.original && files != Stored::kPlain)
     throw Error("--original",
                 "is of the model in 16 bits, and " + options.model + " lies in codes",
@@ -32,12 +34,31 @@ Stored form_to_merge_into(const MergeOptions& options) {
   if (options.original && !options.beside.empty())
     throw Error("--original", "and --beside are two models to merge into",
                 "Give one of the two");
-  if (options.original || files != Stored::kPlain) return files;
-  if (!options.beside.empty())
-    return options.beside == "int8"  ? Stored::kInt8
-           : options.beside == "nf4" ? Stored::kNf4Double
-                                     : Stored::kNf4;
-  return train::trained_beside(options.adapter).value_or(Stored::kPlain);
+  if (!options.beside.empty() && files != Stored::kPlain)
+    throw Error(
+        "--beside",
+        "is of codes that are made anew, and " + options.model + " lies in codes already",
+        "Leave it out, or give the model in 16 bits");
+  if (options.limit != 0 && options.rows.empty())
+    throw Error("--limit", "is of the rows of --eval, which is not given",
+                "Give both, or none");
+}
+
+// How the model lay that the adapter was trained beside.
+train::TrainedBeside beside_of(const MergeOptions& options, Stored files) {
+  train::TrainedBeside beside{files, type_of_files(options.model)};
+  const auto said = train::trained_beside(options.adapter);
+  if (said && files != Stored::kPlain && said->form != files)
+    throw Error(options.model,
+                "lies in other codes than the adapter was trained beside, which is " +
+                    weights::settings_of(said->form),
+                "Give that model, or the one in 16 bits");
+  if (files == Stored::kPlain && said) beside = *said;
+  for (const auto& [word, form] : kForms)
+    if (options.beside == word) beside.form = form;
+  for (const auto& type : choices(DType()))
+    if (options.dtype == type.word) beside.dtype = type.value;
+  return beside;
 }
 
 // Of the right answer, in the mean over HellaSwag rows, or over the tokens of others.
@@ -94,10 +115,13 @@ void run(const MergeOptions& options) {
   const auto result =
       (std::filesystem::absolute(options.folder).lexically_normal() / "").parent_path();
   refuse_folder_with_files(result);
-  const Stored form = form_to_merge_into(options);
+  const Stored files = weights::stored_in(options.model);
+  refuse_contradictions(options, files);
+  const train::TrainedBeside trained = beside_of(options, files);
+  const Stored form = options.original ? Stored::kPlain : trained.form;
   RunConfig config;
   config.model.path = options.model;
-  config.model.dtype = config.model.compute_dtype = type_of_files(options.model);
+  config.model.dtype = config.model.compute_dtype = trained.dtype;
   weights::set_form(config.model, form);
   config.adapter.path = options.adapter;
   config.memory.device = DeviceMode::kCpu;
@@ -118,8 +142,7 @@ void run(const MergeOptions& options) {
   // The template and the end of turn that it was trained with.
   weights::carry_files(config.adapter.path, folder.path());
   if (!options.rows.empty()) {
-    if (const auto beside = train::trained_beside(options.adapter); beside)
-      weights::set_form(config.model, *beside);
+    weights::set_form(config.model, trained.form);
     report(config, folder.path(), device);
   }
   folder.commit();
@@ -146,10 +169,17 @@ void add_merge(CLI::App& app) {
       ->required();
   command
       ->add_option("--beside", options->beside,
-                   "codes that the adapter was trained beside, where it does not say: "
-                   "nf4, nf4-fp32-scales or int8")
-      ->check(CLI::IsMember({"nf4", "nf4-fp32-scales", "int8"}))
+                   "codes that the adapter was trained beside, where its folder does not "
+                   "say: nf4-double, nf4-fp32-scales or int8")
+      ->check(CLI::IsMember({"nf4-double", "nf4-fp32-scales", "int8"}))
       ->type_name("FORM");
+  command
+      ->add_option(
+          "--dtype", options->dtype,
+          "type of the result, and of the numbers that codes are made of: bf16 or "
+          "fp32; of the files, or as the adapter's folder says")
+      ->check(CLI::IsMember({"bf16", "fp32"}))
+      ->type_name("TYPE");
   command->add_flag("--original", options->original,
                     "merge into the model in 16 bits, not into what was trained beside");
   command

@@ -3,6 +3,7 @@
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_folder.h"
 #include "lowmem/io/sync.h"
+#include "lowmem/train/exported.h"
 #include "lowmem/train/session.h"
 #include "lowmem/weights/quantized_folder.h"
 #include "model_files.h"
@@ -41,6 +42,12 @@ void run(const QuantizeOptions& options) {
   config.memory.scratch = result.parent_path();
   const c10::Device device = train::open_device(config.memory);
   const auto shape = model::read_model_config(config.model.path);
+  for (const weights::Spec& spec : train::weight_specs(config, shape))
+    if (!spec.joined.empty())
+      throw Error(options.model,
+                  "has layers that its family joins, as " + spec.joined +
+                      ", of which no folder in codes is implemented",
+                  "Use the model in 16 bits");
   const train::HousedModel house = train::house_model(config, shape, device);
   train::load_weights(config, *house.home);
   AtomicFolder folder(result);

@@ -32,18 +32,39 @@ at::Tensor gram_of(const at::Tensor& tall) {
   return gram;
 }
 
-// What LAPACK's dsyevd takes beside the matrix: a copy and its workspace.
+// The room that principal_part() takes, for a rehearsal.
 Principal room_of(const at::Tensor& matrix, int64_t rank) {
-  const int64_t n = std::min(matrix.size(0), matrix.size(1));
+  const int64_t out = matrix.size(0), in = matrix.size(1);
+  const int64_t n = std::min(out, in), longer = std::max(out, in);
+  at::Tensor transposed;
+  if (out < in) transposed = at::empty_like(matrix);
   const auto doubles = matrix.options().dtype(at::kDouble);
-  const at::Tensor gram = at::empty({n, n}, doubles), copy = at::empty({n, n}, doubles);
-  const at::Tensor workspace = at::empty({2 * n * n + 6 * n + 1}, doubles);
+  // And what a slice's product with `rank` vectors is.
+  const auto take_slice = [&](int64_t vectors) {
+    const int64_t rows = std::min(longer, std::max<int64_t>(1, kSliceElements / n));
+    at::empty({rows * (n + vectors)}, doubles);
+  };
+  at::Tensor vectors;
+  {
+    const at::Tensor gram = at::empty({n, n}, doubles);
+    take_slice(0);
+    // LAPACK's dsyevd: in place of a copy, with a workspace.
+    vectors = at::empty({n, n}, doubles);
+    at::empty({2 * n * n + 6 * n + 1}, doubles);
+  }
+  const at::Tensor both = at::empty({n + longer, rank}, doubles);
+  take_slice(rank);
   return {at::empty({matrix.size(0), rank}, matrix.options()),
           at::empty({rank}, matrix.options()),
           at::empty({rank, matrix.size(1)}, matrix.options())};
 }
 
 }  // namespace
+
+int64_t principal_room(int64_t out, int64_t in) {
+  const int64_t n = std::min(out, in);
+  return 4 * out * in * (out < in ? 2 : 1) + 32 * n * n;
+}
 
 Principal principal_part(const at::Tensor& matrix, int64_t rank) {
   const at::NoGradGuard no_grad;
@@ -69,6 +90,15 @@ Principal principal_part(const at::Tensor& matrix, int64_t rank) {
 
 OrthogonalPart orthogonal_part(const at::Tensor& matrix, int64_t rank) {
   const at::NoGradGuard no_grad;
+  if (memory::rehearsing()) {
+    const at::Tensor q = at::empty({matrix.size(0), rank}, at::kDouble);
+    const at::Tensor copy = at::empty_like(q);
+    const at::Tensor rows = at::empty({rank, matrix.size(1)}, at::kDouble);
+    const int64_t slice = std::max<int64_t>(1, kSliceElements / matrix.size(1));
+    at::empty({std::min(matrix.size(0), slice), matrix.size(1)}, at::kDouble);
+    return {at::empty({matrix.size(0), rank}, at::kFloat),
+            at::empty({rank, matrix.size(1)}, at::kFloat)};
+  }
   // Later columns change nothing of the first ones' Q.
   const auto [q, r] = at::linalg_qr(matrix.narrow(1, 0, rank).to(at::kDouble), "reduced");
   at::Tensor rows = at::zeros({rank, matrix.size(1)}, q.options());

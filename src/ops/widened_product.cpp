@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kBlockBytes = 3 * kMiB;
 constexpr int64_t kMostInner = 4096;
 constexpr int64_t kLeast = 64;
+constexpr int64_t kMost = 832;  // squared, no more floats than in a block
 
 struct Range {
   int64_t begin, count;
@@ -30,7 +31,7 @@ void for_blocks(int64_t count, int64_t each, F&& f) {
 // Rows or columns of `inner` fp32 elements that make a block.
 int64_t block_of(int64_t inner, int64_t count) {
   const int64_t fit = kBlockBytes / static_cast<int64_t>(sizeof(float)) / inner;
-  return std::min(count, std::max(kLeast, fit / kLeast * kLeast));
+  return std::min(count, std::clamp(fit / kLeast * kLeast, kLeast, kMost));
 }
 
 // The fp32 block of a matrix, made again only where another one is asked for.

@@ -49,12 +49,13 @@ void write_exported(const RunConfig& config, weights::Home& home,
     write_file_atomically(
         folder / kBeside,
         nlohmann::json({{"quantize", word_of(config.model.quantize)},
-                        {"double_quantization", form == Stored::kNf4Double}})
+                        {"double_quantization", form == Stored::kNf4Double},
+                        {"dtype", word_of(config.model.dtype)}})
                 .dump(2) +
             "\n");
 }
 
-std::optional<Stored> trained_beside(const std::filesystem::path& adapter) {
+std::optional<TrainedBeside> trained_beside(const std::filesystem::path& adapter) {
   const auto file = adapter / kBeside;
   if (!is_there(file)) return std::nullopt;
   const auto text = nlohmann::json::parse(read_file(file, 4096), nullptr, false);
@@ -62,11 +63,15 @@ std::optional<Stored> trained_beside(const std::filesystem::path& adapter) {
     return text.is_object() && text.contains(key) && text[key] == value;
   };
   for (const Stored form : {Stored::kInt8, Stored::kNf4, Stored::kNf4Double})
-    if (has("quantize", form == Stored::kInt8 ? "int8" : "nf4") &&
-        has("double_quantization", form == Stored::kNf4Double))
-      return form;
-  throw Error(file.string(), "does not say what the adapter was trained beside",
-              "Write quantize (nf4 or int8) and double_quantization, or remove the file");
+    for (const auto& type : choices(DType()))
+      if (has("quantize", form == Stored::kInt8 ? "int8" : "nf4") &&
+          has("double_quantization", form == Stored::kNf4Double) &&
+          has("dtype", type.word))
+        return TrainedBeside{form, type.value};
+  throw Error(
+      file.string(), "does not say what the adapter was trained beside",
+      "Write quantize (nf4 or int8), double_quantization and dtype (bf16 or fp32), "
+      "or remove the file");
 }
 
 void write_kept(const RunConfig& config, weights::Home& home,
@@ -81,8 +86,9 @@ void read_kept(const RunConfig& config, weights::Home& home,
                const std::filesystem::path& folder) {
   if (makes_adapter(config))
     weights::load_adapter(home, config.adapter, folder);
-  else
-    weights::load(home, folder);
+  else  // what lies in codes is there already, and would be made codes of its numbers
+    weights::load(home, folder,
+                  [](const weights::Weight& weight) { return weight.trained; });
 }
 
 void write_merged(const RunConfig& config, weights::Home& home,
@@ -125,11 +131,15 @@ void begin_adapter(const RunConfig& config, weights::Home& home) {
     weights::load_adapter(home, config.adapter, config.adapter.path);
     log::info("loaded the adapter " + config.adapter.path);
     const auto beside = trained_beside(config.adapter.path);
-    if (beside && *beside != weights::form_of(config.model))
+    if (beside && beside->form != weights::form_of(config.model))
       log::warn("the adapter " + config.adapter.path + " was trained with " +
-                weights::settings_of(*beside) + ", and is used with " +
+                weights::settings_of(beside->form) + ", and is used with " +
                 weights::settings_of(weights::form_of(config.model)) +
                 ": that is another model");
+    else if (beside && beside->dtype != config.model.dtype)
+      log::warn("the adapter " + config.adapter.path + " was trained beside codes of " +
+                std::string(word_of(beside->dtype)) +
+                " numbers, and model.dtype is another: some codes differ");
     return;
   }
   const memory::Scope scope(memory::Phase::kLoad, memory::Item::kWeights);
@@ -182,6 +192,11 @@ RunConfig with_adapter_of_path(const RunConfig& config) {
     each->adapter.init = config.adapter.init;
     each->adapter.lr_ratio = config.adapter.lr_ratio;
     if (config.adapter.dropout > 0) each->adapter.dropout = config.adapter.dropout;
+  }
+  // What it left is beside the model as it was.
+  if (weights::takes_from_base(given.adapter)) {
+    given.adapter = weights::beside_whole_base(given.adapter);
+    unset.adapter.init = found.adapter.init = given.adapter.init;
   }
   if (given.adapter == unset.adapter || config.model.path.empty()) return found;
   given.adapter.kind = found.adapter.kind;

@@ -15,6 +15,7 @@
 #include "lowmem/metrics/progress.h"
 #include "lowmem/model/config.h"
 #include "lowmem/train/exported.h"
+#include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/carried_files.h"
 #include "lowmem/weights/hf_folder.h"
 
@@ -390,6 +391,9 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
   weights::check_carried_files(config.model.path);
   if (from == nullptr)
     weights::check_folder(train::weight_specs(config, inputs.shape), config.model.path);
+  if (from == nullptr && config.adapter.path.empty())
+    weights::check_start(model::weight_specs(inputs.shape), config.adapter,
+                         config.model.path);
   try {
     const Plan now = make_plan(config, inputs, from);
     const Proposal chosen = within_budget(config, inputs, now, from);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 
 #include "lowmem/core/error.h"
@@ -115,6 +116,16 @@ void check_entries(const StringList& entries, const std::string& key,
 bool means_module(const std::string& entry, const std::string& module) {
   if (entry.find('*') != std::string::npos) return matches(entry, module);
   return module == entry || module.ends_with("." + entry);
+}
+
+StringList multiplied(const StringList& patterns, const std::string& key, double by) {
+  StringList found;
+  for (const Pattern& pattern : patterns_of(patterns, key)) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.17g", pattern.number * by);
+    found.push_back(pattern.module + "=" + text);
+  }
+  return found;
 }
 
 std::string module_of(const std::string& weight) {

@@ -404,13 +404,6 @@ void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& fold
 
 namespace {
 
-// The same scale with twice the rank.
-AdapterConfig with_twice_the_rank(AdapterConfig adapter) {
-  adapter.rank *= 2;
-  adapter.alpha *= adapter.rank_stabilized ? std::sqrt(2.0) : 2.0;
-  return adapter;
-}
-
 // A pair's tensor with what the pair began with behind it: rows of A, columns of B.
 void write_joined(SafetensorsWriter& writer, const std::string& name,
                   const at::Tensor& now, const at::Tensor& start, int64_t dim) {
@@ -425,7 +418,7 @@ void save_adapter(Home& home, const AdapterConfig& given, const std::string& bas
                   const fs::path& folder, const fs::path& start) {
   Table& table = home.table();
   const std::vector<Spec> specs = model_specs(table);
-  const AdapterConfig adapter = start.empty() ? given : with_twice_the_rank(given);
+  const AdapterConfig adapter = start.empty() ? given : beside_whole_base(given);
   const std::vector<AdapterLayer> layers = adapter_layers(specs, given);
   std::vector<std::string> all_modules;
   for (const Spec& spec : specs)
@@ -437,15 +430,14 @@ void save_adapter(Home& home, const AdapterConfig& given, const std::string& bas
   std::vector<std::string> modules;
   std::map<std::string, double> ranks, alphas;
   std::map<std::string, const AdapterLayer*> joined;  // by the names of their matrices
-  for (const AdapterLayer& layer : layers) {
+  for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
     modules.push_back(layer.module);
-    ranks[layer.module] = static_cast<double>(layer.rank) /
-                          static_cast<double>(given.rank) *
-                          static_cast<double>(adapter.rank);
-    alphas[layer.module] = layer.alpha / given.alpha * adapter.alpha;
-    if (start.empty()) continue;
-    for (const std::string& name : {layer.a(), layer.b()}) joined[name] = &layer;
+    ranks[layer.module] = static_cast<double>(layer.rank);
+    alphas[layer.module] = layer.alpha;
   }
+  if (!start.empty())
+    for (const AdapterLayer& layer : layers)
+      for (const std::string& name : {layer.a(), layer.b()}) joined[name] = &layer;
   std::set<std::string> whole;
   for (const Weight* weight : held)
     if (!weight->spec.adapter) whole.insert(module_of(weight->name()));

@@ -11,6 +11,7 @@
 #include "lowmem/core/random.h"
 #include "lowmem/io/safetensors.h"
 #include "lowmem/io/safetensors_writer.h"
+#include "lowmem/memory/ledger.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/elements.h"
@@ -24,27 +25,40 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void start_random(Home& home, Weight& weight, AdapterInit init, uint64_t seed) {
-  constexpr uint64_t kStream = 0x6C6F7261;  // "lora": apart from the run's other draws
-  const bool first = weight.name().ends_with(".lora_A.weight");
+constexpr uint64_t kStream = 0x6C6F7261;  // "lora": apart from the run's other draws
+
+// A matrix A, whose draws are the weight's own.
+at::Tensor random_first(const Weight& weight, AdapterInit init, uint64_t seed) {
   const auto rank = static_cast<float>(weight.spec.shape[0]);
   const float bound = 1 / std::sqrt(static_cast<float>(weight.spec.shape[1]));
   Random random(seed, kStream + weight.index);
-  home.write(weight, [&](int64_t, std::span<std::byte> piece) {
-    auto* numbers = reinterpret_cast<float*>(piece.data());
-    for (size_t i = 0; i < piece.size() / sizeof(float); ++i) {
-      if (!first) {
-        numbers[i] = 0;
-      } else if (init == AdapterInit::kGaussian) {
-        // Box and Muller 1958; 1 - uniform() is never 0.
-        const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
-        constexpr float kTurn = 6.28318530718f;
-        numbers[i] = radius * std::cos(kTurn * random.uniform()) / rank;
-      } else {
-        numbers[i] = bound * (2 * random.uniform() - 1);
-      }
+  at::Tensor numbers = at::empty(weight.spec.shape, at::kFloat);
+  auto* const begin = numbers.mutable_data_ptr<float>();
+  for (float* number = begin; number != begin + numbers.numel(); ++number) {
+    if (init == AdapterInit::kGaussian) {
+      // Box and Muller 1958; 1 - uniform() is never 0.
+      const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+      constexpr float kTurn = 6.28318530718f;
+      *number = radius * std::cos(kTurn * random.uniform()) / rank;
+    } else {
+      *number = bound * (2 * random.uniform() - 1);
     }
-  });
+  }
+  return numbers;
+}
+
+// A direction that the matrix does not have would stay nothing for ever, both sides being
+// 0: it begins as other adapters do.
+void begin_missing(StartPair& pair, const Weight& first, uint64_t seed) {
+  const at::Tensor sizes =
+      at::linalg_vector_norm(pair.a, 2, {1}).mul_(at::linalg_vector_norm(pair.b, 2, {0}));
+  if ((sizes > 0).all().item<bool>()) return;
+  const at::Tensor random = random_first(first, AdapterInit::kDefault, seed);
+  for (int64_t k = 0; k < sizes.size(0); ++k) {
+    if (sizes[k].item<float>() > 0) continue;
+    pair.a[k].copy_(random[k]);
+    pair.b.select(1, k).zero_();
+  }
 }
 
 // scale * B @ A is the part of `matrix` [out, in] that a pair of this rank can hold best,
@@ -69,23 +83,11 @@ at::Tensor numbers_of(const Table& table, const AdapterLayer& layer) {
 StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterInit init,
                         const fs::path& model) {
   at::Tensor matrix = numbers_of(table, layer);
-  if (layer.rank > std::min(matrix.size(0), matrix.size(1)))
-    throw Error("adapter.rank",
-                "is " + std::to_string(layer.rank) + ", and the matrix of " +
-                    layer.module + " has only " +
-                    std::to_string(std::min(matrix.size(0), matrix.size(1))) +
-                    " directions to begin with",
-                "Give it that much or less, or adapter.init = default");
   if (init == AdapterInit::kPissa) return best_pair(matrix, layer);
   if (init == AdapterInit::kOlora) return orthogonal_pair(matrix, layer);
   // LoftQ: what the codes have lost.
-  const Weight& codes = *table.find(layer.module + ".weight");
   if (memory::rehearsing()) return best_pair(at::empty_like(matrix), layer);
-  if (stored_in(model) != Stored::kPlain)
-    throw Error("adapter.init = loftq",
-                "makes up for what quantizing loses, and " + model.string() +
-                    " lies in codes already",
-                "Give the model that they were made of, or adapter.init = default");
+  const Weight& codes = *table.find(layer.module + ".weight");
   const at::Tensor whole =
       numbers_in(model, matrix_spec(codes.spec), table.all().front().format);
   return best_pair(matrix.neg_().add_(whole), layer);
@@ -168,6 +170,40 @@ bool takes_from_base(const AdapterConfig& adapter) {
          (adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora);
 }
 
+AdapterConfig beside_whole_base(const AdapterConfig& given) {
+  if (!takes_from_base(given)) return given;
+  const double by = given.rank_stabilized ? std::sqrt(2.0) : 2.0;
+  AdapterConfig adapter = given;
+  adapter.init = AdapterInit::kDefault;
+  adapter.rank *= 2;
+  adapter.alpha *= by;
+  adapter.rank_pattern = multiplied(given.rank_pattern, "adapter.rank_pattern", 2);
+  adapter.alpha_pattern = multiplied(given.alpha_pattern, "adapter.alpha_pattern", by);
+  return adapter;
+}
+
+void check_start(const std::vector<Spec>& specs, const AdapterConfig& adapter,
+                 const fs::path& model) {
+  if (starts_as_nothing(adapter)) return;
+  if (adapter.init == AdapterInit::kLoftq && stored_in(model) != Stored::kPlain)
+    throw Error("adapter.init = loftq",
+                "makes up for what quantizing loses, and " + model.string() +
+                    " lies in codes already",
+                "Give the model that they were made of, or adapter.init = default");
+  for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
+    const auto found = std::find_if(specs.begin(), specs.end(), [&](const Spec& spec) {
+      return spec.name == layer.module + ".weight";
+    });
+    const int64_t directions = std::min(found->shape[0], found->shape[1]);
+    if (layer.rank > directions)
+      throw Error("adapter.rank",
+                  "is " + std::to_string(layer.rank) + ", and the matrix of " +
+                      layer.module + " has only " + std::to_string(directions) +
+                      " directions to begin with",
+                  "Give it that much or less, or adapter.init = default");
+  }
+}
+
 void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
                    const fs::path& model) {
   const at::NoGradGuard no_grad;
@@ -180,12 +216,14 @@ void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
     progress.emplace("adapter.init = " + std::string(word_of(adapter.init)), count,
                      metrics::Progress::Unit::kItems);
   for_layers(home, adapter, [&](const AdapterLayer& layer) {
+    Weight& first = table.at(layer.a());
     if (random) {
-      for (const std::string& name : {layer.a(), layer.b()})
-        start_random(home, table.at(name), adapter.init, seed);
+      put(home, first, random_first(first, adapter.init, seed));
+      put(home, table.at(layer.b()), at::zeros(table.at(layer.b()).spec.shape));
     } else {
-      const StartPair pair = pair_at_start(table, layer, adapter.init, model);
-      put(home, table.at(layer.a()), pair.a);
+      StartPair pair = pair_at_start(table, layer, adapter.init, model);
+      begin_missing(pair, first, seed);
+      put(home, first, pair.a);
       put(home, table.at(layer.b()), pair.b);
       if (takes_from_base(adapter)) take_from_layer(home, layer, pair);
       progress->add(1);
@@ -243,14 +281,16 @@ void take_from_base(Home& home, const AdapterConfig& adapter, const fs::path& fi
 
 void rehearse_start(Home& home, const AdapterConfig& adapter) {
   if (starts_as_nothing(adapter)) return;
+  const memory::OnHost on_host;
   Table& table = home.table();
   const AdapterLayer* largest = nullptr;
   int64_t most = 0;
   const auto layers = adapter_layers(model_specs(table), adapter);
   for (const AdapterLayer& layer : layers) {
     const ops::StoredMatrix matrix = matrix_of(table, layer.module);
-    if (matrix.out * matrix.in <= most) continue;
-    most = matrix.out * matrix.in;
+    const int64_t room = ops::principal_room(matrix.out, matrix.in);
+    if (room <= most) continue;
+    most = room;
     largest = &layer;
   }
   if (largest == nullptr) return;

@@ -118,6 +118,40 @@ TEST_F(AdapterRuns, MergedIsTheModelWithItInside) {
   EXPECT_THAT(again.output, HasSubstr("is not empty"));
 }
 
+// In the type that the codes were made in, whatever the files have.
+TEST_F(AdapterRuns, MergedFromCodesIsWhatTheRunItselfMerges) {
+  for (const std::string dtype : {"bf16", "fp32"}) {
+    trains("coded",
+           "run.overwrite=true adapter.merge=true model.quantize=nf4 model.dtype=" +
+               dtype + " model.compute_dtype=" + dtype);
+    const Outcome merged =
+        run_program("merge -q " + (folder_of("coded") / "adapter").string() +
+                    " --model " + at("model") + " --into " + at("coded-" + dtype));
+    ASSERT_EQ(merged.status, 0) << merged.output;
+    EXPECT_EQ(read_file(at("coded-" + dtype + "/model.safetensors")),
+              read_file(folder_of("coded") / "model/model.safetensors"));
+  }
+  const Outcome limit =
+      run_program("merge " + (folder_of("coded") / "adapter").string() + " --model " +
+                  at("model") + " --limit 3 --into " + at("never"));
+  EXPECT_EQ(limit.status, 1);
+  EXPECT_THAT(limit.output, HasSubstr("--limit: is of the rows of --eval"));
+  EXPECT_FALSE(fs::exists(at("never")));
+}
+
+// 30 / 31 * 31 is not 30 in binary numbers.
+TEST_F(AdapterRuns, WithPatternsOfAnyNumbersAreRead) {
+  trains("numbers",
+         "adapter.rank=30 adapter.rank_pattern=[q_proj=31] adapter.alpha=49 "
+         "adapter.alpha_pattern=[v_proj=1]");
+  const json config = read_json(folder_of("numbers") / "adapter/adapter_config.json");
+  EXPECT_EQ(config["rank_pattern"]["model.layers.0.self_attn.q_proj"], 31);
+  EXPECT_EQ(config["alpha_pattern"]["model.layers.0.self_attn.v_proj"], 1);
+  EXPECT_EQ(evaluate("model.path=" + at("model") +
+                     " adapter.path=" + (folder_of("numbers") / "adapter").string()),
+            read_file(folder_of("numbers") / "evaluation-8.jsonl"));
+}
+
 TEST_F(AdapterRuns, WithARuleThatHardlyMovesZerosAreWarnedOf) {
   const Outcome outcome = run_program(run("slow", "optimizer.name=adafactor"));
   EXPECT_EQ(outcome.status, 0);
@@ -196,6 +230,13 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelGoOnAndEndAsAnyOther) {
     for (size_t i = 0; i < inside.size(); ++i)
       EXPECT_NEAR(inside[i].get<double>(), beside[i].get<double>(), 1e-3);
 
+    // As the run's own settings have it, in other words.
+    EXPECT_EQ(
+        scores(evaluate("--config " + (folder_of("whole") / "config.yaml").string() +
+                        " adapter.path=" + (folder_of("whole") / "adapter").string())),
+        scores(evaluate("model.path=" + at("model") + in_fp32 +
+                        "adapter.path=" + (folder_of("whole") / "adapter").string())));
+
     fs::remove(folder_of("parts") / "results.json");
     fs::remove(folder_of("parts") / "taken_from_base.safetensors");
     const Outcome lost = run_program(run("parts", settings) + "--resume");
@@ -233,16 +274,16 @@ TEST_F(AdapterRuns, BesideAFolderInCodesAreThoseBesideTheModelQuantized) {
     const std::string settings = "run.overwrite=true model.quantize=" + form + in_fp32;
     trains("loading", settings);
     const Outcome quantized = run_program("quantize -q " + at("model") + " --as " + form +
-                                          " --into " + at(form.c_str()));
+                                          " --into " + at(form));
     ASSERT_EQ(quantized.status, 0) << quantized.output;
-    trains("folder", settings + "model.path=" + at(form.c_str()));
+    trains("folder", settings + "model.path=" + at(form));
     EXPECT_EQ(read_file(folder_of("folder") / "adapter/adapter_model.safetensors"),
               read_file(folder_of("loading") / "adapter/adapter_model.safetensors"));
 
     const std::string adapter = (folder_of("loading") / "adapter").string();
     const auto merge = [&](const std::string& into, const std::string& more) {
       const Outcome outcome =
-          run_program("merge -q " + adapter + " --into " + at(into.c_str()) + " --eval " +
+          run_program("merge -q " + adapter + " --into " + at(into) + " --eval " +
                       at("val.jsonl") + " --limit 24 " + more);
       EXPECT_EQ(outcome.status, 0) << outcome.output;
       return std::abs(
@@ -250,9 +291,9 @@ TEST_F(AdapterRuns, BesideAFolderInCodesAreThoseBesideTheModelQuantized) {
     };
     const std::string model = "--model " + at("model") + " ";
     EXPECT_LT(merge(form + "-merged", model), 1e-3);
-    EXPECT_LT(merge(form + "-of-codes", "--model " + at(form.c_str()) + " "), 1e-3);
-    EXPECT_EQ(read_file(at((form + "-merged/model.safetensors").c_str())),
-              read_file(at((form + "-of-codes/model.safetensors").c_str())));
+    EXPECT_LT(merge(form + "-of-codes", "--model " + at(form) + " "), 1e-3);
+    EXPECT_EQ(read_file(at(form + "-merged/model.safetensors")),
+              read_file(at(form + "-of-codes/model.safetensors")));
     const double other = merge(form + "-original", model + "--original ");
     EXPECT_GT(other, 1e-3);
 
@@ -260,8 +301,10 @@ TEST_F(AdapterRuns, BesideAFolderInCodesAreThoseBesideTheModelQuantized) {
                                        " eval.limit=4 model.path=" + at("model") +
                                        " adapter.path=" + adapter);
     EXPECT_THAT(beside.output, HasSubstr("was trained with model.quantize = " + form));
+    // By itself, too.
+    EXPECT_FALSE(evaluate("model.path=" + at(form) + " model.quantize=" + form).empty());
     const Outcome plain = run_program("evaluate -q eval.data=" + at("val.jsonl") +
-                                      " model.path=" + at(form.c_str()));
+                                      " model.path=" + at(form));
     EXPECT_EQ(plain.status, 1);
     EXPECT_THAT(plain.output, HasSubstr("Set model.quantize = " + form));
   }

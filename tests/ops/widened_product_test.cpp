@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "lowmem/core/units.h"
+#include "lowmem/memory/ledger.h"
 #include "lowmem/ops/large.h"
 
 namespace lowmem::ops {
@@ -68,6 +70,23 @@ TEST(WidenedProductEdge, OfNothingIsZeroOrTheBias) {
   EXPECT_TRUE(out.equal(bias.expand({2, 3})));
   at::Tensor none = at::empty({0, 3}, bias.options());
   widened_product_into(none, at::empty({0, 4}, bias.options()), bf16({4, 3}, 2), {});
+}
+
+// Few tokens make gradients of large matrices, many large ones of few: never more than is
+// said beside what is there.
+TEST(WidenedProductEdge, TakesLittleMemory) {
+  memory::Ledger& ledger = memory::device_ledger();
+  for (const auto& [n, k, m] :
+       {std::array<int64_t, 3>{3000, 20, 2500}, std::array<int64_t, 3>{20, 3000, 2500},
+        std::array<int64_t, 3>{2000, 5000, 70}}) {
+    const at::Tensor a = bf16({n, k}, 1), b = bf16({k, m}, 2);
+    at::Tensor out = at::empty({n, m}, a.options());
+    ledger.take_peak();
+    const int64_t before = ledger.current();
+    widened_product_into(out, a, b, {});
+    EXPECT_LE(ledger.take_peak() - before, 9 * kMiB) << n << " " << k << " " << m;
+    expect_rounded_once(out, a, b);
+  }
 }
 
 // Wherever it is taken, and wherever LibTorch's is: the same precision.

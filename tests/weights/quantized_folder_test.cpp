@@ -115,6 +115,141 @@ TEST_P(QuantizedFolder, IsReadInItsOwnFormAlone) {
   EXPECT_THAT(error.problem(), HasSubstr("q_proj.weight is to be trained"));
 }
 
+// A folder with its tensors changed: bytes by name.
+using Bytes = std::map<std::string, std::pair<TensorSpec, std::string>>;
+
+struct Damage {
+  const char* name;
+  const char* form;
+  std::function<void(Bytes&)> change;
+  const char* said;
+};
+
+const std::string kMatrix = "model.layers.1.mlp.up_proj.weight";
+
+void change_state(Bytes& tensors, const char* key, const json& value) {
+  auto& [spec, text] = tensors[kMatrix + ".quant_state.bitsandbytes__nf4"];
+  json state = json::parse(text);
+  if (value.is_null())
+    state.erase(key);
+  else
+    state[key] = value;
+  text = state.dump();
+  spec.shape = {static_cast<int64_t>(text.size())};
+}
+
+class DamagedCodes : public testing::TestWithParam<Damage> {};
+
+TEST_P(DamagedCodes, AreRefusedByName) {
+  const fs::path source = fixture("quantized") / GetParam().form;
+  Bytes tensors;
+  const SafetensorsFile file(source / "model.safetensors");
+  for (const TensorInfo& tensor : file.tensors()) {
+    std::string text(static_cast<size_t>(tensor.bytes()), '\0');
+    file.read(tensor, 0, std::as_writable_bytes(std::span(text)));
+    tensors[tensor.name] = {tensor, text};
+  }
+  GetParam().change(tensors);
+  const test::TempFolder folder;
+  fs::copy_file(source / "config.json", folder / "config.json");
+  std::vector<TensorSpec> specs;
+  for (const auto& [name, tensor] : tensors) specs.push_back(tensor.first);
+  {
+    SafetensorsWriter writer(folder / "model.safetensors", specs);
+    for (const auto& [name, tensor] : tensors)
+      writer.write(name, std::as_bytes(std::span(tensor.second)));
+    writer.finish();
+  }
+  const Stored form = stored_in(source);
+  const Error error = test::error_of([&] { loaded(folder.path(), form); });
+  EXPECT_THAT(error.thing() + ": " + error.problem(), HasSubstr(GetParam().said));
+  EXPECT_FALSE(error.remedy().empty());
+}
+
+template <class T>
+void put(Bytes& tensors, const std::string& name, size_t at, T value) {
+  std::memcpy(tensors.at(name).second.data() + at * sizeof value, &value, sizeof value);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Weights, DamagedCodes,
+    testing::Values(
+        Damage{"OtherLevels", "nf4",
+               [](Bytes& b) { put(b, kMatrix + ".quant_map", 3, 0.5f); },
+               ".quant_map: holds other levels"},
+        Damage{"OtherNestedLevels", "nf4_double",
+               [](Bytes& b) { put(b, kMatrix + ".nested_quant_map", 200, 0.5f); },
+               ".nested_quant_map: holds other levels"},
+        Damage{"ScaleIsNoNumber", "nf4",
+               [](Bytes& b) { put(b, kMatrix + ".absmax", 2, NAN); },
+               ".absmax: holds scales that are not finite"},
+        Damage{"RowScaleIsInfinite", "int8",
+               [](Bytes& b) { put(b, "model.layers.1.mlp.up_proj.SCB", 2, INFINITY); },
+               "SCB: holds scales that are not finite"},
+        Damage{"OtherOrder", "int8",
+               [](Bytes& b) {
+                 put(b, "model.layers.1.mlp.up_proj.weight_format", 0, uint8_t{1});
+               },
+               "an order other than rows"},
+        Damage{"NoScales", "nf4", [](Bytes& b) { b.erase(kMatrix + ".absmax"); },
+               ".absmax: is not in the weight files"},
+        Damage{"NoState", "nf4",
+               [](Bytes& b) { b.erase(kMatrix + ".quant_state.bitsandbytes__nf4"); },
+               "is not in the weight files"},
+        Damage{"ScalesOfAnotherType", "nf4_double",
+               [](Bytes& b) {
+                 auto& [spec, text] = b[kMatrix + ".absmax"];
+                 spec.dtype = DType::kF32;
+                 text.resize(4 * text.size());
+               },
+               ".absmax: is not the U8 tensor"},
+        Damage{"FewerCodes", "nf4",
+               [](Bytes& b) {
+                 auto& [spec, text] = b[kMatrix];
+                 spec.shape = {spec.shape[0] - 1, 1};
+                 text.pop_back();
+               },
+               "up_proj.weight: is not the U8 tensor of the size"},
+        Damage{"NumbersAmongCodes", "nf4",
+               [](Bytes& b) {
+                 auto& [spec, text] = b[kMatrix];
+                 spec = {kMatrix, DType::kF32, {88, 32}};
+                 text.resize(4 * 88 * 32);
+               },
+               "up_proj.weight: is not the U8 tensor"},
+        Damage{"StateIsNoJson", "nf4",
+               [](Bytes& b) {
+                 b[kMatrix + ".quant_state.bitsandbytes__nf4"].second[0] = '[';
+               },
+               "is not a JSON object"},
+        Damage{"Fp4", "nf4", [](Bytes& b) { change_state(b, "quant_type", "fp4"); },
+               "quant_type = \"fp4\""},
+        Damage{"OtherBlocks", "nf4", [](Bytes& b) { change_state(b, "blocksize", 128); },
+               "blocksize = 128"},
+        Damage{"OtherShape", "nf4",
+               [](Bytes& b) {
+                 change_state(b, "shape", {32, 88});
+               },
+               "shape = [32,88]"},
+        Damage{"NoShape", "nf4", [](Bytes& b) { change_state(b, "shape", nullptr); },
+               "shape = nothing"},
+        Damage{"OffsetIsText", "nf4_double",
+               [](Bytes& b) { change_state(b, "nested_offset", "0.1"); },
+               "has no nested_offset that is a number"},
+        Damage{"OffsetIsHuge", "nf4_double",
+               [](Bytes& b) { change_state(b, "nested_offset", 1e300); },
+               "has no nested_offset that is a number"},
+        Damage{"NestedAfterAll", "nf4",
+               [](Bytes& b) { change_state(b, "nested_blocksize", 256); },
+               "scales are nested, and config.json that they are not"},
+        Damage{"AnotherTensor", "nf4",
+               [](Bytes& b) {
+                 b["model.extra.weight"] = {{"model.extra.weight", DType::kF32, {1}},
+                                            "1234"};
+               },
+               "model.extra.weight"}),
+    [](const auto& given) { return std::string(given.param.name); });
+
 INSTANTIATE_TEST_SUITE_P(Weights, QuantizedFolder,
                          testing::Values(Form{"nf4", Stored::kNf4},
                                          Form{"nf4_double", Stored::kNf4Double},

@@ -20,8 +20,10 @@ struct Principal {
 // `matrix` [out, in] fp32, rank <= min(out, in). By the eigenvectors of the smaller of
 // matrix.T @ matrix and matrix @ matrix.T in double, so that a value is right to 1e-7 of
 // the largest. With n = min(out, in): 9 n^3 + 2 n^2 max(out, in) operations, and 4 n^2
-// doubles beside the matrix. A rehearsal makes that room.
+// doubles beside the matrix, and a copy of one that is wide. A rehearsal makes that room.
 Principal principal_part(const at::Tensor& matrix, int64_t rank);
+// Bytes that it takes, about.
+int64_t principal_room(int64_t out, int64_t in);
 
 // The first `rank` columns of Q [out, rank] and rows of R [rank, in] of matrix = Q @ R,
 // by Householder's reflections; fp32, computed in double.

@@ -25,9 +25,15 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder);
 
-// In which form an adapter's model lay when it was trained: of a folder that says so,
-// trained_beside.json, as write_exported() leaves it where that was in codes.
-std::optional<Stored> trained_beside(const std::filesystem::path& adapter);
+// How an adapter's model lay in memory when it was trained: in which codes, and of
+// numbers of which type these were made.
+struct TrainedBeside {
+  Stored form = Stored::kPlain;
+  DType dtype = DType::kBF16;
+};
+// Of a folder that says so, trained_beside.json, as write_exported() leaves it where that
+// was in codes.
+std::optional<TrainedBeside> trained_beside(const std::filesystem::path& adapter);
 
 // Writes such a folder for this run itself to read again, and reads one: an adapter is
 // beside the model as the run has it.

@@ -35,6 +35,9 @@ struct AdapterLayer {
 // text.
 bool means_module(const std::string& entry, const std::string& module);
 
+// Patterns "MODULE=NUMBER" of `key` with other numbers, `by` times as large.
+StringList multiplied(const StringList& patterns, const std::string& key, double by);
+
 // The module of a weight: its name without ".weight" or ".bias".
 std::string module_of(const std::string& weight);
 

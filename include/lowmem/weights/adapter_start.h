@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <vector>
 
 #include "lowmem/weights/adapter.h"
 
@@ -15,6 +16,15 @@ namespace lowmem::weights {
 bool starts_as_nothing(const AdapterConfig& adapter);
 // Whether W is no longer the model folder's once the adapter has begun.
 bool takes_from_base(const AdapterConfig& adapter);
+
+// What such an adapter is beside W as it was: pairs of twice the rank, [A; A0] and
+// [B, -B0], with the same scale, that begin like any other. Others as they are.
+AdapterConfig beside_whole_base(const AdapterConfig& adapter);
+
+// Throws Error where it cannot begin beside these weights of `model`: more directions are
+// asked for than a matrix has, or numbers of one that lies in codes.
+void check_start(const std::vector<Spec>& specs, const AdapterConfig& adapter,
+                 const std::filesystem::path& model);
 
 // Gives an adapter's matrices what they begin with, the same for equal seeds and weights,
 // and takes from the model's what it has to; the magnitudes are the norms of the sum's
@@ -37,7 +47,7 @@ struct StartPair {
 };
 StartPair read_start(const std::filesystem::path& file, const AdapterLayer& layer);
 
-// A rehearsal's: the room that beginning takes at its largest layer.
+// A rehearsal's: the room that beginning takes at the layer that it takes most at.
 void rehearse_start(Home& home, const AdapterConfig& adapter);
 
 }  // namespace lowmem::weights
