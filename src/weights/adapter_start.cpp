@@ -280,12 +280,18 @@ void take_from_base(Home& home, const AdapterConfig& adapter, const fs::path& fi
 }
 
 void rehearse_start(Home& home, const AdapterConfig& adapter) {
-  if (starts_as_nothing(adapter)) return;
   const memory::OnHost on_host;
   Table& table = home.table();
   const AdapterLayer* largest = nullptr;
   int64_t most = 0;
   const auto layers = adapter_layers(model_specs(table), adapter);
+  if (starts_as_nothing(adapter)) {
+    for (const AdapterLayer& layer : layers)
+      for (const std::string& name : {layer.a(), layer.b()})
+        most = std::max(most, table.at(name).spec.elements());
+    at::empty({most}, at::kFloat);
+    return;
+  }
   for (const AdapterLayer& layer : layers) {
     const ops::StoredMatrix matrix = matrix_of(table, layer.module);
     const int64_t room = ops::principal_room(matrix.out, matrix.in);
