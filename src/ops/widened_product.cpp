@@ -12,10 +12,10 @@ namespace lowmem::ops {
 namespace {
 
 // A block of a or of b in fp32, and the part of the sums that one pass adds up.
-constexpr int64_t kBlockBytes = 3 * kMiB;
-constexpr int64_t kMostInner = 4096;
+constexpr int64_t kBlockBytes = kMiB / 4;
+constexpr int64_t kMostInner = 448;
 constexpr int64_t kLeast = 64;
-constexpr int64_t kMost = 832;  // squared, no more floats than in a block
+constexpr int64_t kMost = 192;  // squared, no more floats than in a block
 
 struct Range {
   int64_t begin, count;

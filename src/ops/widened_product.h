@@ -12,7 +12,7 @@ bool product_is_better_widened(const at::Tensor& a);
 
 // out = a @ b + bias, or a @ b where bias is not defined
 // out [n, m], a [n, k], b [k, m], bias [m]: bf16, each a view of any strides. Summed in
-// fp32 and rounded once. Beside them there are never more than 9 MiB: a and b are
+// fp32 and rounded once. Beside them there are never more than 1 MiB: a and b are
 // widened a block at a time. A rehearsal makes that room and leaves `out` unwritten.
 void widened_product_into(at::Tensor& out, const at::Tensor& a, const at::Tensor& b,
                           const at::Tensor& bias);

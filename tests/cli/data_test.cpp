@@ -259,7 +259,8 @@ TEST_F(OtherData, IsCutWithAWord) {
   std::string ending;
   for (int i = 0; i < 300; ++i) ending += "dough ";
   const std::string long_row =
-      write("long.jsonl", R"({"ctx": "A man", "label": 0, "endings": ["bakes.", ")" +
+      write("long.jsonl", R"({"activity_label": "Baking", "ctx": "A man", "label": 0, )"
+                          R"("endings": ["bakes.", ")" +
                               ending + R"(", "is.", "has."]})" + "\n");
   EXPECT_THAT(run_program(words + "eval.data=" + long_row).output,
               HasSubstr("cut the beginning of 1 HellaSwag row with more than"));

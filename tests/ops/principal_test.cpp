@@ -73,7 +73,8 @@ TEST(PrincipalParts, RehearsalsTakeTheRoomThatTheyTake) {
         rehearsed = peak();
       }
       EXPECT_GE(rehearsed, 0.98 * real) << out << " " << in << " " << orthogonal;
-      EXPECT_LE(rehearsed, 1.1 * real + 4096) << out << " " << in << " " << orthogonal;
+      // The workspace of a product or of QR depends on the number of threads.
+      EXPECT_LE(rehearsed, 1.2 * real + 4096) << out << " " << in << " " << orthogonal;
     }
   }
 }

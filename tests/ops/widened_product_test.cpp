@@ -84,7 +84,7 @@ TEST(WidenedProductEdge, TakesLittleMemory) {
     ledger.take_peak();
     const int64_t before = ledger.current();
     widened_product_into(out, a, b, {});
-    EXPECT_LE(ledger.take_peak() - before, 9 * kMiB) << n << " " << k << " " << m;
+    EXPECT_LE(ledger.take_peak() - before, kMiB) << n << " " << k << " " << m;
     expect_rounded_once(out, a, b);
   }
 }
