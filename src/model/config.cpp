@@ -8,7 +8,7 @@
 #include "config_parts.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
-#include "lowmem/weights/quantized_folder.h"
+#include "lowmem/weights/stored_form.h"
 
 namespace lowmem::model {
 namespace {

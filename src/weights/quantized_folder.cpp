@@ -26,7 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kSection = "quantization_config";
 constexpr const char* kState = ".quant_state.bitsandbytes__nf4";
 constexpr const char* kFetch = "Fetch the folder again, or give the model in 16 bits";
 constexpr int64_t kStateBytes = 4096;  // of its JSON, at most
@@ -174,60 +173,7 @@ json section_of(Stored form, DType format) {
           {"quant_method", "bitsandbytes"}};
 }
 
-bool is_true(const json& section, const char* key) {
-  return section.contains(key) && section[key] == json(true);
-}
-
 }  // namespace
-
-Stored stored_in(const fs::path& folder) {
-  const fs::path file = folder / "config.json";
-  return stored_by(json::parse(read_file(file, kLargestConfig), nullptr, false), file);
-}
-
-Stored stored_by(const json& config, const fs::path& file) {
-  if (!config.is_object() || !config.contains(kSection)) return Stored::kPlain;
-  const json& section = config[kSection];
-  if (section.is_null() || section.empty()) return Stored::kPlain;
-  const fs::path place = file.string() + " " + kSection;
-  if (!section.is_object()) refuse(place, "is not an object");
-  const json method = section.contains("quant_method") ? section["quant_method"] : json();
-  const auto what = [&](const std::string& text) {
-    return "says " + text + ", which is not read";
-  };
-  constexpr const char* kOther =
-      "Give the model in bf16, fp16 or fp32 that the folder was made of";
-  if (!method.is_null() && method != json("bitsandbytes"))
-    refuse(place, what("quant_method = " + method.dump().substr(0, 60)), kOther);
-  if (is_true(section, "load_in_8bit")) return Stored::kInt8;
-  if (!is_true(section, "load_in_4bit"))
-    refuse(place, what("neither load_in_4bit nor load_in_8bit"), kOther);
-  const auto text = [&](const char* key, const char* usual) {
-    return section.contains(key) && section[key].is_string()
-               ? section[key].get<std::string>()
-               : std::string(usual);
-  };
-  if (const std::string type = text("bnb_4bit_quant_type", "fp4"); type != "nf4")
-    refuse(place, what("bnb_4bit_quant_type = " + type), kOther);
-  if (const std::string type = text("bnb_4bit_quant_storage", "uint8"); type != "uint8")
-    refuse(place, what("bnb_4bit_quant_storage = " + type), kOther);
-  return is_true(section, "bnb_4bit_use_double_quant") ? Stored::kNf4Double
-                                                       : Stored::kNf4;
-}
-
-std::string settings_of(Stored form) {
-  switch (form) {
-    case Stored::kPlain:
-      return "model.quantize = none";
-    case Stored::kInt8:
-      return "model.quantize = int8";
-    case Stored::kNf4:
-      return "model.quantize = nf4 with model.double_quantization = false";
-    case Stored::kNf4Double:
-      break;
-  }
-  return "model.quantize = nf4 with model.double_quantization = true";
-}
 
 std::vector<std::string> check_codes(const WeightsFolder& files, const Spec& codes,
                                      const fs::path& folder) {

@@ -1,13 +1,13 @@
 #pragma once
 
 #include <filesystem>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "lowmem/io/weights_folder.h"
 #include "lowmem/io/weights_writer.h"
 #include "lowmem/weights/home.h"
+#include "lowmem/weights/stored_form.h"
 
 // Model folders whose matrices lie in codes, as transformers saves them with
 // bitsandbytes. For a linear layer X [out, in] in 4 bits:
@@ -23,14 +23,6 @@
 // What the folder holds is in config.json's quantization_config. Embeddings, head and
 // norms are numbers there.
 namespace lowmem::weights {
-
-// The form of such a folder's matrices; kPlain: they are numbers. Throws Error for a form
-// that is not implemented, which is any that neither of these is.
-Stored stored_in(const std::filesystem::path& folder);
-Stored stored_by(const nlohmann::json& config, const std::filesystem::path& file);
-
-// "model.quantize = nf4 with model.double_quantization = true": the settings of a form.
-std::string settings_of(Stored form);
 
 // The names of a folder's tensors of a matrix in codes; `codes` is the spec of its first
 // part. Throws Error for one that is missing, or of another type or shape.
