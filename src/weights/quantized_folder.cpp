@@ -10,8 +10,6 @@
 #include <optional>
 
 #include "lowmem/core/error.h"
-#include "lowmem/core/files.h"
-#include "lowmem/io/atomic_file.h"
 #include "lowmem/kernels/dynamic_map.h"
 #include "lowmem/kernels/nf4.h"
 #include "lowmem/metrics/progress.h"

@@ -34,6 +34,10 @@ class AdapterRuns : public DemoProgram {
     EXPECT_EQ(outcome.status, 0) << outcome.output;
     return read_file(at("rows.jsonl"));
   }
+  // The log-likelihoods of an evaluation's first row.
+  static json first_row(const std::string& rows) {
+    return json::parse(rows.substr(0, rows.find('\n')))["log_likelihoods"];
+  }
 };
 
 TEST_F(AdapterRuns, LeaveAnAdapterAndNoModel) {
@@ -101,12 +105,9 @@ TEST_F(AdapterRuns, MergedIsTheModelWithItInside) {
   EXPECT_EQ(read_file(at("merged/model.safetensors")),
             read_file(folder_of("merging") / "model/model.safetensors"));
   const std::string in_fp32 = " model.dtype=fp32 model.compute_dtype=fp32 ";
-  const auto with = [](const std::string& text) {
-    return json::parse(text.substr(0, text.find('\n')))["log_likelihoods"];
-  };
-  const json inside = with(evaluate("model.path=" + at("merged") + in_fp32));
-  const json beside =
-      with(evaluate("model.path=" + at("model") + in_fp32 + "adapter.path=" + adapter));
+  const json inside = first_row(evaluate("model.path=" + at("merged") + in_fp32));
+  const json beside = first_row(
+      evaluate("model.path=" + at("model") + in_fp32 + "adapter.path=" + adapter));
   for (size_t i = 0; i < inside.size(); ++i)
     EXPECT_NEAR(inside[i].get<double>(), beside[i].get<double>(), 1e-3);
 
@@ -220,22 +221,19 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelGoOnAndEndAsAnyOther) {
 
     const json config = read_json(folder_of("whole") / "adapter/adapter_config.json");
     EXPECT_EQ(config["r"], 8);
-    const auto scores = [](const std::string& text) {
-      return json::parse(text.substr(0, text.find('\n')))["log_likelihoods"];
-    };
-    const json inside = scores(read_file(folder_of("whole") / "evaluation-8.jsonl"));
+    const json inside = first_row(read_file(folder_of("whole") / "evaluation-8.jsonl"));
     const json beside =
-        scores(evaluate("model.path=" + at("model") + in_fp32 +
-                        "adapter.path=" + (folder_of("whole") / "adapter").string()));
+        first_row(evaluate("model.path=" + at("model") + in_fp32 +
+                           "adapter.path=" + (folder_of("whole") / "adapter").string()));
     for (size_t i = 0; i < inside.size(); ++i)
       EXPECT_NEAR(inside[i].get<double>(), beside[i].get<double>(), 1e-3);
 
     // As the run's own settings have it, in other words.
     EXPECT_EQ(
-        scores(evaluate("--config " + (folder_of("whole") / "config.yaml").string() +
-                        " adapter.path=" + (folder_of("whole") / "adapter").string())),
-        scores(evaluate("model.path=" + at("model") + in_fp32 +
-                        "adapter.path=" + (folder_of("whole") / "adapter").string())));
+        first_row(evaluate("--config " + (folder_of("whole") / "config.yaml").string() +
+                           " adapter.path=" + (folder_of("whole") / "adapter").string())),
+        first_row(evaluate("model.path=" + at("model") + in_fp32 +
+                           "adapter.path=" + (folder_of("whole") / "adapter").string())));
 
     fs::remove(folder_of("parts") / "results.json");
     fs::remove(folder_of("parts") / "taken_from_base.safetensors");
@@ -253,14 +251,11 @@ TEST_F(AdapterRuns, ThatBeginWithAPartOfTheModelLeaveTheBestOfThem) {
   const json results = read_json(folder_of("best") / "results.json");
   const int64_t step = results["exported_step"];
   EXPECT_LT(step, 8);
-  const auto scores = [](const std::string& text) {
-    return json::parse(text.substr(0, text.find('\n')))["log_likelihoods"];
-  };
-  const json then = scores(
+  const json then = first_row(
       read_file(folder_of("best") / ("evaluation-" + std::to_string(step) + ".jsonl")));
   const json now =
-      scores(evaluate("model.path=" + at("model") + in_fp32 +
-                      "adapter.path=" + (folder_of("best") / "adapter").string()));
+      first_row(evaluate("model.path=" + at("model") + in_fp32 +
+                         "adapter.path=" + (folder_of("best") / "adapter").string()));
   for (size_t i = 0; i < then.size(); ++i)
     EXPECT_NEAR(then[i].get<double>(), now[i].get<double>(), 1e-3);
 }

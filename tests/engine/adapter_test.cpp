@@ -66,6 +66,24 @@ OptimizerConfig adamw() {
   return config;
 }
 
+// That its steps have the losses of a curve, and its weights the norms at the end.
+void expect_curve(test::Trainer& trainer, const json& curve, size_t micro_batch) {
+  const json& losses = curve.at("loss");
+  for (size_t i = 0; i < losses.size(); ++i) {
+    const auto batch =
+        test::micro_batches(*trainer.llama, batches()[i % batches().size()], micro_batch);
+    const StepResult result = trainer.update(batch, static_cast<int64_t>(i));
+    const double want = losses[i].get<double>();
+    EXPECT_NEAR(result.loss_sum / static_cast<double>(result.labelled), want, 2e-5 * want)
+        << "loss of step " << i;
+  }
+  const State weights = test::copy_of(trainer);
+  for (const auto& [name, norm] : curve.at("parameters").items())
+    EXPECT_NEAR(weights.at(name).to(at::kDouble).norm().item<double>(),
+                norm.get<double>(), 1e-5 * norm.get<double>())
+        << name;
+}
+
 class AdapterCurve : public testing::TestWithParam<const char*> {};
 
 TEST_P(AdapterCurve, IsPeftsAtEveryStep) {
@@ -84,21 +102,7 @@ TEST_P(AdapterCurve, IsPeftsAtEveryStep) {
       auto llama = adapted(curve.at("model"), adapter, at::kFloat, base.model);
       weights::load_adapter(*test::home_of(*llama), adapter, folder);
       test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), policies);
-      const json& losses = curve.at("loss");
-      for (size_t i = 0; i < losses.size(); ++i) {
-        const auto batch = test::micro_batches(
-            *trainer.llama, batches()[i % batches().size()], micro_batch);
-        const StepResult result = trainer.update(batch, static_cast<int64_t>(i));
-        const double want = losses[i].get<double>();
-        EXPECT_NEAR(result.loss_sum / static_cast<double>(result.labelled), want,
-                    2e-5 * want)
-            << "loss of step " << i;
-      }
-      const State weights = test::copy_of(trainer);
-      for (const auto& [name, norm] : curve.at("parameters").items())
-        EXPECT_NEAR(weights.at(name).to(at::kDouble).norm().item<double>(),
-                    norm.get<double>(), 1e-5 * norm.get<double>())
-            << name;
+      expect_curve(trainer, curve, micro_batch);
     }
 }
 
@@ -128,20 +132,7 @@ TEST_P(AdapterStartCurve, IsPeftsAtEveryStep) {
   weights::start_adapter(*test::home_of(*llama), config.adapter, 1, folder);
   test::Trainer trainer(std::move(llama), trained_by(config.adapter), adamw(),
                         Policies{ActivationsMode::kRecompute, GradientsMode::kUpdate});
-  const json& losses = curve.at("loss");
-  for (size_t i = 0; i < losses.size(); ++i) {
-    const auto batch =
-        test::micro_batches(*trainer.llama, batches()[i % batches().size()], 8);
-    const StepResult result = trainer.update(batch, static_cast<int64_t>(i));
-    const double want = losses[i].get<double>();
-    EXPECT_NEAR(result.loss_sum / static_cast<double>(result.labelled), want, 2e-5 * want)
-        << "loss of step " << i;
-  }
-  const State weights = test::copy_of(trainer);
-  for (const auto& [name, norm] : curve.at("parameters").items())
-    EXPECT_NEAR(weights.at(name).to(at::kDouble).norm().item<double>(),
-                norm.get<double>(), 1e-5 * norm.get<double>())
-        << name;
+  expect_curve(trainer, curve, 8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engine, AdapterStartCurve,
