@@ -1,6 +1,7 @@
 #include "lowmem/ops/low_rank.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -54,7 +55,40 @@ at::Tensor own_floats(const at::Tensor& wide) {
   return own;
 }
 
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+class ScaledRows final : public torch::autograd::Function<ScaledRows> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& a,
+                            const at::Tensor& by) {
+    if (context != nullptr) context->save_for_backward({a, by});
+    at::Tensor scaled = at::empty(a.sizes(), a.options());
+    if (!memory::rehearsing()) at::mul_out(scaled, a, by);
+    return scaled;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &a = saved[0], &by = saved[1], &dy = gradients[0];
+    at::Tensor by_rows = at::empty(by.sizes(), by.options());
+    at::Tensor product = at::empty(a.sizes(), a.options());
+    if (!memory::rehearsing()) {
+      at::mul_out(product, a, dy);
+      at::sum_out(by_rows, product, {1}, /*keepdim=*/true);
+      at::mul_out(product, dy, by);
+    }
+    return {product, by_rows};
+  }
+};
+
 }  // namespace
+
+at::Tensor scaled_rows(const at::Tensor& a, const at::Tensor& by) {
+  if (!at::GradMode::is_enabled())
+    return ScaledRows::forward(nullptr, a.detach(), by.detach());
+  return ScaledRows::apply(a, by);
+}
 
 at::Tensor LowRank::gain() const {
   return magnitude.defined() ? at::div(magnitude.detach(), norm) : at::Tensor();

@@ -37,6 +37,10 @@ struct LowRank {
   at::Tensor gain() const;
 };
 
+// Each row of a [rank, in] times its number of by [rank, 1], all fp32; with gradients by
+// both where they are wanted. AdaLoRA's A, as a pair has it.
+at::Tensor scaled_rows(const at::Tensor& a, const at::Tensor& by);
+
 // The norms of the rows of W + scale * B @ A, [out] fp32, a slice of rows at a time.
 at::Tensor norms_of_sum(const StoredMatrix& matrix, const LowRank& low_rank);
 
