@@ -141,9 +141,10 @@ void check_rank_schedule(const AdapterConfig& adapter, int64_t steps) {
   const int64_t settled = steps - adapter.tfinal;
   if (adapter.tinit < settled && settled > 1) return;
   const bool late = adapter.tinit > 0 && adapter.tinit >= adapter.tfinal;
-  throw Error(late ? assigned("adapter.tinit", adapter.tinit)
-                   : assigned("adapter.tfinal", adapter.tfinal),
-              "leaves no step to bring the ranks down: the run has " +
+  throw Error(late                 ? assigned("adapter.tinit", adapter.tinit)
+              : adapter.tfinal > 0 ? assigned("adapter.tfinal", adapter.tfinal)
+                                   : assigned("adapter.kind", adapter.kind),
+              "has no step to bring the ranks down by: the run has " +
                   format_count(steps, "step") + ", of which ranks are as they begin in " +
                   "the first " + std::to_string(adapter.tinit) + " and settled in the " +
                   "last " + std::to_string(adapter.tfinal),

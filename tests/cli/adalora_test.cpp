@@ -83,7 +83,7 @@ TEST_F(AdaloraRuns, LeaveTheRanksThatTheyReport) {
                                  (folder_of("plain") / "config.yaml").string() + path)),
               then);
 
-  const Outcome report = run_program("report --out " + at("report.html") + " " +
+  const Outcome report = run_program("report --html " + at("report.html") + " " +
                                      folder_of("plain").string());
   ASSERT_EQ(report.status, 0) << report.output;
   EXPECT_THAT(read_file(at("report.html")), HasSubstr("triplets that AdaLoRA has left"));
