@@ -125,12 +125,6 @@ void check_adapter(const RunConfig& config) {
   check_unused(adapter);
   if (adapter.kind == AdapterKind::kAdalora) check_ranks(config);
   check_adapter_init(config);
-  if (adapter.dropout > 0 && adapter.kind == AdapterKind::kDora)
-    throw Error(assigned("adapter.dropout", adapter.dropout),
-                "with " + assigned("adapter.kind", adapter.kind) +
-                    " takes a second product with the model's matrix, which is not "
-                    "implemented",
-                "Set adapter.dropout = 0, or adapter.kind = lora");
   check_texts("adapter.targets", adapter.targets,
               "Write names such as q_proj, patterns, or all-linear");
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "dropped.h"
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/dropout.h"
 #include "lowmem/memory/rehearsal.h"
@@ -123,6 +124,18 @@ at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin,
     product_into(part, own, thin);
   });
   return low;
+}
+
+at::Tensor dropped(const at::Tensor& wide, const Dropout& dropout, int64_t first,
+                   int64_t width) {
+  at::Tensor left = at::empty(wide.sizes(), wide.options());
+  for_slices(wide.size(0), slice_of(wide, wide.size(1)), [&](int64_t row, int64_t rows) {
+    at::Tensor own = own_floats(wide.narrow(0, row, rows));
+    leave_out(own, dropout, row, first, width);
+    at::Tensor part = left.narrow(0, row, rows);
+    convert_into(part, own);
+  });
+  return left;
 }
 
 void add_widened(at::Tensor& wide, const at::Tensor& low, const at::Tensor& thin,

@@ -338,8 +338,6 @@ std::vector<Damage> wrong_settings() {
            "is not read with adapter.kind = lora"),
       line("AdapterDropoutOfAll", {"adapter.dropout=1"}, "adapter.dropout = 1",
            "must be from 0 up to"),
-      line("AdapterDropoutBesideDora", {"adapter.kind=dora", "adapter.dropout=0.1"},
-           "adapter.dropout = 0.1", "a second product"),
       line("AdaloraThatStaysAsItIs", {"adapter.kind=adalora", "adapter.target_rank=8"},
            "adapter.target_rank = 8", "leaves nothing to take away from adapter.rank"),
       line("AdaloraLongerThanTheRows",

@@ -150,6 +150,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Variant{"lora", AdapterKind::kLora, QuantizeMode::kNone, 0},
                     Variant{"dropout", AdapterKind::kLora, QuantizeMode::kNone, 0.2},
                     Variant{"dora", AdapterKind::kDora, QuantizeMode::kNone, 0},
+                    Variant{"dora_dropout", AdapterKind::kDora, QuantizeMode::kNone, 0.2},
+                    Variant{"dora_nf4", AdapterKind::kDora, QuantizeMode::kNf4, 0.2},
                     Variant{"nf4", AdapterKind::kLora, QuantizeMode::kNf4, 0.1},
                     Variant{"int8", AdapterKind::kDora, QuantizeMode::kInt8, 0}),
     [](const auto& given) { return std::string(given.param.name); });

@@ -30,7 +30,9 @@ struct LowRank {
   double scale = 0;           // alpha / rank, or alpha / sqrt(rank)
   at::Tensor magnitude = {};  // [out] fp32, or undefined
   at::Tensor norm = {};       // [out] fp32, with it: each row's, a constant
-  Dropout dropout = {};       // or undefined
+  // Or undefined. With a magnitude it is of all that changes the layer, as in PEFT:
+  // W x + (gain - 1) * W x' + gain * scale * B @ A x', where x' is what is left of x.
+  Dropout dropout = {};
 
   bool defined() const { return a.defined(); }
   // What each column of the output is multiplied by: magnitude / norm.
