@@ -1,9 +1,7 @@
 #include "lowmem/config/validate.h"
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <map>
 

@@ -300,6 +300,26 @@ void take_from_base(Home& home, const AdapterConfig& adapter, const fs::path& fi
   });
 }
 
+namespace {
+
+// The norms of the largest matrix that has a magnitude beside it.
+void rehearse_magnitude(Home& home, const std::vector<AdapterLayer>& layers) {
+  const auto elements = [&](const AdapterLayer& layer) {
+    const ops::StoredMatrix matrix = matrix_of(home.table(), layer.module);
+    return matrix.out * matrix.in;
+  };
+  const auto largest = std::max_element(
+      layers.begin(), layers.end(), [&](const AdapterLayer& a, const AdapterLayer& b) {
+        return elements(a) < elements(b);
+      });
+  if (largest == layers.end() || !largest->magnitude) return;
+  const Table& table = home.table();
+  const Lease lease = home.borrow(table.find(largest->a())->spec.group, Access::kRead);
+  ops::norms_of_sum(matrix_of(table, largest->module), pair_of(table, *largest));
+}
+
+}  // namespace
+
 void rehearse_start(Home& home, const AdapterConfig& adapter) {
   const memory::OnHost on_host;
   Table& table = home.table();
@@ -311,6 +331,7 @@ void rehearse_start(Home& home, const AdapterConfig& adapter) {
       for (const std::string& name : {layer.a(), layer.b()})
         most = std::max(most, table.at(name).spec.elements());
     at::empty({most}, at::kFloat);
+    rehearse_magnitude(home, layers);
     return;
   }
   for (const AdapterLayer& layer : layers) {
