@@ -36,6 +36,8 @@ check some_layers 'adapter.targets=model.layers.1.*' 'adapter.exclude=*.mlp.*'
 check also_norm adapter.also_train=norm
 check also_norms 'adapter.also_train=*layernorm'
 check dora adapter.kind=dora adapter.targets=all-linear
+check adalora adapter.kind=adalora adapter.targets=all-linear adapter.rank=6 \
+  adapter.target_rank=2 adapter.tfinal=10
 check pissa adapter.init=pissa adapter.targets=all-linear
 check olora adapter.init=olora adapter.targets=all-linear adapter.alpha=8 optimizer.lr=1e-3
 # Beside a folder in codes that this program wrote.

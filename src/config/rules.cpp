@@ -105,4 +105,8 @@ void resolve_defaults(OptimizerConfig& optimizer) {
   if (!optimizer.scale_floor) optimizer.scale_floor = rule.scale_floor;
 }
 
+int64_t target_rank(const AdapterConfig& adapter) {
+  return adapter.target_rank.count.value_or(std::max<int64_t>(1, 2 * adapter.rank / 3));
+}
+
 }  // namespace lowmem

@@ -1,13 +1,11 @@
 #include "lowmem/config/validate.h"
 
 #include <algorithm>
-#include <cctype>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <map>
 
-#include "config/values.h"
+#include "config/checks.h"
 #include "lowmem/config/rules.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/plain_text.h"
@@ -15,73 +13,6 @@
 
 namespace lowmem {
 namespace {
-
-// Above any count that makes sense, and far from where products of two would overflow.
-constexpr int64_t kMostCount = 1'000'000'000;
-
-template <class Value>
-std::string assigned(const std::string& key, const Value& value) {
-  return key + " = " + format_value(value);
-}
-
-void check_count(const std::string& key, int64_t value, int64_t least) {
-  if (value < least)
-    throw Error(assigned(key, value), "must be at least " + std::to_string(least),
-                "Write " + std::to_string(least) + " or more");
-  if (value > kMostCount)
-    throw Error(assigned(key, value), "must be at most " + std::to_string(kMostCount),
-                "Write a smaller number");
-}
-
-// `value` in [0, infinity).
-void check_not_negative(const std::string& key, double value) {
-  if (!std::isfinite(value) || value < 0)
-    throw Error(assigned(key, value), "must be a finite number from 0 up",
-                "Write 0 or more");
-}
-
-// `value` in (0, infinity), in fp32 too.
-void check_positive(const std::string& key, double value) {
-  if (!std::isfinite(value) || !(static_cast<float>(value) > 0))
-    throw Error(assigned(key, value), "must be a positive number that fp32 can hold",
-                "Write a small number such as 1e-8");
-}
-
-// `value` in [0, 1).
-void check_fraction(const std::string& key, double value) {
-  if (!(value >= 0 && value < 1))
-    throw Error(assigned(key, value), "must be from 0 up to, but not including, 1",
-                "Write a number such as 0.9");
-}
-
-void check_texts(const std::string& key, const StringList& texts, const char* remedy) {
-  if (texts.empty()) throw Error(assigned(key, texts), "is empty", remedy);
-  for (const std::string& text : texts)
-    if (text.empty()) throw Error(assigned(key, texts), "holds an empty text", remedy);
-}
-
-// What a shell would have replaced: here it would be the name of a new folder.
-void check_spelling(const std::string& key, const std::string& path) {
-  const bool tilde = path == "~" || path.starts_with("~/");
-  size_t dollar = path.find('$');
-  while (dollar != std::string::npos && dollar + 1 < path.size() &&
-         !(std::isalpha(static_cast<unsigned char>(path[dollar + 1])) != 0 ||
-           path[dollar + 1] == '_' || path[dollar + 1] == '{'))
-    dollar = path.find('$', dollar + 1);
-  const bool variable = dollar != std::string::npos && dollar + 1 < path.size();
-  if (!tilde && !variable) return;
-  throw Error(assigned(key, path),
-              tilde ? "begins with ~, which only a shell replaces"
-                    : "holds a variable, which only a shell replaces",
-              std::string("Write the folder's whole name instead of ") +
-                  (tilde ? "~" : "the variable") +
-                  ", or give it on the command line, as in " + key + "=" +
-                  (tilde ? "~/..." : "$NAME/..."));
-}
-
-void check_spelling(const std::string& key, const StringList& paths) {
-  for (const std::string& path : paths) check_spelling(key, path);
-}
 
 void check_run(const RunFolderConfig& run) {
   if (run.name.empty() || run.name == "." || run.name == ".." || !is_plain(run.name) ||
@@ -117,63 +48,6 @@ void check_model(const ModelConfig& model) {
     throw Error(assigned("model.double_quantization", model.double_quantization),
                 "is not read with " + assigned("model.quantize", model.quantize),
                 "Remove it, or set model.quantize = nf4");
-}
-
-// Beginnings that are made of the model's matrix.
-void check_adapter_init(const RunConfig& config) {
-  const AdapterConfig& adapter = config.adapter;
-  const std::string init = assigned("adapter.init", adapter.init);
-  const QuantizeMode quantize = config.model.quantize;
-  if (adapter.init == AdapterInit::kDefault) return;
-  if (!adapter.path.empty())
-    throw Error(init, "is of an adapter that begins, and adapter.path names one that has",
-                "Remove one of the two");
-  if (adapter.init == AdapterInit::kLoftq && quantize != QuantizeMode::kNf4)
-    throw Error(init,
-                "makes up for what model.quantize = nf4 loses, and it is " +
-                    std::string(word_of(quantize)),
-                "Set model.quantize = nf4, or adapter.init = default");
-  if ((adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora) &&
-      quantize != QuantizeMode::kNone)
-    throw Error(init,
-                "takes a part of the model's matrices, which codes cannot give: " +
-                    assigned("model.quantize", quantize),
-                "Set adapter.init = loftq with model.quantize = nf4, or model.quantize = "
-                "none");
-}
-
-void check_adapter(const RunConfig& config) {
-  AdapterConfig adapter = config.adapter, unset;
-  if (adapter.kind == AdapterKind::kNone) {
-    adapter.visit([&](const std::string& key, const auto& value, Alters, const char*) {
-      unset.visit([&](const std::string& other, const auto& usual, Alters, const char*) {
-        if (key == other && format_value(value) != format_value(usual))
-          throw Error(assigned("adapter." + key, value),
-                      "is not read with adapter.kind = none",
-                      "Set adapter.kind to lora or dora, or remove it");
-      });
-    });
-    return;
-  }
-  if (config.model.train != ModelConfig().train)
-    throw Error(assigned("model.train", config.model.train),
-                "is not read with " + assigned("adapter.kind", adapter.kind) +
-                    ", which trains the adapter and nothing else",
-                "Name what is to be trained beside it in adapter.also_train");
-  check_spelling("adapter.path", adapter.path);
-  check_count("adapter.rank", adapter.rank, 1);
-  check_positive("adapter.alpha", adapter.alpha);
-  check_fraction("adapter.dropout", adapter.dropout);
-  check_positive("adapter.lr_ratio", adapter.lr_ratio);
-  check_adapter_init(config);
-  if (adapter.dropout > 0 && adapter.kind == AdapterKind::kDora)
-    throw Error(assigned("adapter.dropout", adapter.dropout),
-                "with " + assigned("adapter.kind", adapter.kind) +
-                    " takes a second product with the model's matrix, which is not "
-                    "implemented",
-                "Set adapter.dropout = 0, or adapter.kind = lora");
-  check_texts("adapter.targets", adapter.targets,
-              "Write names such as q_proj, patterns, or all-linear");
 }
 
 // Whether rows of this format may be written by a chat template.
@@ -398,6 +272,8 @@ void validate(const RunConfig& config, Purpose purpose) {
   else
     check_sequences(config.data, {config.data.format, config.eval.format});
   check_train(config.train);
+  if (config.train.max_steps > 0)
+    check_rank_schedule(config.adapter, config.train.max_steps);
   check_evaluations(config);
   check_optimizer(config.optimizer);
   check_rounding(config);

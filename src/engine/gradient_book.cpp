@@ -26,7 +26,8 @@ class Known final : public PendingReport {
 
 class HostBook final : public GradientBook {
  public:
-  explicit HostBook(optim::Optimizer& optimizer) : optimizer_(optimizer) {}
+  HostBook(optim::Optimizer& optimizer, weights::RankBudget* budget)
+      : optimizer_(optimizer), budget_(budget) {}
 
   void begin(const optim::StepInfo& step) override {
     step_ = step;
@@ -48,14 +49,21 @@ class HostBook final : public GradientBook {
     return true;
   }
 
-  void update(weights::Weight& weight, const at::Tensor& gradient) override {
+  void update(weights::Weight& weight, const at::Tensor& given) override {
+    const at::Tensor gradient = given.contiguous();
     const optim::UpdateResult result = optimizer_.update(weight, gradient, step_);
+    if (budget_ != nullptr && result.finite())
+      budget_->score(weight, gradient, step_.grad_scale, step_.step + 1);
     if (!clipped_ || !result.finite()) add(weight, result.squared_norm);
     report_.rounding += result.rounding;
   }
 
   std::unique_ptr<PendingReport> report() override {
     report_.norm = std::sqrt(squared_norm_);
+    if (budget_ != nullptr) {
+      report_.orthogonality = budget_->orthogonality();
+      report_.rank = budget_->rank();
+    }
     return std::make_unique<Known>(std::move(report_));
   }
 
@@ -68,6 +76,7 @@ class HostBook final : public GradientBook {
   }
 
   optim::Optimizer& optimizer_;
+  weights::RankBudget* budget_;
   optim::StepInfo step_;
   GradientReport report_;
   double squared_norm_ = 0;
@@ -185,8 +194,9 @@ class DeviceBook final : public GradientBook {
 
 }  // namespace
 
-std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer) {
-  return std::make_unique<HostBook>(optimizer);
+std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer,
+                                        weights::RankBudget* budget) {
+  return std::make_unique<HostBook>(optimizer, budget);
 }
 
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,

@@ -14,12 +14,13 @@ namespace lowmem::engine {
 namespace {
 
 std::unique_ptr<GradientBook> make_book(optim::Optimizer& optimizer,
-                                        const weights::Table& table) {
+                                        const weights::Table& table,
+                                        weights::RankBudget* budget) {
   const bool device = std::any_of(table.all().begin(), table.all().end(),
                                   [](const weights::Weight& weight) {
                                     return weight.trained && ops::on_device(weight.here);
                                   });
-  return device ? device_book(optimizer, table) : host_book(optimizer);
+  return device ? device_book(optimizer, table) : host_book(optimizer, budget);
 }
 
 GradientChain make_chain(GradientsMode mode, GradientBook& book, weights::Home& home,
@@ -69,16 +70,18 @@ class Gradients::Share {
 };
 
 Gradients::Gradients(GradientsMode mode, optim::Optimizer& optimizer, weights::Home& home,
-                     double clip_norm)
-    : book_(make_book(optimizer, home.table())),
+                     double clip_norm, weights::RankBudget* budget)
+    : book_(make_book(optimizer, home.table(), budget)),
       chain_(make_chain(mode, *book_, home, clip_norm)),
-      share_(std::make_unique<Share>()) {}
+      share_(std::make_unique<Share>()),
+      budget_(budget) {}
 
 Gradients::~Gradients() = default;
 
 void Gradients::begin(const optim::StepInfo& step, int64_t micro_batches) {
   book_->begin(step);
   share_->begin(micro_batches);
+  update_ = step.step + 1;
 }
 
 void Gradients::enter(const GradientPass& pass) { stage_ = pass.stage; }
@@ -91,6 +94,8 @@ void Gradients::take(weights::Weight& weight, at::Tensor gradient) {
 void Gradients::take_whole(weights::Weight& weight, at::Tensor gradient) {
   const at::NoGradGuard no_grad;
   const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kUpdate);
+  // Once a step and pass, whatever the micro-batches.
+  if (budget_ != nullptr) budget_->add_orthogonality(weight, gradient);
   stage_->take(weight, std::move(gradient));
 }
 
@@ -105,6 +110,11 @@ bool Gradients::finish() {
 void Gradients::discard() {
   share_->drop();
   stage_->drop();
+}
+
+void Gradients::end() {
+  const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kUpdate);
+  if (budget_ != nullptr) budget_->allocate(update_);
 }
 
 }  // namespace lowmem::engine

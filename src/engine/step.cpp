@@ -98,6 +98,7 @@ PendingStep Step::begin(std::span<const MicroBatch> batch, const optim::StepInfo
     }
     if (!gradients_.finish()) break;
   }
+  gradients_.end();
   return {std::move(result), loss_sum, gradients_.report()};
 }
 

@@ -31,6 +31,8 @@ class JsonlSink final : public Sink {
                                    {"labelled_tokens", r.labelled_tokens}};
     if (r.grad_norm) line["grad_norm"] = *r.grad_norm;
     if (r.rounding_lost) line["rounding_lost"] = *r.rounding_lost;
+    if (r.adapter_rank) line["adapter_rank"] = *r.adapter_rank;
+    if (r.orthogonality) line["orthogonality"] = *r.orthogonality;
     if (r.moved) {
       line["read_bytes"] = r.moved->read_bytes;
       line["written_bytes"] = r.moved->written_bytes;

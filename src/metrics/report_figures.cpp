@@ -237,6 +237,16 @@ std::optional<Figure> rounding_figure(const std::vector<Method>& methods) {
   return figure;
 }
 
+std::optional<Figure> ranks_figure(const std::vector<Method>& methods) {
+  const Abscissa abscissa(methods);
+  const auto curves = logged_curves(methods, abscissa, &LoggedStep::adapter_rank, 1);
+  if (curves.empty()) return std::nullopt;
+  Figure figure = figure_of("Ranks", curves, linear_scale(0, y_range(curves).high), "",
+                            abscissa, false);
+  figure.subtitle = "triplets that AdaLoRA has left, of all adapted layers";
+  return figure;
+}
+
 std::vector<Figure> memory_figures(const std::vector<Method>& methods) {
   // A method's peak is the highest of its runs.
   const auto peak_of = [](const Method& method, const std::string& phase) {

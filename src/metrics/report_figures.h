@@ -23,6 +23,7 @@ std::optional<Figure> loss_figure(const std::vector<Method>& methods);
 std::optional<Figure> accuracy_figure(const std::vector<Method>& methods);
 std::optional<Figure> perplexity_figure(const std::vector<Method>& methods);
 std::optional<Figure> rounding_figure(const std::vector<Method>& methods);
+std::optional<Figure> ranks_figure(const std::vector<Method>& methods);
 
 // A figure a method that has a results.json: a bar for each phase's peak, split in three.
 // All on one scale.

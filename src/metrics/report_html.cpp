@@ -137,8 +137,9 @@ std::string memory_section(const std::vector<Method>& methods) {
 
 std::string curves_section(const std::vector<Method>& methods) {
   std::vector<Figure> figures;
-  for (const auto& figure : {loss_figure(methods), accuracy_figure(methods),
-                             perplexity_figure(methods), rounding_figure(methods)})
+  for (const auto& figure :
+       {loss_figure(methods), accuracy_figure(methods), perplexity_figure(methods),
+        rounding_figure(methods), ranks_figure(methods)})
     if (figure) figures.push_back(*figure);
   if (figures.empty()) return "";
   std::string html = fmt::format(

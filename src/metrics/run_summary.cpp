@@ -117,6 +117,7 @@ bool read_line(const std::string& text, RunSummary& run) {
     logged.step = count_in(line, "step");
     logged.loss = number_in(line, "loss");
     logged.rounding_lost = number_in(line, "rounding_lost");
+    logged.adapter_rank = number_in(line, "adapter_rank");
     const double epoch = number_in(line, "epoch").value_or(0);
     if (epoch > 0) run.steps_per_epoch = static_cast<double>(logged.step) / epoch;
     if (run.status == "unfinished") {

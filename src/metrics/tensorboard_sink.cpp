@@ -66,6 +66,9 @@ class TensorBoardSink final : public Sink {
     add(scalars, "Train/rssGB", gib(r.rss_bytes));
     if (r.grad_norm) add(scalars, "Train/grad_norm", *r.grad_norm);
     if (r.rounding_lost) add(scalars, "Train/rounding_lost", *r.rounding_lost);
+    if (r.adapter_rank)
+      add(scalars, "Train/adapter_rank", static_cast<double>(*r.adapter_rank));
+    if (r.orthogonality) add(scalars, "Train/orthogonality", *r.orthogonality);
     file_.write(scalars_event(wall_time(), r.step, scalars));
   }
 

@@ -23,6 +23,7 @@ Linear::Linear(weights::Table& table, const std::string& name,
   const weights::AdapterLayer& layer = adapted->second;
   weight_.low_rank = {table.at(layer.a()).here, table.at(layer.b()).here, layer.scale};
   if (layer.magnitude) weight_.low_rank.magnitude = table.at(layer.m()).here;
+  if (layer.values) values_ = table.at(layer.e()).here;
   dropout_ = layer.dropout;
   index_ = layer.index;
 }
@@ -35,6 +36,7 @@ at::Tensor Linear::forward(const ops::LinearInput& x,
 ops::LinearWeight Linear::weight(const std::optional<Draw>& draw) const {
   ops::LinearWeight weight = weight_;
   ops::LowRank& pair = weight.low_rank;
+  if (values_.defined()) pair.a = ops::scaled_rows(pair.a, values_);
   if (pair.magnitude.defined()) pair.norm = ops::norms_of_sum(weight.matrix, pair);
   if (draw && dropout_ > 0) {
     constexpr uint32_t kApart = uint32_t{1} << 31;  // from the roundings' draws

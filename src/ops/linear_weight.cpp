@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "dropped.h"
 #include "lowmem/core/units.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/memory/scope.h"
@@ -52,6 +53,25 @@ at::Tensor biases(const LinearWeight& weight, at::ScalarType type) {
   return weight.bias.defined() ? weight.bias.to(type) : weight.bias;
 }
 
+// With a magnitude and dropout the gain is of what is left of the input alone, as in
+// PEFT: y = W x + (gain - 1) * W x' + gain * scale * B A x'.
+bool gains_apart(const LowRank& pair) {
+  return pair.magnitude.defined() && pair.dropout.defined();
+}
+
+// y += (gain - 1) * W x', where x' is what dropout leaves of x.
+void add_gained(at::Tensor& y, const at::Tensor& x, const LinearWeight& weight,
+                const at::Tensor& gain) {
+  const StoredMatrix& matrix = weight.matrix;
+  const at::Tensor left = dropped(x, weight.low_rank.dropout, 0, matrix.in);
+  at::Tensor product =
+      matrix.plain()
+          ? product_with_bias(left, converted(matrix.numbers, x.scalar_type()), {})
+          : product_by_rows(left, matrix);
+  if (!memory::rehearsing()) product.mul_((gain - 1).to(x.scalar_type()));
+  add_to(y, product);
+}
+
 }  // namespace
 
 at::Tensor LinearWeight::value(const at::Tensor& x) const {
@@ -63,9 +83,14 @@ at::Tensor LinearWeight::value(const at::Tensor& x) const {
                      ? product_with_bias(x, converted(matrix.numbers, type),
                                          later ? at::Tensor() : biases(*this, type))
                      : product_by_rows(x, matrix);
-  if (low_rank.defined())
+  if (gains_apart(low_rank)) {
+    add_gained(y, x, *this, gain);
+    add_widened(y, narrowed(x, low_rank.a.t(), low_rank.dropout, 0, matrix.in),
+                low_rank.b.mul(gain.unsqueeze(1)).t(), {.scale = low_rank.scale});
+  } else if (low_rank.defined()) {
     add_widened(y, narrowed(x, low_rank.a.t(), low_rank.dropout, 0, matrix.in),
                 low_rank.b.t(), {.scale = low_rank.scale, .gain = gain});
+  }
   if (later && bias.defined()) add_to(y, biases(*this, type));
   return y;
 }
@@ -124,14 +149,20 @@ at::Tensor LinearFactor::by_input(const at::Tensor& dy, int64_t first,
   const bool whole = columns == matrix.in;
   if (gain_.defined() && !scaled_.defined()) {
     scaled_ = at::empty(dy.sizes(), dy.options());
-    if (!memory::rehearsing()) at::mul_out(scaled_, dy, gain_.to(dy.scalar_type()));
+    const bool apart = gains_apart(weight_.low_rank);
+    if (!memory::rehearsing())
+      at::mul_out(scaled_, dy, (apart ? gain_ - 1 : gain_).to(dy.scalar_type()));
   }
   if (matrix.plain() && !factor_.defined()) factor_ = converted(matrix.numbers, type_);
-  const at::Tensor& by = gain_.defined() ? scaled_ : dy;
-  at::Tensor dx = !matrix.plain() ? product_by_columns(by, matrix, first, columns)
-                  : whole         ? product(by, factor_)
-                                  : product(by, factor_.narrow(1, first, columns));
   const LowRank& pair = weight_.low_rank;
+  const auto through = [&](const at::Tensor& by) {
+    return !matrix.plain() ? product_by_columns(by, matrix, first, columns)
+           : whole         ? product(by, factor_)
+                           : product(by, factor_.narrow(1, first, columns));
+  };
+  at::Tensor dx = through(gain_.defined() && !gains_apart(pair) ? scaled_ : dy);
+  if (gains_apart(pair))
+    add_to(dx, dropped(through(scaled_), pair.dropout, first, matrix.in));
   if (pair.defined())
     add_widened(dx, low(dy), whole ? pair.a : pair.a.narrow(1, first, columns),
                 {.scale = pair.scale,
@@ -177,10 +208,12 @@ void LinearGradients::add_low_rank(const at::Tensor& dy, const at::Tensor& x,
 
 // The sums over each row of the product dy.T @ x times W + scale * B @ A, which are those
 // of dy times the output before its gain; some of the input's columns at a time.
-void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& x,
+void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& input,
                                     int64_t first) {
   const LowRank& pair = weight_.low_rank;
   const StoredMatrix& matrix = weight_.matrix;
+  const at::Tensor x =
+      pair.dropout.defined() ? dropped(input, pair.dropout, first, matrix.in) : input;
   if (!by_magnitude_.defined())
     by_magnitude_ = zeros(pair.norm.sizes(), pair.norm.options());
   constexpr int64_t kSlice = kMiB / sizeof(float);

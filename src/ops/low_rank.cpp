@@ -1,10 +1,12 @@
 #include "lowmem/ops/low_rank.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "dropped.h"
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/dropout.h"
 #include "lowmem/memory/rehearsal.h"
@@ -54,7 +56,40 @@ at::Tensor own_floats(const at::Tensor& wide) {
   return own;
 }
 
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+class ScaledRows final : public torch::autograd::Function<ScaledRows> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& a,
+                            const at::Tensor& by) {
+    if (context != nullptr) context->save_for_backward({a, by});
+    at::Tensor scaled = at::empty(a.sizes(), a.options());
+    if (!memory::rehearsing()) at::mul_out(scaled, a, by);
+    return scaled;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &a = saved[0], &by = saved[1], &dy = gradients[0];
+    at::Tensor by_rows = at::empty(by.sizes(), by.options());
+    at::Tensor product = at::empty(a.sizes(), a.options());
+    if (!memory::rehearsing()) {
+      at::mul_out(product, a, dy);
+      at::sum_out(by_rows, product, {1}, /*keepdim=*/true);
+      at::mul_out(product, dy, by);
+    }
+    return {product, by_rows};
+  }
+};
+
 }  // namespace
+
+at::Tensor scaled_rows(const at::Tensor& a, const at::Tensor& by) {
+  if (!at::GradMode::is_enabled())
+    return ScaledRows::forward(nullptr, a.detach(), by.detach());
+  return ScaledRows::apply(a, by);
+}
 
 at::Tensor LowRank::gain() const {
   return magnitude.defined() ? at::div(magnitude.detach(), norm) : at::Tensor();
@@ -89,6 +124,18 @@ at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin,
     product_into(part, own, thin);
   });
   return low;
+}
+
+at::Tensor dropped(const at::Tensor& wide, const Dropout& dropout, int64_t first,
+                   int64_t width) {
+  at::Tensor left = at::empty(wide.sizes(), wide.options());
+  for_slices(wide.size(0), slice_of(wide, wide.size(1)), [&](int64_t row, int64_t rows) {
+    at::Tensor own = own_floats(wide.narrow(0, row, rows));
+    leave_out(own, dropout, row, first, width);
+    at::Tensor part = left.narrow(0, row, rows);
+    convert_into(part, own);
+  });
+  return left;
 }
 
 void add_widened(at::Tensor& wide, const at::Tensor& low, const at::Tensor& thin,

@@ -282,7 +282,10 @@ void check_same_run(const RunConfig& before, const RunConfig& now) {
       case Alters::kCost:
         continue;
       case Alters::kLength:
-        if (now.optimizer.schedule == ScheduleKind::kConstant) continue;
+        // AdaLoRA's ranks come down by the run's length.
+        if (now.optimizer.schedule == ScheduleKind::kConstant &&
+            now.adapter.kind != AdapterKind::kAdalora)
+          continue;
         break;
       case Alters::kLog:
       case Alters::kChance:

@@ -19,6 +19,7 @@
 #include "lowmem/weights/hf_folder.h"
 #include "lowmem/weights/quantized.h"
 #include "lowmem/weights/quantized_folder.h"
+#include "lowmem/weights/rank_budget.h"
 #include "model_card.h"
 
 namespace lowmem::train {
@@ -40,11 +41,12 @@ std::vector<weights::Spec> weight_specs(const RunConfig& config,
 }
 
 void write_exported(const RunConfig& config, weights::Home& home,
-                    const std::filesystem::path& folder) {
+                    const std::filesystem::path& folder, int64_t steps) {
   if (!makes_adapter(config)) return weights::save(home, config.model.path, folder);
   weights::save_adapter(
       home, config.adapter, base_name(config.model.path), folder,
-      weights::takes_from_base(config.adapter) ? taken_file(config) : "");
+      {.start = weights::takes_from_base(config.adapter) ? taken_file(config) : "",
+       .steps = steps});
   if (const Stored form = weights::form_of(config.model); form != Stored::kPlain)
     write_file_atomically(
         folder / kBeside,
@@ -53,6 +55,14 @@ void write_exported(const RunConfig& config, weights::Home& home,
                         {"dtype", word_of(config.model.dtype)}})
                 .dump(2) +
             "\n");
+}
+
+std::map<std::string, int64_t> adapter_ranks(const RunConfig& config,
+                                             const weights::Table& table) {
+  std::map<std::string, int64_t> ranks;
+  for (const auto& [module, left] : weights::triplets_left(table, config.adapter))
+    ranks[module] = std::count(left.begin(), left.end(), true);
+  return ranks;
 }
 
 std::optional<TrainedBeside> trained_beside(const std::filesystem::path& adapter) {
@@ -178,6 +188,17 @@ bool same_adapter(const AdapterConfig& a, const AdapterConfig& b,
   });
 }
 
+// What of AdaLoRA is of a run, and not of the adapter that it leaves.
+void take_schedule(const AdapterConfig& from, AdapterConfig& to) {
+  to.target_rank = from.target_rank;
+  to.tinit = from.tinit;
+  to.tfinal = from.tfinal;
+  to.delta_t = from.delta_t;
+  to.beta1 = from.beta1;
+  to.beta2 = from.beta2;
+  to.orth_reg_weight = from.orth_reg_weight;
+}
+
 }  // namespace
 
 RunConfig with_adapter_of_path(const RunConfig& config) {
@@ -191,6 +212,7 @@ RunConfig with_adapter_of_path(const RunConfig& config) {
     // Of training, not of what was trained: a folder has no trace of some.
     each->adapter.init = config.adapter.init;
     each->adapter.lr_ratio = config.adapter.lr_ratio;
+    take_schedule(config.adapter, each->adapter);
     if (config.adapter.dropout > 0) each->adapter.dropout = config.adapter.dropout;
   }
   // What it left is beside the model as it was.

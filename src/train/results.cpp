@@ -104,7 +104,7 @@ Peaks Peaks::now(const Peaks& before) {
 ordered_json Results::to_json() const {
   const Peaks peaks = Peaks::now(before_resume);
   const double in_steps = training_seconds > 0 ? training_seconds : 1;
-  return {
+  ordered_json json = {
       {"status", status},
       {"steps", steps},
       {"accuracy", course_of(*this, &Scores::accuracy)},
@@ -122,6 +122,8 @@ ordered_json Results::to_json() const {
       {"seconds", seconds},
       {"versions", arithmetic()},
   };
+  if (!adapter_ranks.empty()) json["adapter_ranks"] = adapter_ranks;
+  return json;
 }
 
 nlohmann::json Results::save() const {

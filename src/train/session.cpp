@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "lowmem/config/validate.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
@@ -84,6 +85,8 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   if (!device.is_cpu())
     for (const auto& [given, key] :
          {std::pair{config.model.quantize != QuantizeMode::kNone, "model.quantize"},
+          std::pair{config.adapter.kind == AdapterKind::kAdalora,
+                    "adapter.kind = adalora"},
           std::pair{config.adapter.dropout > 0, "adapter.dropout"},
           std::pair{config.adapter.lr_ratio != 1, "adapter.lr_ratio"}})
       if (given)
@@ -203,6 +206,9 @@ Inputs read_inputs(const RunConfig& config) {
   tell_of_foreign_ids(config.model.path, inputs.texts->vocabulary,
                       inputs.shape.vocab_size);
   warn_of_length(config, *inputs.texts);
+  check_rank_schedule(
+      config.adapter,
+      total_steps(config.train, order_of(config, *inputs.texts).steps_per_epoch()));
   return inputs;
 }
 
@@ -217,8 +223,12 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
       walk_(house_.walk()),
       optimizer_(optim::make_optimizer(config.optimizer,
                                        static_cast<uint64_t>(config.run.seed))),
+      budget_(config.adapter.kind == AdapterKind::kAdalora
+                  ? std::make_unique<weights::RankBudget>(*house_.table, config.adapter,
+                                                          total_steps())
+                  : nullptr),
       gradients_(config.memory.gradients, *optimizer_, *house_.home,
-                 config.optimizer.clip_norm),
+                 config.optimizer.clip_norm, budget_.get()),
       activations_(engine::make_activations(
           config.memory.activations,
           {.blocks = walk_.blocks(),
@@ -246,13 +256,18 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
     rehearse_adapter(config_, home());
   }
   prepare();
+  if (budget_ && !memory::rehearsing()) budget_->begin();
 }
 
 void Session::prepare() {
   const memory::Scope phase(memory::Phase::kUpdate);
   try {
-    home().make_states(
-        [this](const weights::Weight& weight) { return optimizer_->states_of(weight); });
+    home().make_states([this](const weights::Weight& weight) {
+      auto states = optimizer_->states_of(weight);
+      if (budget_)
+        for (auto& state : budget_->states_of(weight)) states.push_back(std::move(state));
+      return states;
+    });
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
     throw out_of_memory(config_, resident(), failure);

@@ -195,7 +195,11 @@ class Trainer {
     consider(progress_.results.epochs.back().scores);
   }
 
+  // Of AdaLoRA's adapters those count that have the ranks that are left.
   void consider(const Scores& scores) {
+    const AdapterConfig& adapter = session_.config().adapter;
+    if (adapter.kind == AdapterKind::kAdalora && step() < course_.total - adapter.tfinal)
+      return;
     best_.consider({reporter_->epoch(step()), step(), scores}, session_.home(),
                    step() >= course_.total);
   }
@@ -287,7 +291,9 @@ class Trainer {
       results.exported = best_.choose(step(), session_.home());
       const RunConfig& config = session_.config();
       write_exported(config, session_.home(),
-                     makes_adapter(config) ? folder_.adapter() : folder_.model());
+                     makes_adapter(config) ? folder_.adapter() : folder_.model(),
+                     course_.total);
+      results.adapter_ranks = adapter_ranks(config, session_.table());
       if (makes_adapter(config)) {
         weights::carry_files(config.model.path, folder_.adapter());
         if (config.adapter.merge) write_merged(config, session_.home(), folder_.model());

@@ -132,10 +132,12 @@ void warn_of_unlearned_tokens(const RunConfig& config, const model::Llama& model
 
 void warn_of_zero_adapter(const RunConfig& config) {
   if (!rule_of(config.optimizer.name).relative) return;
-  log::warn("adapter.kind = " + std::string(word_of(config.adapter.kind)) +
-            " begins with second matrices of zeros, which will hardly move: a step of " +
-            std::string(word_of(config.optimizer.name)) +
-            " is a share of the weight's norm. Train with optimizer.name = adamw");
+  log::warn(
+      "adapter.kind = " + std::string(word_of(config.adapter.kind)) + " begins with " +
+      (config.adapter.kind == AdapterKind::kAdalora ? "numbers E" : "second matrices") +
+      " of zeros, which will hardly move: a step of " +
+      std::string(word_of(config.optimizer.name)) +
+      " is a share of the weight's norm. Train with optimizer.name = adamw");
 }
 
 }  // namespace lowmem::train

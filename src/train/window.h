@@ -23,6 +23,8 @@ class Window {
     tokens_ += result.tokens;
     labelled_ += result.labelled;
     grad_norm_ = result.gradients.norm;
+    orthogonality_ += result.gradients.orthogonality;
+    if (result.gradients.rank) rank_ = *result.gradients.rank;
     if (result.gradients.rounding.updates > 0) rounding_ = result.gradients.rounding;
     seconds_ += seconds;
     ++steps_;
@@ -45,6 +47,10 @@ class Window {
     record.tokens = window.tokens_;
     record.labelled_tokens = window.labelled_;
     if (window.steps_ > 0) record.grad_norm = window.grad_norm_;
+    if (window.rank_ >= 0) {
+      record.adapter_rank = window.rank_;
+      record.orthogonality = window.orthogonality_ / steps;
+    }
     if (window.rounding_.updates > 0)
       record.rounding_lost = static_cast<double>(window.rounding_.lost) /
                              static_cast<double>(window.rounding_.updates);
@@ -66,6 +72,8 @@ class Window {
     return {{"loss_sum", loss_sum_},
             {"seconds", seconds_},
             {"grad_norm", grad_norm_},
+            {"orthogonality", orthogonality_},
+            {"rank", rank_},
             {"rounding", {rounding_.updates, rounding_.lost}},
             {"examples", examples_},
             {"tokens", tokens_},
@@ -87,6 +95,8 @@ class Window {
     window.labelled_ = saved.at("labelled");
     window.steps_ = saved.at("steps");
     // Checkpoints of earlier versions do not say.
+    window.orthogonality_ = saved.value("orthogonality", 0.0);
+    window.rank_ = saved.value("rank", int64_t{-1});
     window.moved_ = {saved.value("read", int64_t{0}), saved.value("written", int64_t{0}),
                      saved.value("waited", 0.0)};
     return window;
@@ -96,7 +106,8 @@ class Window {
   int64_t last_steps() const { return last_steps_; }
 
  private:
-  double loss_sum_ = 0, seconds_ = 0, grad_norm_ = 0;
+  double loss_sum_ = 0, seconds_ = 0, grad_norm_ = 0, orthogonality_ = 0;
+  int64_t rank_ = -1;  // the last one; -1: none has been told
   kernels::RoundingReport rounding_;
   weights::Traffic moved_;
   int64_t examples_ = 0, tokens_ = 0, labelled_ = 0, steps_ = 0, last_steps_ = 0;

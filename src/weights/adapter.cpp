@@ -17,6 +17,7 @@ namespace lowmem::weights {
 namespace {
 
 constexpr const char* kAllLinear = "all-linear";
+constexpr double kRankEps = 1e-5;  // PEFT's, of AdaLoRA's scale
 
 // A linear layer of a block.
 bool is_linear(const Spec& spec) {
@@ -167,10 +168,13 @@ std::vector<AdapterLayer> adapter_layers(const std::vector<Spec>& specs,
     layer.rank = rank_for(adapter, ranks, module);
     layer.dropout = adapter.dropout;
     layer.magnitude = adapter.kind == AdapterKind::kDora;
+    layer.values = adapter.kind == AdapterKind::kAdalora;
     layer.index = static_cast<uint32_t>(layers.size());
     layer.alpha = number_for(alphas, module).value_or(adapter.alpha);
     const auto rank = static_cast<double>(layer.rank);
-    layer.scale = layer.alpha / (adapter.rank_stabilized ? std::sqrt(rank) : rank);
+    layer.scale = layer.alpha / (adapter.rank_stabilized ? std::sqrt(rank)
+                                 : layer.values          ? rank + kRankEps
+                                                         : rank);
     layers.push_back(std::move(layer));
   }
   if (layers.empty())
@@ -196,6 +200,7 @@ std::vector<Spec> with_adapter(std::vector<Spec> specs, const AdapterConfig& ada
     add(layer.a(), {layer.rank, base.shape[1]}, Kind::kMatrix);
     add(layer.b(), {base.shape[0], layer.rank}, Kind::kMatrix);
     if (layer.magnitude) add(layer.m(), {base.shape[0]}, Kind::kNorm);
+    if (layer.values) add(layer.e(), {layer.rank, 1}, Kind::kMatrix);
   }
   specs.insert(specs.end(), added.begin(), added.end());
   return specs;
@@ -208,12 +213,14 @@ bool trains(const RunConfig& config, const Spec& spec) {
 }
 
 double lr_ratio(const AdapterConfig& adapter, const Spec& spec) {
-  const bool second = spec.adapter && spec.name.ends_with(".lora_B.weight");
+  const bool second = spec.adapter && (spec.name.ends_with(".lora_B.weight") ||
+                                       spec.name.ends_with(".lora_B"));
   return second || spec.shape.size() == 1 ? adapter.lr_ratio : 1;
 }
 
 ops::LowRank pair_of(const Table& table, const AdapterLayer& layer) {
-  return {.a = table.find(layer.a())->here,
+  const at::Tensor& a = table.find(layer.a())->here;
+  return {.a = layer.values ? ops::scaled_rows(a, table.find(layer.e())->here) : a,
           .b = table.find(layer.b())->here,
           .scale = layer.scale};
 }

@@ -11,16 +11,14 @@
 #include <optional>
 #include <set>
 
+#include "adapter_files.h"
+#include "adapter_triplets.h"
 #include "lowmem/core/error.h"
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
-#include "lowmem/io/atomic_file.h"
 #include "lowmem/io/safetensors.h"
-#include "lowmem/io/safetensors_writer.h"
-#include "lowmem/io/sync.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/elements.h"
-#include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/quantized.h"
 
 namespace lowmem::weights {
@@ -29,9 +27,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kConfig = "adapter_config.json";
-constexpr const char* kTensors = "adapter_model.safetensors";
-constexpr const char* kPrefix = "base_model.model.";
 constexpr const char* kRefetch = "Repair the file, or fetch the folder again";
 
 // Keys that say where an adapter comes from, or how it began, and nothing of what it is.
@@ -65,9 +60,17 @@ bool is_among(const std::array<const char*, N>& keys, const std::string& key) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-void refuse_what_is_not_known(const fs::path& file, const json& config) {
+// Whether a folder of that kind is read by a key. PEFT writes `r` into AdaLoRA's, too,
+// which have init_r.
+bool is_read(const std::string& key, bool adalora) {
+  constexpr std::array kOfOthers = {"alpha_pattern", "use_rslora", "use_dora"};
+  if (!adalora) return is_among(kRead, key);
+  return is_triplets_key(key) || (is_among(kRead, key) && !is_among(kOfOthers, key));
+}
+
+void refuse_what_is_not_known(const fs::path& file, const json& config, bool adalora) {
   for (const auto& [key, value] : config.items()) {
-    if (is_among(kRead, key) || is_among(kOfNoEffect, key) || is_empty(value)) continue;
+    if (is_read(key, adalora) || is_among(kOfNoEffect, key) || is_empty(value)) continue;
     if (key == "bias")
       refuse(file, "has bias = " + value.dump() + ": trained biases are not implemented",
              "Train the adapter with bias = none");
@@ -99,37 +102,42 @@ double number_of(const fs::path& file, const json& value, const std::string& key
 }
 
 // The adapter's tensors by the module that they are beside: "lora_A", "lora_B", a
-// magnitude, and "weight" or "bias" of a module that is there whole.
+// magnitude or "lora_E", and "weight" or "bias" of a module that is there whole.
 struct Parts {
   const TensorInfo* a = nullptr;
   const TensorInfo* b = nullptr;
   const TensorInfo* magnitude = nullptr;
+  const TensorInfo* e = nullptr;
   bool whole = false;
 };
 
-std::map<std::string, Parts> modules_in(const SafetensorsFile& file) {
+std::map<std::string, Parts> modules_in(const SafetensorsFile& file, AdapterKind kind) {
   std::map<std::string, Parts> modules;
   const std::string prefix = kPrefix;
+  using Place = const TensorInfo* Parts::*;
+  const std::map<std::string, Place> places =
+      kind == AdapterKind::kAdalora
+          ? std::map<std::string, Place>{{".lora_A", &Parts::a},
+                                         {".lora_B", &Parts::b},
+                                         {".lora_E", &Parts::e}}
+          : std::map<std::string, Place>{{".lora_A.weight", &Parts::a},
+                                         {".lora_B.weight", &Parts::b},
+                                         {".lora_magnitude_vector", &Parts::magnitude}};
   for (const TensorInfo& tensor : file.tensors()) {
     if (!tensor.name.starts_with(prefix))
       refuse(file.path(), "tensor " + tensor.name + " does not begin with " + prefix);
     const std::string name = tensor.name.substr(prefix.size());
-    const auto ends = [&](const char* end) { return name.ends_with(end); };
-    const auto before = [&](const char* end) {
-      return name.substr(0, name.size() - std::string(end).size());
-    };
-    if (ends(".lora_A.weight")) {
-      modules[before(".lora_A.weight")].a = &tensor;
-    } else if (ends(".lora_B.weight")) {
-      modules[before(".lora_B.weight")].b = &tensor;
-    } else if (ends(".lora_magnitude_vector")) {
-      modules[before(".lora_magnitude_vector")].magnitude = &tensor;
+    const auto place = std::find_if(places.begin(), places.end(), [&](const auto& known) {
+      return name.ends_with(known.first);
+    });
+    if (place != places.end()) {
+      modules[name.substr(0, name.size() - place->first.size())].*place->second = &tensor;
     } else if (name.find(".lora_") != std::string::npos) {
       refuse(file.path(),
              "tensor " + tensor.name +
-                 " is of a kind of adapter that is "
-                 "not implemented",
-             "Train the adapter as LoRA or DoRA of linear layers");
+                 " is of a kind of adapter that is not implemented, or not the one that "
+                 "adapter_config.json names",
+             "Train the adapter as LoRA, DoRA or AdaLoRA of linear layers");
     } else {
       modules[module_of(name)].whole = true;
     }
@@ -171,29 +179,6 @@ std::map<std::string, double> numbers_of(const fs::path& file, const json& patte
     if (!any) refuse(file, key + " has " + pattern + ", which means none of its modules");
   }
   return numbers;
-}
-
-// What common ends the modules have: all of a kind are named by that.
-StringList names_of(const std::vector<std::string>& modules,
-                    const std::vector<std::string>& all) {
-  std::set<std::string> chosen(modules.begin(), modules.end());
-  StringList names;
-  std::set<std::string> ends;
-  for (const std::string& module : modules)
-    ends.insert(module.substr(module.rfind('.') + 1));
-  for (const std::string& end : ends) {
-    const bool whole =
-        std::all_of(all.begin(), all.end(), [&](const std::string& module) {
-          return !means_module(end, module) || chosen.contains(module);
-        });
-    if (whole) {
-      names.push_back(end);
-      continue;
-    }
-    for (const std::string& module : modules)
-      if (means_module(end, module)) names.push_back(module);
-  }
-  return names;
 }
 
 StringList patterns_of(const std::map<std::string, double>& numbers, double common) {
@@ -251,6 +236,14 @@ void check_saved(const fs::path& file, const json& entries,
              "modules_to_save does not name " + module + ", of which there are tensors");
 }
 
+// How many triplets are left of each module.
+std::map<std::string, double> counts_of(const TripletsLeft& left) {
+  std::map<std::string, double> counts;
+  for (const auto& [module, own] : left)
+    counts[module] = static_cast<double>(std::count(own.begin(), own.end(), true));
+  return counts;
+}
+
 json config_in(const fs::path& file) {
   constexpr int64_t kLargest = int64_t{1} << 20;
   json config = read_json(file, kLargest);
@@ -270,26 +263,31 @@ AdapterConfig read_adapter(const fs::path& folder) {
     const auto found = config.find(key);
     return found == config.end() ? json() : *found;
   };
-  if (value("peft_type") != json("LORA"))
-    refuse(
-        file,
-        "has peft_type = " + value("peft_type").dump() + ", and only LORA is implemented",
-        "Train a LoRA adapter");
-  refuse_what_is_not_known(file, config);
+  const bool adalora = value("peft_type") == json("ADALORA");
+  if (!adalora && value("peft_type") != json("LORA"))
+    refuse(file,
+           "has peft_type = " + value("peft_type").dump() +
+               ", and only LORA and ADALORA are implemented",
+           "Train a LoRA adapter");
+  refuse_what_is_not_known(file, config, adalora);
 
   refuse_changed_base(file, value("init_lora_weights"));
   AdapterConfig adapter;
   const json dora = value("use_dora");
   if (!is_empty(dora) && !dora.is_boolean())
     refuse(file, "use_dora is neither true nor false");
-  adapter.kind = dora == json(true) ? AdapterKind::kDora : AdapterKind::kLora;
+  adapter.kind = adalora              ? AdapterKind::kAdalora
+                 : dora == json(true) ? AdapterKind::kDora
+                                      : AdapterKind::kLora;
   if (const json dropout = value("lora_dropout"); !is_empty(dropout)) {
     const double rate = dropout.is_number() ? dropout.get<double>() : -1;
     if (!(rate >= 0 && rate < 1))
       refuse(file, "lora_dropout is no number from 0 up to, but not including, 1");
     adapter.dropout = rate;
   }
-  const double rank = number_of(file, config.contains("r") ? value("r") : json(8), "r");
+  const double rank =
+      adalora ? static_cast<double>(initial_rank(file, config))
+              : number_of(file, config.contains("r") ? value("r") : json(8), "r");
   if (rank != std::floor(rank) || rank > 1e6) refuse(file, "r is no count");
   adapter.rank = static_cast<int64_t>(rank);
   adapter.alpha = number_of(
@@ -303,14 +301,15 @@ AdapterConfig read_adapter(const fs::path& folder) {
   std::set<std::string> adapted;
   std::vector<std::string> whole;
   std::map<std::string, double> ranks_found;
-  for (const auto& [module, parts] : modules_in(tensors)) {
+  for (const auto& [module, parts] : modules_in(tensors, adapter.kind)) {
     if (parts.whole) {
       whole.push_back(module);
       continue;
     }
     const char* missing =
-        parts.a == nullptr   ? ".lora_A.weight"
-        : parts.b == nullptr ? ".lora_B.weight"
+        parts.a == nullptr              ? (adalora ? ".lora_A" : ".lora_A.weight")
+        : parts.b == nullptr            ? (adalora ? ".lora_B" : ".lora_B.weight")
+        : adalora && parts.e == nullptr ? ".lora_E"
         : adapter.kind == AdapterKind::kDora && parts.magnitude == nullptr
             ? ".lora_magnitude_vector"
             : nullptr;
@@ -320,7 +319,8 @@ AdapterConfig read_adapter(const fs::path& folder) {
     if (missing != nullptr)
       refuse(tensors.path(), "lacks the tensor " + (kPrefix + module) + missing);
     if (parts.a->shape.size() != 2 || parts.b->shape.size() != 2 ||
-        parts.a->shape[0] != parts.b->shape[1])
+        parts.a->shape[0] != parts.b->shape[1] ||
+        (adalora && parts.e->shape != std::vector<int64_t>{parts.a->shape[0], 1}))
       refuse(tensors.path(),
              "has matrices of " + module + " that do not belong together");
     adapted.insert(module);
@@ -329,14 +329,15 @@ AdapterConfig read_adapter(const fs::path& folder) {
   if (adapted.empty()) refuse(tensors.path(), "holds no adapter");
   check_targets(file, value("target_modules"), adapted);
   const auto ranks =
-      numbers_of(file, value("rank_pattern"), "rank_pattern", adapted, rank);
+      adalora ? counts_of(triplets_in(file, config, adapted, adapter.rank))
+              : numbers_of(file, value("rank_pattern"), "rank_pattern", adapted, rank);
   for (const auto& [module, number] : ranks)
     if (number != ranks_found[module])
       refuse(file, "gives " + module + " the rank " +
                        std::to_string(static_cast<int64_t>(number)) +
                        ", and the tensors have " +
                        std::to_string(static_cast<int64_t>(ranks_found[module])));
-  adapter.rank_pattern = patterns_of(ranks, rank);
+  if (!adalora) adapter.rank_pattern = patterns_of(ranks, rank);
   adapter.alpha_pattern = patterns_of(
       numbers_of(file, value("alpha_pattern"), "alpha_pattern", adapted, adapter.alpha),
       adapter.alpha);
@@ -358,10 +359,47 @@ AdapterConfig read_adapter(const fs::path& folder) {
   return adapter;
 }
 
+namespace {
+
+constexpr const char* kOtherModel = "Name the model that the adapter was trained beside";
+
+// What the folder says is left of each module that has triplets.
+TripletsLeft triplets_of(const Table& table, const AdapterConfig& adapter,
+                         const fs::path& folder) {
+  if (adapter.kind != AdapterKind::kAdalora) return {};
+  std::set<std::string> modules;
+  for (const AdapterLayer& layer : adapter_layers(model_specs(table), adapter))
+    modules.insert(layer.module);
+  return triplets_in(folder / kConfig, config_in(folder / kConfig), modules,
+                     adapter.rank);
+}
+
+void load_triplets(Home& home, Weight& weight, const std::vector<bool>& left,
+                   const SafetensorsFile& file, const TensorInfo& tensor) {
+  const FewerTriplets fewer(weight.spec, left);
+  if (tensor.shape != fewer.shape())
+    refuse(file.path(),
+           "tensor " + tensor.name + " has another shape than the model's layer",
+           kOtherModel);
+  at::Tensor numbers = at::empty(tensor.shape, at::kFloat);
+  file.read_as(DType::kF32, tensor,
+               {static_cast<std::byte*>(numbers.mutable_data_ptr()), numbers.nbytes()});
+  if (!std::isfinite(ops::squared_norm(numbers)))
+    refuse(file.path(), "tensor " + tensor.name + " holds numbers that are not finite");
+  const at::Tensor all = fewer.put_among_zeros(numbers);
+  const auto* bytes = static_cast<const std::byte*>(all.const_data_ptr());
+  home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
+    std::copy_n(bytes + offset, piece.size(), piece.data());
+  });
+}
+
+}  // namespace
+
 void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& folder) {
   const at::NoGradGuard no_grad;
   const SafetensorsFile file(folder / kTensors);
   Table& table = home.table();
+  const TripletsLeft left = triplets_of(table, adapter, folder);
   std::set<std::string> wanted;
   const auto is_wanted = [&](const Weight& weight) {
     return weight.spec.adapter ||
@@ -379,10 +417,14 @@ void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& fold
       wanted.insert(name);
       const TensorInfo* tensor = file.find(name);
       if (tensor == nullptr) refuse(file.path(), "lacks the tensor " + name);
+      if (const auto own = left.find(module_of(weight->name())); own != left.end()) {
+        load_triplets(home, *weight, own->second, file, *tensor);
+        continue;
+      }
       if (tensor->shape != weight->spec.shape)
         refuse(file.path(),
                "tensor " + name + " has another shape than the model's layer",
-               "Name the model that the adapter was trained beside");
+               kOtherModel);
       const int64_t width = dtype_size(weight->format);
       home.write(*weight, [&](int64_t offset, std::span<std::byte> piece) {
         TensorInfo part = *tensor;
@@ -399,114 +441,7 @@ void load_adapter(Home& home, const AdapterConfig& adapter, const fs::path& fold
   for (const TensorInfo& tensor : file.tensors())
     if (!wanted.contains(tensor.name))
       refuse(file.path(), "tensor " + tensor.name + " is of no module of this model",
-             "Name the model that the adapter was trained beside");
-}
-
-namespace {
-
-// A pair's tensor with what the pair began with behind it: rows of A, columns of B.
-void write_joined(SafetensorsWriter& writer, const std::string& name,
-                  const at::Tensor& now, const at::Tensor& start, int64_t dim) {
-  const at::Tensor joined = at::cat({now.detach().cpu(), start}, dim).contiguous();
-  writer.write(name,
-               {static_cast<const std::byte*>(joined.const_data_ptr()), joined.nbytes()});
-}
-
-}  // namespace
-
-void save_adapter(Home& home, const AdapterConfig& given, const std::string& base,
-                  const fs::path& folder, const fs::path& start) {
-  Table& table = home.table();
-  const std::vector<Spec> specs = model_specs(table);
-  const AdapterConfig adapter = start.empty() ? given : beside_whole_base(given);
-  const std::vector<AdapterLayer> layers = adapter_layers(specs, given);
-  std::vector<std::string> all_modules;
-  for (const Spec& spec : specs)
-    if (spec.kind == Kind::kMatrix && spec.name.starts_with("model.layers."))
-      all_modules.push_back(module_of(spec.name));
-  std::vector<const Weight*> held;
-  for (const Weight& weight : table.all())
-    if (weight.trained) held.push_back(&weight);
-  std::vector<std::string> modules;
-  std::map<std::string, double> ranks, alphas;
-  std::map<std::string, const AdapterLayer*> joined;  // by the names of their matrices
-  for (const AdapterLayer& layer : adapter_layers(specs, adapter)) {
-    modules.push_back(layer.module);
-    ranks[layer.module] = static_cast<double>(layer.rank);
-    alphas[layer.module] = layer.alpha;
-  }
-  if (!start.empty())
-    for (const AdapterLayer& layer : layers)
-      for (const std::string& name : {layer.a(), layer.b()}) joined[name] = &layer;
-  std::set<std::string> whole;
-  for (const Weight* weight : held)
-    if (!weight->spec.adapter) whole.insert(module_of(weight->name()));
-  const auto pattern = [](const std::map<std::string, double>& numbers, double common) {
-    json found = json::object();
-    for (const auto& [module, number] : numbers) {
-      if (number == common) continue;
-      if (number == std::floor(number))
-        found[module] = static_cast<int64_t>(number);
-      else
-        found[module] = number;
-    }
-    return found;
-  };
-  const auto alpha = adapter.alpha == std::floor(adapter.alpha)
-                         ? json(static_cast<int64_t>(adapter.alpha))
-                         : json(adapter.alpha);
-  const json config = {
-      {"alpha_pattern", pattern(alphas, adapter.alpha)},
-      {"auto_mapping", nullptr},
-      {"base_model_name_or_path", base},
-      {"bias", "none"},
-      {"exclude_modules", nullptr},
-      {"fan_in_fan_out", false},
-      {"inference_mode", true},
-      {"init_lora_weights", true},
-      {"layers_pattern", nullptr},
-      {"layers_to_transform", nullptr},
-      {"lora_alpha", alpha},
-      {"lora_bias", false},
-      {"lora_dropout", adapter.dropout},
-      {"modules_to_save", whole.empty() ? json() : json(whole)},
-      {"peft_type", "LORA"},
-      {"r", adapter.rank},
-      {"rank_pattern", pattern(ranks, static_cast<double>(adapter.rank))},
-      {"revision", nullptr},
-      {"target_modules", names_of(modules, all_modules)},
-      {"task_type", "CAUSAL_LM"},
-      {"use_dora", adapter.kind == AdapterKind::kDora},
-      {"use_rslora", adapter.rank_stabilized}};
-  make_folders(folder);
-  write_file_atomically(folder / kConfig, config.dump(2) + "\n");
-
-  // Wider types first, so that each is aligned; of one width in the table's order.
-  std::stable_sort(held.begin(), held.end(), [](const Weight* a, const Weight* b) {
-    return dtype_size(a->format) > dtype_size(b->format);
-  });
-  std::vector<TensorSpec> tensors;
-  for (const Weight* weight : held) {
-    std::vector<int64_t> shape = weight->spec.shape;
-    if (const auto layer = joined.find(weight->name()); layer != joined.end())
-      shape[weight->name() == layer->second->a() ? 0 : 1] *= 2;
-    tensors.push_back({kPrefix + weight->name(), weight->format, std::move(shape)});
-  }
-  SafetensorsWriter writer(folder / kTensors, tensors);
-  for (const Weight* weight : held) {
-    const Lease lease = home.borrow(weight->spec.group, Access::kRead);
-    if (const auto layer = joined.find(weight->name()); layer != joined.end()) {
-      const StartPair pair = read_start(start, *layer->second);
-      const bool first = weight->name() == layer->second->a();
-      write_joined(writer, kPrefix + weight->name(), weight->here,
-                   first ? pair.a : pair.b.neg(), first ? 0 : 1);
-      continue;
-    }
-    home.read(*weight, [&](std::span<const std::byte> piece) {
-      writer.write(kPrefix + weight->name(), piece);
-    });
-  }
-  writer.finish();
+             kOtherModel);
 }
 
 }  // namespace lowmem::weights

@@ -27,24 +27,31 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kStream = 0x6C6F7261;  // "lora": apart from the run's other draws
 
-// A matrix A, whose draws are the weight's own.
-at::Tensor random_first(const Weight& weight, AdapterInit init, uint64_t seed) {
-  const auto rank = static_cast<float>(weight.spec.shape[0]);
-  const float bound = 1 / std::sqrt(static_cast<float>(weight.spec.shape[1]));
+// Of mean 0 and deviation 1. Box and Muller 1958; 1 - uniform() is never 0.
+float normal(Random& random) {
+  const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
+  constexpr float kTurn = 6.28318530718f;
+  return radius * std::cos(kTurn * random.uniform());
+}
+
+// A matrix whose draws are the weight's own.
+template <class Draw>
+at::Tensor drawn(const Weight& weight, uint64_t seed, Draw&& draw) {
   Random random(seed, kStream + weight.index);
   at::Tensor numbers = at::empty(weight.spec.shape, at::kFloat);
   auto* const begin = numbers.mutable_data_ptr<float>();
-  for (float* number = begin; number != begin + numbers.numel(); ++number) {
-    if (init == AdapterInit::kGaussian) {
-      // Box and Muller 1958; 1 - uniform() is never 0.
-      const float radius = std::sqrt(-2 * std::log(1 - random.uniform()));
-      constexpr float kTurn = 6.28318530718f;
-      *number = radius * std::cos(kTurn * random.uniform()) / rank;
-    } else {
-      *number = bound * (2 * random.uniform() - 1);
-    }
-  }
+  std::generate(begin, begin + numbers.numel(), [&] { return draw(random); });
   return numbers;
+}
+
+// A matrix A.
+at::Tensor random_first(const Weight& weight, AdapterInit init, uint64_t seed) {
+  const auto rank = static_cast<float>(weight.spec.shape[0]);
+  const float bound = 1 / std::sqrt(static_cast<float>(weight.spec.shape[1]));
+  return drawn(weight, seed, [&](Random& random) {
+    return init == AdapterInit::kGaussian ? normal(random) / rank
+                                          : bound * (2 * random.uniform() - 1);
+  });
 }
 
 // A direction that the matrix does not have would stay nothing for ever, both sides being
@@ -59,6 +66,25 @@ void begin_missing(StartPair& pair, const Weight& first, uint64_t seed) {
     pair.a[k].copy_(random[k]);
     pair.b.select(1, k).zero_();
   }
+}
+
+void put(Home& home, Weight& weight, const at::Tensor& numbers) {
+  const auto* bytes = static_cast<const std::byte*>(numbers.const_data_ptr());
+  home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
+    std::copy_n(bytes + offset, piece.size(), piece.data());
+  });
+}
+
+// AdaLoRA's: E is 0, and A and B are what makes up directions.
+void start_triplets(Home& home, const AdapterLayer& layer, uint64_t seed) {
+  constexpr float kDeviation = 0.02f;
+  Table& table = home.table();
+  for (const std::string& name : {layer.a(), layer.b()}) {
+    Weight& weight = table.at(name);
+    put(home, weight,
+        drawn(weight, seed, [](Random& random) { return kDeviation * normal(random); }));
+  }
+  put(home, table.at(layer.e()), at::zeros(table.at(layer.e()).spec.shape));
 }
 
 // scale * B @ A is the part of `matrix` [out, in] that a pair of this rank can hold best,
@@ -124,13 +150,6 @@ at::Tensor without(const at::Tensor& matrix, const StartPair& pair, double scale
     rest.narrow(0, first, count).copy_(numbers);
   }
   return rest;
-}
-
-void put(Home& home, Weight& weight, const at::Tensor& numbers) {
-  const auto* bytes = static_cast<const std::byte*>(numbers.const_data_ptr());
-  home.write(weight, [&](int64_t offset, std::span<std::byte> piece) {
-    std::copy_n(bytes + offset, piece.size(), piece.data());
-  });
 }
 
 // Calls f(layer) for each, while its group is borrowed to be written.
@@ -217,7 +236,9 @@ void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
                      metrics::Progress::Unit::kItems);
   for_layers(home, adapter, [&](const AdapterLayer& layer) {
     Weight& first = table.at(layer.a());
-    if (random) {
+    if (layer.values) {
+      start_triplets(home, layer, seed);
+    } else if (random) {
       put(home, first, random_first(first, adapter.init, seed));
       put(home, table.at(layer.b()), at::zeros(table.at(layer.b()).spec.shape));
     } else {
@@ -279,6 +300,26 @@ void take_from_base(Home& home, const AdapterConfig& adapter, const fs::path& fi
   });
 }
 
+namespace {
+
+// The norms of the largest matrix that has a magnitude beside it.
+void rehearse_magnitude(Home& home, const std::vector<AdapterLayer>& layers) {
+  const auto elements = [&](const AdapterLayer& layer) {
+    const ops::StoredMatrix matrix = matrix_of(home.table(), layer.module);
+    return matrix.out * matrix.in;
+  };
+  const auto largest = std::max_element(
+      layers.begin(), layers.end(), [&](const AdapterLayer& a, const AdapterLayer& b) {
+        return elements(a) < elements(b);
+      });
+  if (largest == layers.end() || !largest->magnitude) return;
+  const Table& table = home.table();
+  const Lease lease = home.borrow(table.find(largest->a())->spec.group, Access::kRead);
+  ops::norms_of_sum(matrix_of(table, largest->module), pair_of(table, *largest));
+}
+
+}  // namespace
+
 void rehearse_start(Home& home, const AdapterConfig& adapter) {
   const memory::OnHost on_host;
   Table& table = home.table();
@@ -290,6 +331,7 @@ void rehearse_start(Home& home, const AdapterConfig& adapter) {
       for (const std::string& name : {layer.a(), layer.b()})
         most = std::max(most, table.at(name).spec.elements());
     at::empty({most}, at::kFloat);
+    rehearse_magnitude(home, layers);
     return;
   }
   for (const AdapterLayer& layer : layers) {

@@ -96,6 +96,103 @@ Shapes reshaped(size_t which, const std::vector<int64_t>& shape) {
   return all;
 }
 
+// The same layers of AdaLoRA: of the first three triplets are left, of the other one.
+Shapes triplets() {
+  Shapes all;
+  for (const auto& [layer, left] :
+       {std::pair{kLayer, int64_t{3}}, std::pair{kOther, int64_t{1}}}) {
+    all.push_back({layer + ".lora_A", {left, kHidden}});
+    all.push_back({layer + ".lora_B", {kHidden, left}});
+    all.push_back({layer + ".lora_E", {left, 1}});
+  }
+  return all;
+}
+
+json pattern() {
+  return {{"model.layers.0.self_attn.q_proj.lora_E", {true, true, false, true}},
+          {"model.layers.1.self_attn.q_proj.lora_E", {false, true, false, false}}};
+}
+
+json adalora_config() {
+  return {{"peft_type", "ADALORA"}, {"r", 8},
+          {"init_r", kRank},        {"target_r", 2},
+          {"lora_alpha", 8},        {"target_modules", {"q_proj"}},
+          {"total_step", 10},       {"rank_pattern", pattern()}};
+}
+
+Damage adalora_setting(const std::string& name, const std::string& key, const json& value,
+                       const std::string& problem) {
+  json settings = adalora_config();
+  settings[key] = value;
+  return folder(name, settings, tensors_of(triplets()), "adapter_config.json", problem);
+}
+
+Damage adalora_tensors(const std::string& name, const Shapes& all,
+                       const std::string& problem) {
+  return folder(name, adalora_config(), tensors_of(all), "adapter_model.safetensors",
+                problem);
+}
+
+std::vector<Damage> damaged_triplets() {
+  const std::string first = "model.layers.0.self_attn.q_proj.lora_E";
+  const auto patterned = [&](const std::string& name, const std::string& key,
+                             const json& value, const std::string& problem) {
+    json changed = pattern();
+    changed[key] = value;
+    return adalora_setting(name, "rank_pattern", changed, problem);
+  };
+  Shapes lacking = triplets(), wider = triplets(), named = triplets();
+  lacking.erase(lacking.begin() + 2);
+  wider[2].second = {3, 2};
+  named[0].first += ".weight";
+  return {
+      adalora_setting("TripletsAtFirstNone", "init_r", 0,
+                      "init_r is no number of at least 1"),
+      adalora_setting("TripletsAtFirstAShare", "init_r", 4.5, "init_r is no count"),
+      adalora_setting("TripletsAtFirstOthers", "init_r", 6,
+                      "is not init_r = 6 times true or false"),
+      adalora_setting("TripletsTargetIsAText", "target_r", "2",
+                      "target_r is no number of at least 0"),
+      adalora_setting("TripletsChosenNever", "deltaT", 0,
+                      "deltaT is no number of at least 1"),
+      adalora_setting("TripletsByNegativeStep", "tinit", -1,
+                      "tinit is no number of at least 0"),
+      adalora_setting("TripletsPatternIsAList", "rank_pattern", {true},
+                      "rank_pattern is no object"),
+      adalora_setting("TripletsPatternMissing", "rank_pattern", nullptr,
+                      "and the tensors have 3"),
+      patterned("TripletsPatternOfNumbers", first, {1, 1, 0, 1}, "times true or false"),
+      patterned("TripletsPatternOfFewer", first, {true, false, true, false},
+                "the rank 2, and the tensors have 3"),
+      patterned("TripletsPatternTooLong", first, {true, true, false, true, true},
+                "times true or false"),
+      patterned("TripletsPatternOfNothing", "model.layers.0.self_attn.k_proj.lora_E",
+                {true, true, true, true}, "of which the tensors hold nothing"),
+      [&] {
+        json changed = pattern();
+        changed.erase(first);
+        return adalora_setting("TripletsPatternOfOneLayer", "rank_pattern", changed,
+                               "says nothing of model.layers.0.self_attn.q_proj");
+      }(),
+      adalora_setting("TripletsScaledByRoot", "use_rslora", true,
+                      "which is not implemented"),
+      adalora_setting("TripletsWithMagnitudes", "use_dora", true,
+                      "which is not implemented"),
+      adalora_setting("TripletsOfManyAlphas", "alpha_pattern", {{"q_proj", 4}},
+                      "which is not implemented"),
+      adalora_tensors("TripletsWithoutE", lacking, "lacks the tensor"),
+      adalora_tensors("TripletsOfManyNumbers", wider, "do not belong together"),
+      adalora_tensors("TripletsNamedAsOthers", named,
+                      "not the one that adapter_config.json names"),
+      folder("TripletsNotFinite", adalora_config(),
+             tensors_of(triplets(), std::numeric_limits<float>::quiet_NaN()),
+             "adapter_model.safetensors", "not finite", {"train.max_steps=2"}),
+      folder("TripletsOfLora", config(), tensors_of(triplets()),
+             "adapter_model.safetensors", "not the one that adapter_config.json names"),
+  };
+}
+LOWMEM_DAMAGES(AdaloraFolders, damaged_triplets());
+
 std::vector<Damage> damaged_folders() {
   const std::string file = "adapter_config.json", not_done = "which is not implemented";
   std::vector<Damage> all = {
@@ -114,8 +211,9 @@ std::vector<Damage> damaged_folders() {
       folder("TensorsNotFinite", config(),
              tensors_of(whole(), std::numeric_limits<float>::infinity()),
              "adapter_model.safetensors", "not finite"),
-      setting("OtherKind", "peft_type", "LOHA", "only LORA is implemented"),
-      setting("KindMissing", "peft_type", nullptr, "only LORA is implemented"),
+      setting("OtherKind", "peft_type", "LOHA", "only LORA and ADALORA are implemented"),
+      setting("KindMissing", "peft_type", nullptr,
+              "only LORA and ADALORA are implemented"),
       setting("DoraIsANumber", "use_dora", 1, "use_dora is neither true nor false"),
       setting("DropoutOfAll", "lora_dropout", 1, "lora_dropout is no number from 0"),
       setting("DropoutIsAText", "lora_dropout", "0.1",
@@ -240,8 +338,13 @@ std::vector<Damage> wrong_settings() {
            "is not read with adapter.kind = lora"),
       line("AdapterDropoutOfAll", {"adapter.dropout=1"}, "adapter.dropout = 1",
            "must be from 0 up to"),
-      line("AdapterDropoutBesideDora", {"adapter.kind=dora", "adapter.dropout=0.1"},
-           "adapter.dropout = 0.1", "a second product"),
+      line("AdaloraThatStaysAsItIs", {"adapter.kind=adalora", "adapter.target_rank=8"},
+           "adapter.target_rank = 8", "leaves nothing to take away from adapter.rank"),
+      line("AdaloraLongerThanTheRows",
+           {"adapter.kind=adalora", "adapter.tinit=100000", "train.max_steps=0"},
+           "adapter.tinit = 100000", "has no step to bring the ranks down by"),
+      line("AdaloraOfOneStep", {"adapter.kind=adalora", "train.max_steps=1"},
+           "adapter.kind = adalora", "has no step to bring the ranks down by"),
       line("AdapterLrRatioZero", {"adapter.lr_ratio=0"}, "adapter.lr_ratio = 0", ""),
       line("DoubleQuantizationOfNothing", {"model.double_quantization=false"},
            "model.double_quantization = false", "is not read with model.quantize = none"),

@@ -209,6 +209,12 @@ const std::vector<std::string> kOthers = {
     "memory.activations=keep",
     "memory.kept=disk memory.ahead=0 model.train=all optimizer.name=adam",
     "adapter.kind=lora optimizer.name=adamw",
+    "adapter.kind=dora adapter.targets=all-linear adapter.dropout=0.1 "
+    "optimizer.name=adamw",
+    "adapter.kind=adalora adapter.targets=all-linear adapter.rank=12 "
+    "optimizer.name=adamw",
+    "adapter.kind=adalora adapter.targets=all-linear adapter.rank=12 "
+    "memory.gradients=accumulate memory.activations=keep optimizer.name=adamw",
     "adapter.kind=lora adapter.targets=all-linear adapter.rank=16 optimizer.name=adamw "
     "memory.activations=keep memory.gradients=accumulate train.micro_batch_size=3",
     "adapter.kind=lora adapter.targets=all-linear memory.weights=disk memory.ahead=0 "

@@ -32,6 +32,15 @@ TEST(Validate, AcceptsTheDefaultsWithAModelAndData) {
   EXPECT_NO_THROW(validate(good(), Purpose::kEvaluate));
 }
 
+TEST(Validate, AcceptsAdaloraWithItsDefaults) {
+  EXPECT_NO_THROW(validate(good_with({"adapter.kind=adalora"}), Purpose::kTrain));
+  EXPECT_NO_THROW(
+      validate(good_with({"adapter.kind=adalora", "adapter.rank=12",
+                          "adapter.target_rank=8", "adapter.tinit=5", "adapter.tfinal=4",
+                          "train.max_steps=10", "train.keep_best=true", "eval.every=1"}),
+               Purpose::kTrain));
+}
+
 struct Invalid {
   StringList overrides;
   const char* thing;
@@ -53,6 +62,38 @@ INSTANTIATE_TEST_SUITE_P(
         Invalid{{"run.name=."}, "run.name = \".\""},
         Invalid{{"adapter.kind=lora", "adapter.init=olora", "adapter.path=there"},
                 "adapter.init = olora"},
+        Invalid{{"adapter.kind=lora", "adapter.tinit=2"}, "adapter.tinit = 2"},
+        Invalid{{"adapter.kind=dora", "adapter.target_rank=2"},
+                "adapter.target_rank = 2"},
+        Invalid{{"adapter.kind=lora", "adapter.beta1=0.5"}, "adapter.beta1 = 0.5"},
+        Invalid{{"adapter.kind=adalora", "adapter.init=pissa"}, "adapter.init = pissa"},
+        Invalid{{"adapter.kind=adalora", "adapter.rank_stabilized=true"},
+                "adapter.rank_stabilized = true"},
+        Invalid{{"adapter.kind=adalora", "adapter.rank_pattern=q_proj=2"},
+                "adapter.rank_pattern = \"q_proj=2\""},
+        Invalid{{"adapter.kind=adalora", "adapter.alpha_pattern=q_proj=2"},
+                "adapter.alpha_pattern = \"q_proj=2\""},
+        Invalid{{"adapter.kind=adalora", "adapter.target_rank=0"},
+                "adapter.target_rank = 0"},
+        Invalid{{"adapter.kind=adalora", "adapter.target_rank=12"},
+                "adapter.target_rank = 12"},
+        Invalid{{"adapter.kind=adalora", "adapter.rank=1"}, "adapter.target_rank = 1"},
+        Invalid{{"adapter.kind=adalora", "adapter.tinit=-1"}, "adapter.tinit = -1"},
+        Invalid{{"adapter.kind=adalora", "adapter.tfinal=-1"}, "adapter.tfinal = -1"},
+        Invalid{{"adapter.kind=adalora", "adapter.delta_t=0"}, "adapter.delta_t = 0"},
+        Invalid{{"adapter.kind=adalora", "adapter.beta1=0"}, "adapter.beta1 = 0.0"},
+        Invalid{{"adapter.kind=adalora", "adapter.beta2=1"}, "adapter.beta2 = 1.0"},
+        Invalid{{"adapter.kind=adalora", "adapter.orth_reg_weight=-1"},
+                "adapter.orth_reg_weight = -1.0"},
+        Invalid{{"adapter.kind=adalora", "adapter.tinit=6", "adapter.tfinal=4",
+                 "train.max_steps=10"},
+                "adapter.tinit = 6"},
+        Invalid{{"adapter.kind=adalora", "adapter.tfinal=9", "train.max_steps=10"},
+                "adapter.tfinal = 9"},
+        Invalid{{"adapter.kind=adalora", "train.keep_best=true", "eval.every=1"},
+                "train.keep_best"},
+        Invalid{{"adapter.kind=adalora", "train.stop_after=2", "eval.every=1"},
+                "train.stop_after"},
         Invalid{{"run.name=.."}, "run.name = \"..\""},
         Invalid{{"run.name=a/b"}, "run.name = a/b"},
         Invalid{{"run.name=\"a\\nb\""}, "run.name = \"a\\x0ab\""},

@@ -1,45 +1,17 @@
 // Adapters against PEFT's, through tests/fixtures/adapters; no policy changes a bit.
 #include "lowmem/weights/adapter.h"
 
+#include "engine/adapter_models.h"
 #include "lowmem/config/overrides.h"
-#include "lowmem/weights/adapter_folder.h"
-#include "lowmem/weights/adapter_start.h"
-#include "lowmem/weights/quantized.h"
-#include "support/training.h"
 
 namespace lowmem::engine {
 namespace {
 
 using nlohmann::json;
-using test::fixture, test::Policies, test::State;
+using test::adamw, test::adapted, test::fixture, test::Policies, test::State,
+    test::trained_by;
 
-const json& batches() {
-  static const json file = read_json(fixture("training/batches.json"));
-  return file;
-}
-
-// A model with an adapter beside it, from their folders.
-std::unique_ptr<model::Llama> adapted(const std::string& model,
-                                      const AdapterConfig& adapter,
-                                      at::ScalarType dtype = at::kFloat,
-                                      const ModelConfig& quantized = {}) {
-  const auto folder = fixture("models") / model;
-  const model::Config shape = model::read_model_config(folder);
-  model::ModelOptions options{dtype, dtype};
-  for (const auto& layer : weights::adapter_layers(model::weight_specs(shape), adapter))
-    options.adapted[layer.module] = layer;
-  RunConfig config;
-  config.model = quantized;
-  config.adapter = adapter;
-  auto table = std::make_shared<weights::Table>(
-      weights::with_quantized(weights::with_adapter(model::weight_specs(shape), adapter),
-                              config),
-      dtype == at::kFloat ? DType::kF32 : DType::kBF16);
-  table->allocate(c10::kCPU);
-  auto llama = std::make_unique<model::Llama>(shape, options, table);
-  weights::load(*test::home_of(*llama), folder);
-  return llama;
-}
+const json& batches() { return test::training_batches(); }
 
 // Every weight, an adapter's too.
 State all_of(const model::Llama& llama) {
@@ -47,23 +19,6 @@ State all_of(const model::Llama& llama) {
   for (const weights::Weight& weight : llama.table().all())
     state[weight.name()] = weight.here.detach().clone();
   return state;
-}
-
-// What a configuration with the adapter trains.
-std::vector<std::string> trained_by(const AdapterConfig& adapter) {
-  std::vector<std::string> patterns = {"*.lora_A.weight", "*.lora_B.weight"};
-  if (adapter.kind == AdapterKind::kDora) patterns.push_back("*.lora_magnitude_vector");
-  for (const std::string& module : adapter.also_train)
-    patterns.push_back(module + ".weight");
-  return patterns;
-}
-
-OptimizerConfig adamw() {
-  OptimizerConfig config;
-  config.name = OptimizerKind::kAdamW;
-  config.lr = 1e-3;
-  config.weight_decay = 0.01;
-  return config;
 }
 
 // That its steps have the losses of a curve, and its weights the norms at the end.
@@ -147,18 +102,6 @@ AdapterConfig all_linear() {
   return adapter;
 }
 
-// Each token's place in the batch, for the step's draws.
-void number_tokens(std::vector<MicroBatch>& parts, uint32_t step) {
-  int64_t before = 0;
-  for (MicroBatch& part : parts) {
-    const int64_t tokens = part.packed.tokens();
-    const at::Tensor places = at::arange(before, before + tokens, at::kLong);
-    part.packed.draw = model::Draw{11, step, places};
-    part.rows.draw = model::Draw{11, step, places.index_select(0, part.rows.index)};
-    before += tokens;
-  }
-}
-
 struct Variant {
   const char* name;
   AdapterKind kind;
@@ -186,7 +129,7 @@ TEST_P(AdapterPolicies, GiveTheSameBits) {
       for (int64_t i = 0; i < 6; ++i) {
         auto parts = test::micro_batches(*trainer.llama,
                                          batches()[static_cast<size_t>(i)], micro_batch);
-        number_tokens(parts, static_cast<uint32_t>(i));
+        test::number_tokens(parts, static_cast<uint32_t>(i));
         losses.push_back(trainer.update(parts, i).loss_sum);
       }
       const State weights = test::copy_of(trainer);
@@ -207,6 +150,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Variant{"lora", AdapterKind::kLora, QuantizeMode::kNone, 0},
                     Variant{"dropout", AdapterKind::kLora, QuantizeMode::kNone, 0.2},
                     Variant{"dora", AdapterKind::kDora, QuantizeMode::kNone, 0},
+                    Variant{"dora_dropout", AdapterKind::kDora, QuantizeMode::kNone, 0.2},
+                    Variant{"dora_nf4", AdapterKind::kDora, QuantizeMode::kNf4, 0.2},
                     Variant{"nf4", AdapterKind::kLora, QuantizeMode::kNf4, 0.1},
                     Variant{"int8", AdapterKind::kDora, QuantizeMode::kInt8, 0}),
     [](const auto& given) { return std::string(given.param.name); });
@@ -223,7 +168,7 @@ TEST(Adapter, DropoutIsTheSameForAnyMicroBatch) {
     test::Trainer trainer(std::move(llama), trained_by(adapter), adamw(), {});
     for (int64_t i = 0; i < 3; ++i) {
       auto parts = test::micro_batches(*trainer.llama, batches()[0], micro_batch);
-      number_tokens(parts, static_cast<uint32_t>(i));
+      test::number_tokens(parts, static_cast<uint32_t>(i));
       losses.push_back(trainer.update(parts, i).loss_sum);
     }
   }

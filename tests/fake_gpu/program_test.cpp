@@ -191,6 +191,13 @@ TEST_F(ProgramOnFakeGpu, LosesNoStepToANumberThatIsNotFinite) {
   EXPECT_EQ(results("finite")["final_loss"], 0.0);
 }
 
+TEST_F(ProgramOnFakeGpu, RefusesAdaloraBeforeAnythingStarts) {
+  const Outcome refused = train("adalora", "train.max_steps=2 adapter.kind=adalora");
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.output,
+              HasSubstr("adapter.kind = adalora: is not there on a GPU yet"));
+}
+
 TEST_F(ProgramOnFakeGpu, SaysThatTheGpuIsTooSmall) {
   const Outcome refused =
       train("refused", "train.max_steps=2", "FAKE_GPU_MEMORY=12000000");

@@ -72,8 +72,9 @@ TEST(QuantizedMatrix, Int8RefusesWhatIsBeyondFp16) {
   EXPECT_THROW(quantize_into(matrix, values, 0), std::domain_error);
 }
 
-// y = (x W.T + s dropped(x) A.T B.T) m / |W + s B A| + bias, in double; the norm is a
-// constant. in: x, A, B, then magnitude and bias where they are.
+// y = x W.T + (g - 1) x' W.T + g s x' A.T B.T + bias, in double, where x' is what dropout
+// leaves of x and g = m / |W + s B A|, or 1 without a magnitude; the norm is a constant.
+// in: x, A, B, then magnitude and bias where they are.
 struct Adapted {
   Stored form;
   bool magnitude, bias, dropout;
@@ -119,9 +120,15 @@ class AdaptedLinear : public testing::TestWithParam<Adapted> {
 
   at::Tensor formula(const Tensors& in) const {
     const Tensors exact = test::cast(in, at::kDouble);
-    at::Tensor y = exact[0].mm(dense_.t()) +
-                   kScale * (exact[0] * mask()).mm(exact[1].t()).mm(exact[2].t());
-    if (GetParam().magnitude) y = y * (exact[3] / norm_);
+    const at::Tensor left = exact[0] * mask();
+    at::Tensor y = exact[0].mm(dense_.t());
+    const at::Tensor low = kScale * left.mm(exact[1].t()).mm(exact[2].t());
+    if (GetParam().magnitude) {
+      const at::Tensor gain = exact[3] / norm_;
+      y = y + (gain - 1) * left.mm(dense_.t()) + gain * low;
+    } else {
+      y = y + low;
+    }
     return GetParam().bias ? y + exact.back() : y;
   }
 
@@ -166,6 +173,8 @@ INSTANTIATE_TEST_SUITE_P(Forms, AdaptedLinear,
                          testing::Values(Adapted{Stored::kPlain, false, false, false},
                                          Adapted{Stored::kPlain, false, true, true},
                                          Adapted{Stored::kPlain, true, true, false},
+                                         Adapted{Stored::kPlain, true, true, true},
+                                         Adapted{Stored::kInt8, true, false, true},
                                          Adapted{Stored::kNf4, false, true, true},
                                          Adapted{Stored::kNf4Double, true, true, false},
                                          Adapted{Stored::kInt8, true, false, false},

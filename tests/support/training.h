@@ -4,6 +4,7 @@
 // tests/fixtures/training.
 
 #include <algorithm>
+#include <optional>
 
 #include "lowmem/config/overrides.h"
 #include "lowmem/engine/step.h"
@@ -90,11 +91,18 @@ inline std::unique_ptr<weights::Home> home_of(const model::Llama& llama,
   return weights::make_home(setup, llama.table());
 }
 
+// An adapter whose ranks come down over so many steps.
+struct ComingDown {
+  AdapterConfig adapter;
+  int64_t steps;
+};
+
 // A model in training.
 struct Trainer {
   std::unique_ptr<model::Llama> llama;
   std::unique_ptr<weights::Home> home;
   engine::Walk walk;
+  std::unique_ptr<weights::RankBudget> budget;  // or null
   std::unique_ptr<optim::Optimizer> optimizer;
   engine::Gradients gradients;
   std::unique_ptr<engine::Activations> activations;
@@ -103,12 +111,15 @@ struct Trainer {
 
   Trainer(std::unique_ptr<model::Llama> model, const std::vector<std::string>& train,
           const OptimizerConfig& config, const Policies& policies,
-          const loss::LossOptions& loss = {})
+          const loss::LossOptions& loss = {}, const std::optional<ComingDown>& ranks = {})
       : llama(selected(std::move(model), train)),
         home(home_of(*llama, policies)),
         walk(*llama, *home),
-        optimizer(prepared(optim::make_optimizer(config, 42), *home)),
-        gradients(policies.gradients, *optimizer, *home, config.clip_norm),
+        budget(ranks ? std::make_unique<weights::RankBudget>(llama->table(),
+                                                             ranks->adapter, ranks->steps)
+                     : nullptr),
+        optimizer(prepared(optim::make_optimizer(config, 42), *home, budget.get())),
+        gradients(policies.gradients, *optimizer, *home, config.clip_norm, budget.get()),
         activations(engine::make_activations(policies.activations,
                                              {.blocks = llama->blocks().size(),
                                               .kept = policies.kept,
@@ -131,9 +142,15 @@ struct Trainer {
     return model;
   }
   static std::unique_ptr<optim::Optimizer> prepared(
-      std::unique_ptr<optim::Optimizer> optimizer, weights::Home& home) {
-    home.make_states(
-        [&](const weights::Weight& weight) { return optimizer->states_of(weight); });
+      std::unique_ptr<optim::Optimizer> optimizer, weights::Home& home,
+      weights::RankBudget* budget) {
+    home.make_states([&](const weights::Weight& weight) {
+      auto states = optimizer->states_of(weight);
+      if (budget != nullptr)
+        for (auto& state : budget->states_of(weight)) states.push_back(std::move(state));
+      return states;
+    });
+    if (budget != nullptr) budget->begin();
     return optimizer;
   }
 };

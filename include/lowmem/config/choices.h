@@ -72,10 +72,12 @@ constexpr std::span<const Choice<QuantizeMode>> choices(QuantizeMode) {
 }
 
 // adapter.kind
-enum class AdapterKind { kNone, kLora, kDora };
-inline constexpr Choice<AdapterKind> kAdapterKinds[] = {{"none", AdapterKind::kNone},
-                                                        {"lora", AdapterKind::kLora},
-                                                        {"dora", AdapterKind::kDora}};
+enum class AdapterKind { kNone, kLora, kDora, kAdalora };
+inline constexpr Choice<AdapterKind> kAdapterKinds[] = {
+    {"none", AdapterKind::kNone},
+    {"lora", AdapterKind::kLora},
+    {"dora", AdapterKind::kDora},
+    {"adalora", AdapterKind::kAdalora}};
 constexpr std::span<const Choice<AdapterKind>> choices(AdapterKind) {
   return kAdapterKinds;
 }
@@ -91,6 +93,11 @@ inline constexpr Choice<AdapterInit> kAdapterInits[] = {
 constexpr std::span<const Choice<AdapterInit>> choices(AdapterInit) {
   return kAdapterInits;
 }
+
+// adapter.target_rank, or a number
+enum class TargetRank { kAuto };
+inline constexpr Choice<TargetRank> kTargetRanks[] = {{"auto", TargetRank::kAuto}};
+constexpr std::span<const Choice<TargetRank>> choices(TargetRank) { return kTargetRanks; }
 
 // data.format, eval.format
 enum class DataFormat { kAuto, kHellaSwag, kText, kPromptCompletion, kChat };

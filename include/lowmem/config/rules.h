@@ -64,4 +64,8 @@ int64_t rounding_bytes(RoundingMode rounding, DType weight);
 // saved config keeps its meaning if a default ever changes.
 void resolve_defaults(OptimizerConfig& optimizer);
 
+// adapter.target_rank as a number: two thirds of the rank where it is `auto`, as PEFT has
+// 8 of 12, and at least 1.
+int64_t target_rank(const AdapterConfig& adapter);
+
 }  // namespace lowmem

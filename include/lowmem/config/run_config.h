@@ -106,6 +106,13 @@ struct AdapterConfig {
   AdapterInit init = AdapterInit::kDefault;
   StringList also_train = {};
   double lr_ratio = 1;
+  OrCount<TargetRank> target_rank = TargetRank::kAuto;
+  int64_t tinit = 0;
+  int64_t tfinal = 0;
+  int64_t delta_t = 1;
+  double beta1 = 0.85;
+  double beta2 = 0.85;
+  double orth_reg_weight = 0.5;
   std::string path = "";
   bool merge = false;
 
@@ -132,6 +139,17 @@ struct AdapterConfig {
           "modules to train whole beside: norm, lm_head, *layernorm");
     field("lr_ratio", lr_ratio, Alters::kResult,
           "learning rate of the second matrix over the first's (LoRA+)");
+    field("target_rank", target_rank, Alters::kResult,
+          "adalora: mean rank that is left; auto: two thirds of rank");
+    field("tinit", tinit, Alters::kResult, "adalora: steps before ranks begin to fall");
+    field("tfinal", tfinal, Alters::kResult,
+          "adalora: steps at the end, with the ranks that are left");
+    field("delta_t", delta_t, Alters::kResult, "adalora: steps between two cuts");
+    field("beta1", beta1, Alters::kResult, "adalora: decay of the average of importance");
+    field("beta2", beta2, Alters::kResult,
+          "adalora: decay of the average of its uncertainty");
+    field("orth_reg_weight", orth_reg_weight, Alters::kResult,
+          "adalora: weight of the orthogonality of A and B in the loss");
     field("path", path, Alters::kPlace,
           "adapter folder to begin with, whose settings these then are");
     field("merge", merge, Alters::kNothing,

@@ -13,4 +13,9 @@ enum class Purpose { kTrain, kEvaluate, kData };
 // and the data exist is found out when they are opened.
 void validate(const RunConfig& config, Purpose purpose);
 
+// Throws Error where a run of so many steps cannot follow adapter.kind = adalora's
+// schedule: importance is measured for at least one step, after adapter.tinit and before
+// adapter.tfinal. Of a run without steps, and of other kinds, nothing is asked.
+void check_rank_schedule(const AdapterConfig& adapter, int64_t steps);
+
 }  // namespace lowmem

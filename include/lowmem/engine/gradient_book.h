@@ -3,10 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lowmem/optim/optimizer.h"
+#include "lowmem/weights/rank_budget.h"
 
 namespace lowmem::engine {
 
@@ -16,6 +18,10 @@ struct GradientReport {
   kernels::RoundingReport rounding;
   // Parameters whose gradient is not finite, and which were left as they are.
   std::vector<std::string> nonfinite;
+  // With a budget of ranks: what of the step's mean loss is its term of orthogonality,
+  // and the triplets that are left.
+  double orthogonality = 0;
+  std::optional<int64_t> rank;
 };
 
 // A report that a device may still be at work on.
@@ -47,7 +53,9 @@ class GradientBook {
   virtual std::unique_ptr<PendingReport> report() = 0;
 };
 
-std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer);
+// `budget`: scores what is updated, or null.
+std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer,
+                                        weights::RankBudget* budget);
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
                                           const weights::Table& table);
 

@@ -35,8 +35,9 @@ struct GradientChain {
 // so every policy sees the same numbers.
 class Gradients {
  public:
+  // `budget`: what shares ranks out, on the CPU, or null.
   Gradients(GradientsMode mode, optim::Optimizer& optimizer, weights::Home& home,
-            double clip_norm);
+            double clip_norm, weights::RankBudget* budget = nullptr);
   ~Gradients();
 
   // In their order. A step ends early where finish() says so.
@@ -62,6 +63,8 @@ class Gradients {
   bool finish();
   // Breaks the step off, with nothing updated beyond what already is.
   void discard();
+  // The step is over, however it went.
+  void end();
 
   // Of the step, which a device may still be at work on: every trained weight has been
   // updated once when it is there, unless its gradient is not finite.
@@ -73,6 +76,8 @@ class Gradients {
   std::unique_ptr<GradientBook> book_;
   GradientChain chain_;
   std::unique_ptr<Share> share_;
+  weights::RankBudget* budget_;
+  int64_t update_ = 0;              // of the run, from 1
   GradientStage* stage_ = nullptr;  // of the pass at hand
 };
 

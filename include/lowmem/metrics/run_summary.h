@@ -14,6 +14,7 @@ struct LoggedStep {
   int64_t step = 0;
   std::optional<double> loss;           // nullopt where every step was skipped
   std::optional<double> rounding_lost;  // share, of bf16 weights
+  std::optional<double> adapter_rank;   // of AdaLoRA, of all layers
 };
 
 // Accuracy as a share, or perplexity, over a run.

@@ -17,6 +17,10 @@ struct StepRecord {
   // Share of the last update's changes that rounding to nearest would have lost; only for
   // bf16 weights.
   std::optional<double> rounding_lost;
+  // Of AdaLoRA: triplets that are left after the last update, of all layers, and the mean
+  // of what orthogonality adds to the loss, which `loss` is without.
+  std::optional<int64_t> adapter_rank;
+  std::optional<double> orthogonality;
   double step_seconds = 0;  // mean
   double tokens_per_second = 0;
   // Means of a step, where weights come from elsewhere and go back there: what was moved,

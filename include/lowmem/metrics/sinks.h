@@ -30,6 +30,7 @@ std::unique_ptr<Sink> live_sink(int64_t total_steps, int64_t evaluation_every);
 //
 //   Train/loss Train/lr Train/epoch Train/tokens_per_second Train/step_seconds
 //   Train/memoryGB Train/rssGB (both in GiB) Train/grad_norm Train/rounding_lost
+//   Train/adapter_rank Train/orthogonality
 //   val/acc val/acc_norm val/perplexity val/loss
 //
 // at their steps, each as a 32-bit float; what a record lacks, and what is not finite, is

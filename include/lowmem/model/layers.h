@@ -47,6 +47,7 @@ class Linear : public torch::nn::Module {
 
  private:
   ops::LinearWeight weight_;
+  at::Tensor values_;  // [rank, 1], of an adapter that has them
   double dropout_ = 0;
   uint32_t index_ = 0;  // among the adapted layers
   at::ScalarType compute_;

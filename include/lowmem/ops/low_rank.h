@@ -30,12 +30,18 @@ struct LowRank {
   double scale = 0;           // alpha / rank, or alpha / sqrt(rank)
   at::Tensor magnitude = {};  // [out] fp32, or undefined
   at::Tensor norm = {};       // [out] fp32, with it: each row's, a constant
-  Dropout dropout = {};       // or undefined
+  // Or undefined. With a magnitude it is of all that changes the layer, as in PEFT:
+  // W x + (gain - 1) * W x' + gain * scale * B @ A x', where x' is what is left of x.
+  Dropout dropout = {};
 
   bool defined() const { return a.defined(); }
   // What each column of the output is multiplied by: magnitude / norm.
   at::Tensor gain() const;
 };
+
+// Each row of a [rank, in] times its number of by [rank, 1], all fp32; with gradients by
+// both where they are wanted. AdaLoRA's A, as a pair has it.
+at::Tensor scaled_rows(const at::Tensor& a, const at::Tensor& by);
 
 // The norms of the rows of W + scale * B @ A, [out] fp32, a slice of rows at a time.
 at::Tensor norms_of_sum(const StoredMatrix& matrix, const LowRank& low_rank);

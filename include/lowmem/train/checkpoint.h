@@ -89,7 +89,8 @@ void restore_states(const Checkpoint& checkpoint, weights::Home& home);
 
 // Throws Error naming the first key in which a run that goes on must not differ from what
 // it was, with both values. Free are keys that alter nothing, the places of files, what
-// costs only memory and time and, under a constant schedule, how long to train.
+// costs only memory and time and, under a constant schedule and without AdaLoRA's, how
+// long to train.
 void check_same_run(const RunConfig& before, const RunConfig& now);
 
 }  // namespace lowmem::train

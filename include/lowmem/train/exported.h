@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "lowmem/config/run_config.h"
@@ -21,9 +24,13 @@ inline bool makes_adapter(const RunConfig& config) {
 std::vector<weights::Spec> weight_specs(const RunConfig& config,
                                         const model::Config& shape);
 
-// Writes the folder, from the home's weights.
+// Writes the folder, from the home's weights. `steps`: of the run.
 void write_exported(const RunConfig& config, weights::Home& home,
-                    const std::filesystem::path& folder);
+                    const std::filesystem::path& folder, int64_t steps);
+
+// Of AdaLoRA's adapter the triplets that are left of each module; empty for others.
+std::map<std::string, int64_t> adapter_ranks(const RunConfig& config,
+                                             const weights::Table& table);
 
 // How an adapter's model lay in memory when it was trained: in which codes, and of
 // numbers of which type these were made.

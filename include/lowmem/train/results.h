@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -42,6 +43,8 @@ struct Results {
   int64_t nonfinite_steps = 0;       // in which a loss or a gradient was not finite
   std::optional<double> first_loss;  // mean over the first logged steps
   std::optional<double> final_loss;  // mean over the last ones
+  // Of an adapter with ranks that come down (AdaLoRA), what each module is left with.
+  std::map<std::string, int64_t> adapter_ranks;
   int64_t examples = 0, tokens = 0;
   double training_seconds = 0;  // in steps alone
   double seconds = 0;           // in all

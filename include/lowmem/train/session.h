@@ -13,6 +13,7 @@
 #include "lowmem/train/out_of_memory.h"
 #include "lowmem/train/texts.h"
 #include "lowmem/weights/hf_folder.h"
+#include "lowmem/weights/rank_budget.h"
 
 namespace lowmem::train {
 
@@ -131,6 +132,7 @@ class Session {
   HousedModel house_;
   engine::Walk walk_;
   std::unique_ptr<optim::Optimizer> optimizer_;
+  std::unique_ptr<weights::RankBudget> budget_;  // of AdaLoRA, or null
   engine::Gradients gradients_;
   std::unique_ptr<engine::Activations> activations_;
   engine::Step step_;

@@ -12,6 +12,8 @@
 // B [out, rank], and the layer multiplies by W + scale * B @ A. Hu et al. 2021, "LoRA";
 // Kalajdzievski 2023, "A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA".
 // With a magnitude [out] the rows of that sum have these norms: Liu et al. 2024, "DoRA".
+// With numbers E [rank, 1] each row of A is multiplied by its own: Zhang et al. 2023,
+// "AdaLoRA" (weights/rank_budget.h).
 namespace lowmem::weights {
 
 // One layer's, under the name of Hugging Face's module: "model.layers.3.mlp.up_proj".
@@ -22,12 +24,18 @@ struct AdapterLayer {
   double scale = 0;
   double dropout = 0;      // of the pair's input, in training
   bool magnitude = false;  // whether it has one
+  bool values = false;     // whether it has E
   uint32_t index = 0;      // among the layers
 
-  std::string a() const { return module + ".lora_A.weight"; }
-  std::string b() const { return module + ".lora_B.weight"; }
+  std::string a() const { return module + ".lora_A" + ending(); }
+  std::string b() const { return module + ".lora_B" + ending(); }
   std::string m() const { return module + ".lora_magnitude_vector"; }
+  std::string e() const { return module + ".lora_E"; }
   bool operator==(const AdapterLayer&) const = default;
+
+ private:
+  // As PEFT names them.
+  const char* ending() const { return values ? "" : ".weight"; }
 };
 
 // Whether an entry of adapter.targets, exclude, also_train or a pattern means a module:
@@ -57,7 +65,7 @@ bool trains(const RunConfig& config, const Spec& spec);
 // second matrices, and for vectors, as PEFT has it. Hayou et al. 2024, "LoRA+".
 double lr_ratio(const AdapterConfig& adapter, const Spec& spec);
 
-// An adapter's pair beside its matrix, as they are now.
+// An adapter's pair beside its matrix, as they are now; of one with E, [E * A] and B.
 ops::LowRank pair_of(const Table& table, const AdapterLayer& layer);
 
 // Elements of a matrix that are merged at a time.

@@ -21,12 +21,19 @@ AdapterConfig read_adapter(const std::filesystem::path& folder);
 void load_adapter(Home& home, const AdapterConfig& adapter,
                   const std::filesystem::path& folder);
 
-// Writes one. `base`: the model's name, for whoever loads it. `start`: where the adapter
-// took from the model what it began with, the file of that (weights/adapter_start.h). The
-// folder is then one to use beside the model as it was, with pairs of twice the rank:
-// [A; A0] and [B, -B0], of which the product is B @ A - B0 @ A0.
+// How a run has left its adapter.
+struct Ending {
+  // Where the adapter took from the model what it began with, the file of that
+  // (weights/adapter_start.h). The folder is then one to use beside the model as it was,
+  // with pairs of twice the rank: [A; A0] and [B, -B0], of which the product is
+  // B @ A - B0 @ A0.
+  std::filesystem::path start = {};
+  int64_t steps = 0;  // of the run; AdaLoRA's folders name them
+};
+
+// Writes one. `base`: the model's name, for whoever loads it. Of AdaLoRA's triplets those
+// that are left (weights/rank_budget.h).
 void save_adapter(Home& home, const AdapterConfig& adapter, const std::string& base,
-                  const std::filesystem::path& folder,
-                  const std::filesystem::path& start = {});
+                  const std::filesystem::path& folder, const Ending& ending = {});
 
 }  // namespace lowmem::weights

@@ -6,13 +6,13 @@
 
 #include "lowmem/weights/adapter.h"
 
-// What an adapter begins with. Most begin as nothing: B is 0. PiSSA (Meng et al. 2024)
-// and OLoRA (Buyukakyuz 2024) begin with a part of W itself, scale * B @ A, which is
-// taken from W, so that the sum is W still; LoftQ (Li et al. 2023) with the part of what
-// quantizing lost that a pair of this rank can hold.
+// What an adapter begins with. Most begin as nothing: B is 0, or AdaLoRA's E. PiSSA (Meng
+// et al. 2024) and OLoRA (Buyukakyuz 2024) begin with a part of W itself, scale * B @ A,
+// which is taken from W, so that the sum is W still; LoftQ (Li et al. 2023) with the part
+// of what quantizing lost that a pair of this rank can hold.
 namespace lowmem::weights {
 
-// Whether the pairs begin as nothing: B = 0.
+// Whether the pairs begin as nothing: B = 0, or E = 0.
 bool starts_as_nothing(const AdapterConfig& adapter);
 // Whether W is no longer the model folder's once the adapter has begun.
 bool takes_from_base(const AdapterConfig& adapter);
