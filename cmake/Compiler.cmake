@@ -35,14 +35,3 @@ if(LOWMEM_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_CUDA_COMPILER_LAUNCHER ${launcher})
 endif()
-
-find_program(LOWMEM_MOLD mold)
-include(CheckLinkerFlag)
-if(LOWMEM_MOLD)
-  check_linker_flag(CXX -fuse-ld=mold LOWMEM_MOLD_WORKS)
-endif()
-if(LOWMEM_MOLD_WORKS)
-  # mold 1.10 (Debian 12) lets what is read-only after relocation begin at .tbss, whose place
-  # in the file it does not know: where that is alone on a page, the program does not start.
-  add_link_options(-fuse-ld=mold -Wl,-z,norelro)
-endif()

@@ -12,7 +12,7 @@ set -euo pipefail
 
 torch_version=2.11.0
 packages=(
-  g++ cmake ninja-build ccache mold pkg-config python3 python3-pip unzip ca-certificates
+  g++ cmake ninja-build ccache pkg-config python3 python3-pip unzip ca-certificates
   libcli11-dev nlohmann-json3-dev libsentencepiece-dev libspdlog-dev libyaml-cpp-dev
   libpcre2-dev libutf8proc-dev liburing-dev libxxhash-dev libgtest-dev libgmock-dev
   libbenchmark-dev
@@ -53,7 +53,7 @@ for package in "${packages[@]}"; do
   case "$package" in
     ninja-build) command -v ninja >/dev/null && continue ;;
     python3-pip) python3 -m pip --version >/dev/null 2>&1 && continue ;;
-    g++ | cmake | ccache | mold | python3 | unzip) command -v "$package" >/dev/null && continue ;;
+    g++ | cmake | ccache | python3 | unzip) command -v "$package" >/dev/null && continue ;;
   esac
   missing+=("$package")
 done
