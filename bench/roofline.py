@@ -42,11 +42,11 @@ BATCHES = [
 # the peak of the caching allocator in bytes, of all blocks.
 Counted = namedtuple("Counted", "blocks launches tflop peak")
 COUNTED = {
-    ("Llama-3.2-1B", "8 x 50"): Counted(16, 2211, 3.701624, 2580994560),
+    ("Llama-3.2-1B", "8 x 50"): Counted(16, 2221, 3.701624, 2580994560),
     ("Llama-3.2-1B", "8 x 160"): Counted(16, 2311, 9.361116, 2663391744),
     ("Llama-3.2-1B", "4 x 2048"): Counted(16, 2617, 67.974795, 3578914816),
-    ("Llama-3.1-8B", "8 x 50"): Counted(4, 632, 3.061305, 16379837952),
-    ("Llama-3.1-8B", "8 x 160"): Counted(4, 672, 7.916900, 16644728320),
+    ("Llama-3.1-8B", "8 x 50"): Counted(4, 662, 3.061305, 16379837952),
+    ("Llama-3.1-8B", "8 x 160"): Counted(4, 692, 7.916900, 16644728320),
     ("Llama-3.1-8B", "4 x 2048"): Counted(4, 777, 70.525896, 19277363200),
 }
 # Items that are printed though their moment is not the peak.
@@ -110,7 +110,8 @@ def slices(m, rows):
 
 def classes(m, rows):
     """Of the vocabulary in each slice of the logits: loss/linear_cross_entropy."""
-    return min(m.vocabulary, max(8192, 32 * MIB // (2 * rows)) // 64 * 64)
+    most = min(32 * MIB // (2 * rows), 128 * MIB // (2 * m.hidden))
+    return min(m.vocabulary, max(8192, most) // 64 * 64)
 
 
 def adafactor(rows, columns):
@@ -334,6 +335,37 @@ def print_recipe():
     print()
 
 
+# The host's memory over the bus: PCIe 4 and 5 with 16 lanes, as copies reach them.
+BUSES = [25e9, 50e9]
+LARGEST = Model("Llama-3.1-70B", 80, 8192, 28672, 64, 8, 128, 128256, False, None)
+
+
+def print_bus():
+    """memory.weights = host: a block comes for each direction and goes back once, while
+    others compute; the two directions of the bus go side by side. Where the step is bound
+    by the bus, more tokens cost nothing: as many as make arithmetic as long break even."""
+    heading(
+        "blocks trained, `memory.weights: host`", "read, GB a step", "written",
+        *(f"{bus / 1e9:.0f} GB/s: s a step, break-even tokens" for bus in BUSES),
+    )  # fmt: skip
+    for m in [MODELS[1], LARGEST]:
+        weights = 2 * m.blocks * sum(a * b for a, b in matrices(m))
+        head = 2 * m.vocabulary * m.hidden
+        read = weights * (2 - 3 / m.blocks) + head  # three blocks are still there
+        cells = []
+        for bus in BUSES:
+            seconds = max(read, weights) / bus
+            tokens = 128
+            while True:
+                batch = Batch("", max(1, tokens // 512), min(512, tokens), min(511, tokens), tokens)
+                if sum(cost.seconds for cost in step(m, batch).values()) >= seconds:
+                    break
+                tokens += 128
+            cells.append(f"{seconds:.2f}, {tokens}")
+        row(m.name, f"{read / 1e9:.1f}", f"{weights / 1e9:.1f}", *cells)
+    print()
+
+
 def print_memory():
     cases = [(m, batch) for m in MODELS for batch in BATCHES]
     heading("MiB", *(f"{m.name[-2:]}, {batch.name}" for m, batch in cases))
@@ -380,4 +412,5 @@ if __name__ == "__main__":
         print_time(each)
     print_steps()
     print_recipe()
+    print_bus()
     print_memory()

@@ -236,7 +236,7 @@ def main() -> None:
     arguments(__doc__)
     torch.set_num_threads(1)
     for old in TRAINING.glob("*.json"):
-        if not old.name.startswith(("adam8bit", "family_")):  # other scripts'
+        if not old.name.startswith(("adam8bit", "family_", "longlora")):  # other scripts'
             old.unlink()
     batches = make_batches()
     write_json(TRAINING / "batches.json", batches)

@@ -66,6 +66,7 @@ void add_evaluate(CLI::App& app) {
     memory::return_free_memory();
     RunConfig untrained = config;  // nothing is kept beside the weights
     untrained.memory.states = StatesMode::kDevice;
+    untrained.memory.kept = KeptMode::kDevice;
     if (!train::makes_adapter(config)) untrained.model.train = {};
     weights::check_folder(train::weight_specs(untrained, shape), config.model.path);
     if (config.memory.budget != "0")

@@ -48,6 +48,17 @@ void check_model(const ModelConfig& model) {
     throw Error(assigned("model.double_quantization", model.double_quantization),
                 "is not read with " + assigned("model.quantize", model.quantize),
                 "Remove it, or set model.quantize = nf4");
+  check_count("model.span_group", model.span_group, 2);
+  if (model.span_group % 2 != 0)
+    throw Error("model.span_group = " + std::to_string(model.span_group),
+                "is no even number of tokens",
+                "Write an even number, such as a quarter of the longest row's tokens");
+  if (model.span_group != ModelConfig().span_group &&
+      model.attention_span == AttentionSpan::kFull)
+    throw Error(
+        "model.span_group = " + std::to_string(model.span_group),
+        "is not read with " + assigned("model.attention_span", model.attention_span),
+        "Remove it, or set model.attention_span = shifted");
 }
 
 // Whether rows of this format may be written by a chat template.
@@ -193,6 +204,13 @@ void check_weights(const MemoryConfig& memory) {
   check_spelling("memory.scratch", memory.scratch);
   check_count("memory.ahead", memory.ahead, 0);
   check_count("memory.resident_blocks", memory.resident_blocks, 0);
+  if (memory.kept == KeptMode::kHost && !memory.activations.count &&
+      memory.activations.word == ActivationsMode::kKeep)
+    throw Error(
+        assigned("memory.kept", memory.kept),
+        "is for the inputs of blocks that are run again, but " +
+            assigned("memory.activations", memory.activations) + " runs none",
+        "Set memory.activations = recompute or a number, or leave memory.kept out");
 }
 
 void check_graphs(const RunConfig& config) {
@@ -212,6 +230,17 @@ void check_graphs(const RunConfig& config) {
                     assigned("model.compute_dtype", config.model.compute_dtype) +
                     " has none",
                 "Set model.compute_dtype = bf16, or memory.cuda_graphs = auto");
+  if (config.model.attention_span == AttentionSpan::kShifted)
+    throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
+                "needs launches that are the same for all batches of one size, but " +
+                    assigned("model.attention_span", config.model.attention_span) +
+                    " has one for as many groups as a batch has",
+                "Set memory.cuda_graphs = auto");
+  if (memory.moves())
+    throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
+                "replays launches at the addresses that they had, but memory.weights, "
+                "memory.states or memory.kept lets what is there come and go",
+                "Leave them as they are by default, or set memory.cuda_graphs = auto");
   if (memory.activations == ActivationsMode::kKeep)
     throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
                 "replays blocks that are run again, but " +

@@ -6,6 +6,9 @@
 
 #include "activations_policies.h"
 #include "lowmem/core/error.h"
+#include "lowmem/memory/rehearsal.h"
+#include "lowmem/weights/host_memory.h"
+#include "lowmem/weights/staged_file.h"
 
 namespace lowmem::engine {
 
@@ -63,8 +66,20 @@ std::unique_ptr<Activations> make_policy(OrCount<ActivationsMode> mode,
 std::unique_ptr<Activations> make_activations(OrCount<ActivationsMode> mode,
                                               const ActivationsSetup& setup) {
   auto policy = make_policy(mode, setup);
-  return setup.kept == KeptMode::kDevice ? std::move(policy)
-                                         : make_kept_on_disk(std::move(policy), setup);
+  switch (setup.kept) {
+    case KeptMode::kDevice:
+      break;
+    case KeptMode::kHost:
+      return make_kept_inputs(std::move(policy), setup,
+                              std::make_unique<weights::HostMemory>(setup.device));
+    case KeptMode::kDisk:
+      if (setup.device.is_cpu() && memory::rehearsed_gpu() == nullptr)
+        return make_kept_on_disk(std::move(policy), setup);
+      return make_kept_inputs(
+          std::move(policy), setup,
+          std::make_unique<weights::StagedFile>(setup.scratch, setup.device));
+  }
+  return policy;
 }
 
 }  // namespace lowmem::engine

@@ -1,11 +1,12 @@
 #pragma once
 
 #include "lowmem/engine/activations.h"
+#include "lowmem/weights/store.h"
 
 namespace lowmem::engine {
 
 // The policies, one a file: keep.cpp, recompute.cpp, graphed_recompute.cpp,
-// keep_last.cpp, kept_on_disk.cpp.
+// keep_last.cpp, kept_on_disk.cpp, kept_inputs.cpp.
 
 // Keeps the whole graph of the block.
 std::unique_ptr<Activations> make_keep();
@@ -37,6 +38,11 @@ std::unique_ptr<Activations> make_keep_last(size_t blocks, const ActivationsSetu
 // Another policy, of which what is kept waits on the disk. CPU.
 std::unique_ptr<Activations> make_kept_on_disk(std::unique_ptr<Activations> policy,
                                                const ActivationsSetup& setup);
+
+// Another policy, of which the inputs of blocks wait in a store. For a GPU.
+std::unique_ptr<Activations> make_kept_inputs(std::unique_ptr<Activations> policy,
+                                              const ActivationsSetup& setup,
+                                              std::unique_ptr<weights::Store> store);
 
 // What they share.
 

@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
 #include "activations_policies.h"
+#include "kept_away.h"
 #include "lowmem/core/log.h"
 #include "lowmem/memory/pages.h"
 #include "lowmem/memory/rehearsal.h"
@@ -13,61 +13,13 @@
 namespace lowmem::engine {
 namespace {
 
-using weights::whole_sectors, weights::WorkingFile;
-
-// The file that blocks' activations wait in. They come and go as a stack does, and all
-// are gone when a batch is through: then the file is used from its beginning again.
-class Space {
- public:
-  explicit Space(const std::filesystem::path& folder) : file(folder) {}
-
-  int64_t take(int64_t bytes) {
-    const int64_t offset = std::exchange(used_, used_ + bytes);
-    if (used_ > file.bytes()) file.extend(used_ - file.bytes());
-    ++users_;
-    return offset;
-  }
-  void give_back() {
-    if (--users_ == 0) used_ = 0;
-  }
-
-  WorkingFile file;
-
- private:
-  int64_t used_ = 0, users_ = 0;
-};
-
-class KeptPages;
-
-// Who has pages away, by when the backward pass comes to them.
-class Order {
- public:
-  explicit Order(size_t blocks) : blocks_(blocks) {}
-
-  // The place of a call, forward and backward: 0 is what the backward pass begins with.
-  size_t place(const BlockCall& call) const {
-    return (blocks_ - 1 - call.index) * call.micro_batches + call.micro_batch;
-  }
-
-  KeptPages*& operator[](size_t place) {
-    if (place >= kept_.size()) kept_.resize(place + 1);
-    return kept_[place];
-  }
-  void forget(const KeptPages* gone) {
-    std::replace(kept_.begin(), kept_.end(), const_cast<KeptPages*>(gone),
-                 static_cast<KeptPages*>(nullptr));
-  }
-
- private:
-  size_t blocks_;
-  std::vector<KeptPages*> kept_;  // null: nothing is away
-};
+using weights::whole_sectors;
 
 // What is kept of one block for one micro-batch: the pages of its tensors, on their way
 // to the disk, there, on their way back, or here.
 class KeptPages final : public Away {
  public:
-  KeptPages(Space& space, Order& order, std::vector<memory::Pages> pages)
+  KeptPages(Space& space, Order<KeptPages>& order, std::vector<memory::Pages> pages)
       : space_(space), order_(order), pages_(std::move(pages)) {
     int64_t bytes = 0;
     for (const memory::Pages& each : pages_) bytes += size_of(each);
@@ -78,10 +30,10 @@ class KeptPages final : public Away {
 
   // Nothing may be read into memory that is no more, nor memory go that is not counted.
   ~KeptPages() override {
-    for (const DirectFile::Ticket ticket : tickets_) {
-      space_.file.forget(ticket);
+    for (const weights::Store::Ticket ticket : tickets_) {
+      space_.store->forget(ticket);
       try {
-        space_.file.wait(ticket);
+        space_.store->wait(ticket);
       } catch (const std::exception&) {
         // Then nothing is under way any more, and whoever waits next is told.
       }
@@ -94,7 +46,7 @@ class KeptPages final : public Away {
 
   void write() {
     each_range([&](int64_t offset, std::span<std::byte> memory) {
-      tickets_.push_back(space_.file.write(offset, memory));
+      tickets_.push_back(space_.store->write(offset, memory));
     });
     leaving_ = true;
   }
@@ -109,11 +61,11 @@ class KeptPages final : public Away {
     if (std::exchange(here_, true)) return;
     for (memory::Pages& each : pages_) each.come();
     each_range([&](int64_t offset, std::span<std::byte> memory) {
-      tickets_.push_back(space_.file.read(offset, memory));
+      tickets_.push_back(space_.store->read(offset, memory));
     });
   }
   void wait() {
-    for (const DirectFile::Ticket ticket : tickets_) space_.file.wait(ticket);
+    for (const weights::Store::Ticket ticket : tickets_) space_.store->wait(ticket);
     tickets_.clear();
   }
 
@@ -131,9 +83,9 @@ class KeptPages final : public Away {
   }
 
   Space& space_;
-  Order& order_;
+  Order<KeptPages>& order_;
   std::vector<memory::Pages> pages_;
-  std::vector<DirectFile::Ticket> tickets_;
+  std::vector<weights::Store::Ticket> tickets_;
   int64_t offset_ = 0;
   bool here_ = true, leaving_ = false;
 };
@@ -147,12 +99,11 @@ class KeptOnDisk final : public Activations {
  public:
   KeptOnDisk(std::unique_ptr<Activations> policy, const ActivationsSetup& setup)
       : policy_(std::move(policy)),
-        space_(setup.scratch),
+        space_(std::make_unique<weights::WorkingFile>(setup.scratch)),
         order_(setup.blocks),
         ahead_(static_cast<size_t>(setup.ahead)) {
     if (!memory::rehearsing())
-      log::info("what is kept of a block waits on the disk of " + setup.scratch.string() +
-                " (" + space_.file.way() + ")");
+      log::info("what is kept of a block waits " + space_.store->where());
   }
 
   at::Tensor forward(const BlockCall& call, const at::Tensor& input,
@@ -193,8 +144,8 @@ class KeptOnDisk final : public Activations {
   }
 
   GraphCounts graphs() const override { return policy_->graphs(); }
-  weights::Traffic traffic() const override { return space_.file.traffic(); }
-  int64_t disk_bytes() const override { return space_.file.bytes(); }
+  weights::Traffic traffic() const override { return space_.store->traffic(); }
+  int64_t disk_bytes() const override { return space_.store->disk_bytes(); }
 
  private:
   // Whose writing is under way leaves: one block's at a time does.
@@ -204,7 +155,7 @@ class KeptOnDisk final : public Activations {
 
   std::unique_ptr<Activations> policy_;
   Space space_;
-  Order order_;
+  Order<KeptPages> order_;
   size_t ahead_, last_ = 0;
 };
 

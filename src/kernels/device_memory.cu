@@ -49,4 +49,23 @@ DeviceMemory cuda_device_memory(int index) {
   return {static_cast<int64_t>(total - free), static_cast<int64_t>(total)};
 }
 
+void* cuda_pin(void* memory, size_t bytes) {
+  void* address = nullptr;
+  cudaError_t status = cudaHostRegister(memory, bytes, cudaHostRegisterMapped);
+  if (status == cudaSuccess) {
+    status = cudaHostGetDevicePointer(&address, memory, 0);
+    if (status != cudaSuccess) cudaHostUnregister(memory);
+  }
+  if (status == cudaSuccess) return address;
+  cudaGetLastError();
+  throw Error(
+      std::to_string(bytes) + " bytes of the host's memory",
+      std::string("cannot be locked at their place for the GPU (") +
+          cudaGetErrorString(status) + ")",
+      "Leave memory.weights, memory.states and memory.kept on the device, or give "
+      "the machine more memory");
+}
+
+void cuda_unpin(void* memory) { cudaHostUnregister(memory); }
+
 }  // namespace lowmem::kernels

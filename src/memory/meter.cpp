@@ -114,7 +114,11 @@ std::string asked_of(const std::exception& failure) {
     return format_bytes(known->asked());
   if (dynamic_cast<const std::bad_alloc*>(&failure) != nullptr) return "more bytes";
   if (dynamic_cast<const c10::OutOfMemoryError*>(&failure) == nullptr)
-    return is_of_onednn(failure) && !has_reserve() ? "more bytes" : "";
+    // Under a limit on the process it is what there is to fail for, though what it asked
+    // for at once may have been more than the reserve that is there again.
+    return is_of_onednn(failure) && (!has_reserve() || address_limit() < machine_bytes())
+               ? "more bytes"
+               : "";
   // "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."
   const std::string text = failure.what(), before = "Tried to allocate ";
   const size_t start = text.find(before);

@@ -101,17 +101,19 @@ at::Tensor Attention::forward(const ops::LinearInput& x, const Packed& packed,
       heads(k_proj_->forward(x, packed.draw), k_norm_, packed.cos, packed.sin);
   const at::Tensor flat = v_proj_->forward(x, packed.draw);
   const at::Tensor v = flat.view({flat.size(0), flat.size(1) / head_dim_, head_dim_});
-  if (rows == nullptr) {
-    const ops::Heads q =
-        heads(q_proj_->forward(x, packed.draw), q_norm_, packed.cos, packed.sin);
-    return ops::attention_linear(q, k, v, window_ ? packed.window_spans : packed.spans,
-                                 o_proj_->weight(packed.draw), rule_);
-  }
+  const auto attend = [&](const ops::Heads& q, const auto& tokens) {
+    const ops::LinearWeight weight = o_proj_->weight(tokens.draw);
+    if (!tokens.groups[0].empty())
+      return ops::attention_linear(q, k, v, tokens.groups, weight, rule_);
+    return ops::attention_linear(q, k, v, window_ ? tokens.window_spans : tokens.spans,
+                                 weight, rule_);
+  };
+  if (rows == nullptr)
+    return attend(
+        heads(q_proj_->forward(x, packed.draw), q_norm_, packed.cos, packed.sin), packed);
   const at::Tensor asking = x.value.index_select(0, rows->index);
-  const ops::Heads q =
-      heads(q_proj_->forward(asking, rows->draw), q_norm_, rows->cos, rows->sin);
-  return ops::attention_linear(q, k, v, window_ ? rows->window_spans : rows->spans,
-                               o_proj_->weight(rows->draw), rule_);
+  return attend(
+      heads(q_proj_->forward(asking, rows->draw), q_norm_, rows->cos, rows->sin), *rows);
 }
 
 Mlp::Mlp(weights::Table& table, const std::string& name, const ModelOptions& options) {

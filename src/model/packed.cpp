@@ -2,8 +2,10 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "lowmem/ops/device.h"
 
@@ -145,6 +147,20 @@ Packed RotaryAngles::pack(const std::vector<Sequence>& sequences, c10::Device de
   return packed;
 }
 
+void attend_in_groups(Packed& packed, int64_t group) {
+  for (size_t half = 0; half < packed.groups.size(); ++half) {
+    ops::Spans& groups = packed.groups[half];
+    for (const ops::Span& span : packed.spans) {
+      int64_t begin = 0, end = half == 0 ? group : group / 2;
+      for (; begin < span.keys; begin = std::exchange(end, end + group)) {
+        const int64_t tokens = std::min(end, span.keys) - begin;
+        groups.push_back({tokens, tokens, {}});
+      }
+    }
+    groups.place_on(packed.ids.device());
+  }
+}
+
 Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
   Rows rows;
   const auto device = packed.ids.device();
@@ -154,6 +170,9 @@ Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions) {
   rows.spans = select_spans(packed.spans, positions, device);
   if (!packed.window_spans.empty())
     rows.window_spans = select_spans(packed.window_spans, positions, device);
+  for (size_t half = 0; half < packed.groups.size(); ++half)
+    if (!packed.groups[half].empty())
+      rows.groups[half] = select_spans(packed.groups[half], positions, device);
   if (packed.draw) {
     rows.draw = packed.draw;
     rows.draw->tokens =

@@ -308,6 +308,21 @@ at::Tensor attention_linear(const Heads& q, const Heads& k, const at::Tensor& v,
                                 contiguous_k, spans, rule.scale_of(q.value));
 }
 
+at::Tensor attention_linear(const Heads& q, const Heads& k, const at::Tensor& v,
+                            const std::array<Spans, 2>& spans, const LinearWeight& weight,
+                            AttentionRule rule) {
+  // Split's backward is one cat, where slices would each fill a tensor of all heads.
+  const auto halves_of = [](const at::Tensor& heads) {
+    return heads.split(heads.size(1) / 2, 1);
+  };
+  const auto queries = halves_of(q.value), keys = halves_of(k.value),
+             values = halves_of(v);
+  std::array<at::Tensor, 2> halves;
+  for (size_t half = 0; half < halves.size(); ++half)
+    halves[half] = attention(queries[half], keys[half], values[half], spans[half], rule);
+  return linear(at::cat(halves, 1).flatten(1), weight, q.value.scalar_type());
+}
+
 void check_attention(AttentionMode mode, const AttentionShape& shape) {
   const char* obstacle = nullptr;
   if (mode == AttentionMode::kFlash) obstacle = flash_obstacle(shape);

@@ -102,6 +102,7 @@ MaybeAlternative slice_loss(const RunConfig& config) {
 }
 
 MaybeAlternative leave_graphs(const RunConfig& config) {
+  if (config.memory.moves()) return std::nullopt;  // there are none
   return changed(
       config, [](RunConfig& run) { run.memory.cuda_graphs = GraphsMode::kFalse; },
       "each kernel is launched by itself");
@@ -171,15 +172,16 @@ MaybeAlternative leave_momentum(const RunConfig& config) {
       "another update rule: optimizer.lr must be chosen anew");
 }
 
-MaybeAlternative stream_weights(const RunConfig& config) {
+MaybeAlternative stream_weights(const RunConfig& config, bool gpu) {
   return changed(
       config,
-      [](RunConfig& run) {
-        if (run.memory.weights == WeightsMode::kDisk) return;
-        run.memory.weights = WeightsMode::kDisk;
+      [&](RunConfig& run) {
+        if (run.memory.weights != WeightsMode::kResident) return;
+        run.memory.weights = gpu ? WeightsMode::kHost : WeightsMode::kDisk;
         run.memory.ahead = std::min<int64_t>(run.memory.ahead, 1);
       },
-      "blocks come from the disk and go back to it");
+      gpu ? "blocks come from the host's memory and go back to it"
+          : "blocks come from the disk and go back to it");
 }
 
 MaybeAlternative hold_weights(const RunConfig& config) {
@@ -190,39 +192,45 @@ MaybeAlternative hold_weights(const RunConfig& config) {
         run.memory.weights = WeightsMode::kResident;
         run.memory.resident_blocks = 0;
       },
-      "spares the way to the disk and back");
+      "spares the way there and back");
 }
 
-MaybeAlternative page_states(const RunConfig& config) {
-  if (state_bytes(config.optimizer) == 0 || config.memory.weights == WeightsMode::kDisk ||
+MaybeAlternative page_states(const RunConfig& config, bool gpu) {
+  if (state_bytes(config.optimizer) == 0 ||
+      config.memory.weights != WeightsMode::kResident ||
       config.adapter.kind != AdapterKind::kNone)
     return std::nullopt;
   return changed(
       config,
-      [](RunConfig& run) {
-        if (run.memory.states == StatesMode::kDisk) return;
-        run.memory.states = StatesMode::kDisk;
+      [&](RunConfig& run) {
+        if (run.memory.blocks_move()) return;
+        run.memory.states = gpu ? StatesMode::kHost : StatesMode::kDisk;
         run.memory.ahead = std::min<int64_t>(run.memory.ahead, 1);
       },
-      "what the optimizer keeps of a block comes from the disk and goes back");
+      gpu ? "what the optimizer keeps of a block comes from the host's memory and goes "
+            "back"
+          : "what the optimizer keeps of a block comes from the disk and goes back");
 }
 
 MaybeAlternative hold_states(const RunConfig& config) {
-  if (config.memory.states != StatesMode::kDisk) return std::nullopt;
+  if (config.memory.states != StatesMode::kDisk &&
+      config.memory.states != StatesMode::kHost)
+    return std::nullopt;
   return changed(
       config, [](RunConfig& run) { run.memory.states = StatesMode::kWithWeights; },
       "what the optimizer keeps is where the weights are");
 }
 
-MaybeAlternative page_kept(const RunConfig& config) {
+MaybeAlternative page_kept(const RunConfig& config, bool gpu) {
   return changed(
       config,
-      [](RunConfig& run) {
-        if (run.memory.kept == KeptMode::kDisk) return;
-        run.memory.kept = KeptMode::kDisk;
+      [&](RunConfig& run) {
+        if (run.memory.kept != KeptMode::kDevice) return;
+        run.memory.kept = gpu ? KeptMode::kHost : KeptMode::kDisk;
         run.memory.ahead = std::min<int64_t>(run.memory.ahead, 1);
       },
-      "what is kept of a block goes to the disk and comes back");
+      gpu ? "what is kept of a block goes to the host's memory and comes back"
+          : "what is kept of a block goes to the disk and comes back");
 }
 
 MaybeAlternative hold_kept(const RunConfig& config) {
@@ -232,7 +240,7 @@ MaybeAlternative hold_kept(const RunConfig& config) {
 }
 
 MaybeAlternative look_less_ahead(const RunConfig& config) {
-  if (!config.memory.uses_disk() || config.memory.ahead <= 1) return std::nullopt;
+  if (!config.memory.moves() || config.memory.ahead <= 1) return std::nullopt;
   return changed(
       config, [](RunConfig& run) { run.memory.ahead = 1; },
       "one block at a time comes before its turn");
@@ -243,7 +251,7 @@ MaybeAlternative release_blocks(const RunConfig& config) {
 }
 
 MaybeAlternative hold_blocks(const RunConfig& config, int64_t blocks) {
-  if (!config.memory.blocks_on_disk()) return std::nullopt;
+  if (!config.memory.blocks_move()) return std::nullopt;
   return changed(
       config, [&](RunConfig& run) { run.memory.resident_blocks = blocks; },
       "so many blocks stay in memory");

@@ -284,7 +284,8 @@ void check_same_run(const RunConfig& before, const RunConfig& now) {
       case Alters::kLength:
         // AdaLoRA's ranks come down by the run's length.
         if (now.optimizer.schedule == ScheduleKind::kConstant &&
-            now.adapter.kind != AdapterKind::kAdalora)
+            (now.adapter.kind != AdapterKind::kAdalora ||
+             difference.key == "train.stop_after"))
           continue;
         break;
       case Alters::kLog:

@@ -11,7 +11,8 @@ namespace {
 
 engine::MicroBatch pack(const model::Llama& model,
                         std::span<const Example* const> examples, int64_t multiple,
-                        const std::optional<model::Draw>& draw, int64_t before) {
+                        const std::optional<model::Draw>& draw, int64_t before,
+                        int64_t group) {
   std::vector<model::Sequence> sequences;
   std::vector<int64_t> labelled, labels;
   int64_t start = 0;
@@ -29,6 +30,7 @@ engine::MicroBatch pack(const model::Llama& model,
   part.packed = model.pack(sequences, multiple);
   part.packed.draw = draw;
   if (draw) part.packed.draw->tokens = at::arange(before, before + start, at::kLong);
+  if (group > 0) model::attend_in_groups(part.packed, group);
   part.rows = model::select_rows(part.packed, labelled);
   part.labels = ops::to_device(at::tensor(labels, at::kLong), model.device());
   return part;
@@ -45,7 +47,8 @@ int64_t tokens_read(const Example& example) {
 std::vector<engine::MicroBatch> collate(const model::Llama& model,
                                         std::span<const Example* const> examples,
                                         int64_t micro_batch_size, int64_t multiple,
-                                        const std::optional<model::Draw>& draw) {
+                                        const std::optional<model::Draw>& draw,
+                                        int64_t group) {
   const size_t size =
       micro_batch_size > 0 ? static_cast<size_t>(micro_batch_size) : examples.size();
   std::vector<engine::MicroBatch> parts;
@@ -53,7 +56,7 @@ std::vector<engine::MicroBatch> collate(const model::Llama& model,
   for (size_t at = 0; at < examples.size(); at += size) {
     parts.push_back(pack(model,
                          examples.subspan(at, std::min(size, examples.size() - at)),
-                         multiple, draw, tokens));
+                         multiple, draw, tokens, group));
     tokens += parts.back().packed.tokens();
   }
   return parts;

@@ -155,9 +155,12 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
   branch(candidates, recompute_activations, keep_activations);
   branch(candidates, update_in_backward, accumulate_gradients);
   branch(candidates, slice_loss);
-  if (inputs.device.is_cpu())
-    branch(candidates, stream_weights, hold_weights, page_states, hold_states);
-  if (inputs.device.is_cpu()) branch(candidates, page_kept, hold_kept);
+  const bool gpu = !inputs.device.is_cpu();
+  const auto on = [gpu](MaybeAlternative (*alternative)(const RunConfig&, bool)) {
+    return [=](const RunConfig& run) { return alternative(run, gpu); };
+  };
+  branch(candidates, on(stream_weights), hold_weights, on(page_states), hold_states);
+  branch(candidates, on(page_kept), hold_kept);
   branch(candidates, look_less_ahead);
   branch(candidates, release_blocks);
   split_batches(candidates, rows);
@@ -183,6 +186,13 @@ std::vector<Candidate> candidates_of(const RunConfig& config, const Inputs& inpu
     candidate.seconds =
         estimate_seconds(candidate.config, inputs.shape, now.work, candidate.speed);
   }
+  // Of a GPU's blocks that keep their graphs there is no input to wait elsewhere.
+  std::erase_if(candidates, [&](const Candidate& candidate) {
+    const MemoryConfig& memory = candidate.config.memory;
+    return gpu && memory.kept != KeptMode::kDevice && !memory.activations.count &&
+           memory.activations.word == ActivationsMode::kKeep &&
+           !candidate.changes.empty();
+  });
   std::erase_if(candidates, [](const Candidate& candidate) {
     return candidate.speed.disk < 0 && !candidate.changes.empty() &&
            candidate.config.memory.uses_disk();
@@ -300,9 +310,11 @@ std::optional<Proposal> fit(const RunConfig& config, const Inputs& inputs, int64
     if (bound > bytes) beyond.emplace_back(bound, &candidate);
     if (bound > bytes || is_too_large(candidate)) continue;
     Plan plan = plan_of(candidate);
-    // Room on the disk is not looked for: another setting may do without.
-    const bool fits_disk = plan.disk_free < 0 || plan.disk.more() <= plan.disk_free;
-    if (plan.memory.peak <= bytes && !fits_disk && !candidate.changes.empty()) continue;
+    // Room elsewhere is not looked for: another setting may do without.
+    const bool fits_elsewhere =
+        plan.fits_host() && (plan.disk_free < 0 || plan.disk.more() <= plan.disk_free);
+    if (plan.memory.peak <= bytes && !fits_elsewhere && !candidate.changes.empty())
+      continue;
     if (plan.memory.peak <= bytes) {
       Candidate found = candidate;
       use_what_is_left(found, plan, inputs.shape, bytes, plan_of);
@@ -375,16 +387,17 @@ Proposal within_budget(const RunConfig& config, const Inputs& inputs, const Plan
 
 Ready make_ready(const RunConfig& config, const Checkpoint* from) {
   const MemoryConfig& memory = config.memory;
-  if (memory.budget == "0" && !memory.blocks_on_disk() &&
+  if (memory.budget == "0" && !memory.blocks_move() &&
       (memory.resident_blocks > 0 || (!memory.scratch.empty() && !memory.uses_disk())))
     log::warn(std::string(memory.uses_disk() ? "memory.resident_blocks does"
                                              : "memory.scratch and "
                                                "memory.resident_blocks do") +
               " nothing: all weights are in memory, as memory.weights = resident");
-  if (config.adapter.kind != AdapterKind::kNone && memory.states == StatesMode::kDisk)
-    log::warn(
-        "memory.states = disk does nothing for an adapter: what the optimizer keeps of "
-        "it stays in memory");
+  if (config.adapter.kind != AdapterKind::kNone &&
+      (memory.states == StatesMode::kDisk || memory.states == StatesMode::kHost))
+    log::warn("memory.states = " + std::string(word_of(memory.states)) +
+              " does nothing for an adapter: what the optimizer keeps of it stays on "
+              "the device");
   model::refuse_dropout(config.model.path);
   Ready ready{config, read_inputs(config)};
   const Inputs& inputs = ready.inputs;
@@ -408,6 +421,15 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
     log::info(plan.to_text());
     if (plan.memory.peak > plan.free && !config.memory.force)
       throw does_not_fit(plan, fit(ready.config, inputs, plan.free, plan, from));
+    if (!plan.fits_host() && !config.memory.force)
+      throw Error(
+          "the host's memory",
+          "would be exhausted: of what lives there a GPU's run needs " +
+              format_bytes(plan.memory.host_peak) + ", and " +
+              format_bytes(plan.host_free) + " are free",
+          "Use a smaller model or optimizer.state_dtype, or less of memory.weights, "
+          "memory.states and memory.kept = host; memory.force=true begins all the "
+          "same");
     refuse_full_disk(config, plan.disk);
   } catch (const memory::OutOfMemory&) {
     if (config.memory.budget != "0")

@@ -16,9 +16,8 @@ std::string next_cheaper(const RunConfig& config) {
                                                          : config.train.batch_size;
   for (const MaybeAlternative& cheaper :
        {slice_loss(config), recompute_activations(config), update_in_backward(config),
-        on_gpu ? std::nullopt : stream_weights(config), release_blocks(config),
-        on_gpu ? std::nullopt : page_kept(config), look_less_ahead(config),
-        use_adafactor(config), use_bf16(config),
+        stream_weights(config, on_gpu), release_blocks(config), page_kept(config, on_gpu),
+        look_less_ahead(config), use_adafactor(config), use_bf16(config),
         on_gpu ? leave_graphs(config) : std::nullopt,
         rows > 1 ? split_batch(config, rows / 2) : std::nullopt})
     if (cheaper) {
@@ -45,16 +44,28 @@ std::optional<Error> too_tight_a_limit(const std::exception& failure) {
       "Lift the limit on the process, as with `ulimit -v unlimited -d unlimited`");
 }
 
+std::optional<Error> host_exhausted(const std::exception& failure) {
+  const auto* known = dynamic_cast<const memory::OutOfMemory*>(&failure);
+  if (known == nullptr || memory::device().is_cpu()) return std::nullopt;
+  return Error(
+      "the host's memory",
+      "is exhausted: " + format_bytes(known->asked()) + " do not fit beside the " +
+          format_bytes(known->used()) + " in use, of " +
+          format_bytes(memory::machine_bytes()),
+      "Let less live there, of memory.weights, memory.states and memory.kept, or use "
+      "a smaller model");
+}
+
 Error out_of_memory(const RunConfig& config, const Resident& resident,
                     const std::exception& failure) {
   if (auto limit = too_tight_a_limit(failure)) return *limit;
+  if (auto host = host_exhausted(failure)) return *host;
   const auto* known = dynamic_cast<const memory::OutOfMemory*>(&failure);
   const int64_t used =
       known != nullptr ? known->used() : memory::device_ledger().current();
   const int64_t rest =
       std::max<int64_t>(0, used - resident.weights - resident.optimizer_state);
-  // A tensor of the CPU is the host's, whatever computes.
-  const bool gpu = known == nullptr && !memory::device().is_cpu();
+  const bool gpu = !memory::device().is_cpu();
   const std::string cheaper = next_cheaper(config);
   return Error(gpu ? "the GPU's memory" : "memory",
                "is exhausted: " + memory::asked_of(failure) + " do not fit beside the " +

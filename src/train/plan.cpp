@@ -10,6 +10,7 @@
 
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/device_memory.h"
+#include "lowmem/memory/limits.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/cuda.h"
@@ -29,8 +30,11 @@ struct Size {
 };
 
 // Pairs of a token and one that it sees, in the mean of all layers.
-double attended(double length, const model::Config& shape) {
+double attended(double length, const RunConfig& config, const model::Config& shape) {
   const double all = length * (length + 1) / 2;
+  const auto group = static_cast<double>(config.model.span_group);
+  if (config.model.attention_span == AttentionSpan::kShifted && length > group)
+    return length * (group + 1) / 2;
   const auto window = static_cast<double>(shape.sliding_window);
   if (window == 0 || length <= window) return all;
   const double near = window * (window + 1) / 2 + (length - window) * window;
@@ -40,14 +44,14 @@ double attended(double length, const model::Config& shape) {
   return sum / static_cast<double>(shape.num_hidden_layers);
 }
 
-std::vector<Size> sizes_of(const std::vector<Example>& examples,
+std::vector<Size> sizes_of(const std::vector<Example>& examples, const RunConfig& config,
                            const model::Config& shape) {
   std::vector<Size> sizes;
   sizes.reserve(examples.size());
   for (const Example& example : examples) {
     const int64_t read = tokens_read(example);
     sizes.push_back(
-        {read, example.labelled(), attended(static_cast<double>(read), shape)});
+        {read, example.labelled(), attended(static_cast<double>(read), config, shape)});
   }
   return sizes;
 }
@@ -206,7 +210,7 @@ Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* fr
   constexpr int64_t kMostRows =
       5'000'000;  // after the first epoch: some tenths of a second
   const Texts& texts = *inputs.texts;
-  const std::vector<Size> sizes = sizes_of(texts.examples, inputs.shape);
+  const std::vector<Size> sizes = sizes_of(texts.examples, config, inputs.shape);
   const auto rows = static_cast<int64_t>(sizes.size());
   Batches batches = order_of(config, texts);
   const int64_t an_epoch = batches.steps_per_epoch();
@@ -275,6 +279,8 @@ Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* 
   plan.disk_free = free_disk(std::filesystem::path(config.run.dir) / config.run.name);
   plan.program = memory::program_bytes();
   plan.free = memory::free_bytes();
+  plan.host_free = std::min(memory::available_bytes(),
+                            memory::machine_bytes() - memory::program_bytes());
   if (plan.on_cpu)
     plan.seconds = estimate_seconds(config, inputs.shape, plan.work, plan.speed);
   return plan;

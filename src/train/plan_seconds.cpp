@@ -21,7 +21,7 @@ namespace lowmem::train {
 namespace {
 
 // Of a GPU's kind: enough to compare settings with.
-constexpr Speed kLikeAGpu{.operations = 2e14, .bytes = 2e12};
+constexpr Speed kLikeAGpu{.operations = 2e14, .bytes = 2e12, .host = 25e9};
 
 // Calls `work`, which does `amount`, for a while; returns the median amount a second.
 template <class F>
@@ -109,18 +109,22 @@ Speed measure_speed(const RunConfig& config, const Inputs& inputs, const Work& w
 
 namespace {
 
-// Bytes between memory and the disk in a step: what is trained goes back with what is
-// beside it, and blocks that stay do not move.
-double step_traffic(const RunConfig& config, const model::Config& shape) {
-  const weights::HomeSetup home{.weights = config.memory.weights,
-                                .states = config.memory.states};
-  const bool weights_move = home.weights == WeightsMode::kDisk;
+// What lives in one of the places that it comes from for its turn.
+struct Lives {
+  bool weights, states, kept;
+};
+
+// Bytes of it that a step moves: what is trained goes back with what is beside it, and
+// blocks that stay do not move.
+double step_traffic(const RunConfig& config, const model::Config& shape,
+                    const Lives& lives) {
+  const bool weights_move = lives.weights;
   const auto format = [&](const weights::Spec& spec) {
     return weights_move
                ? static_cast<double>(dtype_size(spec.type.value_or(config.model.dtype)))
                : 0.0;
   };
-  const double state = home.states_on_disk()
+  const double state = lives.states
                            ? state_bytes(config.optimizer) +
                                  static_cast<double>(rounding_bytes(
                                      config.optimizer.rounding, config.model.dtype))
@@ -149,9 +153,9 @@ double step_traffic(const RunConfig& config, const model::Config& shape) {
 
 // The same of what is kept of blocks: it goes and comes, but for what the backward pass
 // begins with. Of a token a block's input, or what its operations keep.
-double kept_traffic(const RunConfig& config, const model::Config& shape,
-                    const Work& work) {
-  if (config.memory.kept == KeptMode::kDevice || work.steps == 0) return 0;
+double kept_traffic(const RunConfig& config, const model::Config& shape, const Work& work,
+                    const Lives& lives) {
+  if (!lives.kept || work.steps == 0) return 0;
   const auto blocks = static_cast<double>(shape.num_hidden_layers);
   const double kept = kept_share(config.memory.activations, shape) * blocks;
   const auto hidden = static_cast<double>(shape.hidden_size);
@@ -160,7 +164,8 @@ double kept_traffic(const RunConfig& config, const model::Config& shape,
       2 * static_cast<double>(shape.num_key_value_heads * shape.head_dim);
   const double stay = std::min(blocks, 1 + static_cast<double>(config.memory.ahead));
   // The last blocks keep more, and they are the ones that stay.
-  const double of_kept = std::max(0.0, kept - stay) * whole;
+  const bool graphs_move = config.memory.kept == KeptMode::kDisk;
+  const double of_kept = graphs_move ? std::max(0.0, kept - stay) * whole : 0;
   const double of_inputs = (blocks - std::max(kept, stay)) * hidden;
   return 2 * (of_kept + of_inputs) *
          static_cast<double>(dtype_size(config.model.compute_dtype)) *
@@ -215,9 +220,22 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   // They go on side by side, though not wholly: the slower of the two and some of the
   // other.
   constexpr double kInTurns = 0.1;
-  const double traffic =
-      steps * (step_traffic(config, shape) + kept_traffic(config, shape, work));
-  const double moving = traffic > 0 ? traffic / speed.disk : 0;
+  const auto seconds_of = [&](const Lives& lives, double bytes_a_second) {
+    const double bytes =
+        step_traffic(config, shape, lives) + kept_traffic(config, shape, work, lives);
+    return bytes > 0 ? steps * bytes / bytes_a_second : 0;
+  };
+  const MemoryConfig& memory = config.memory;
+  const StatesMode states =
+      weights::HomeSetup{.weights = memory.weights, .states = memory.states}
+          .states_live();
+  const double moving =
+      std::max(seconds_of({memory.weights == WeightsMode::kDisk,
+                           states == StatesMode::kDisk, memory.kept == KeptMode::kDisk},
+                          speed.disk),
+               seconds_of({memory.weights == WeightsMode::kHost,
+                           states == StatesMode::kHost, memory.kept == KeptMode::kHost},
+                          speed.host));
   return std::max(computing, moving) + kInTurns * std::min(computing, moving) +
          evaluating / speed.operations;
 }

@@ -41,6 +41,40 @@ void tell_of_foreign_ids(const std::string& path, int64_t vocabulary, int64_t ro
               ": rows with others are refused");
 }
 
+// Tokens that see one another in training; 0: all of a sequence.
+int64_t span_group(const ModelConfig& model) {
+  return model.attention_span == AttentionSpan::kShifted ? model.span_group : 0;
+}
+
+// That the model's heads can be halved.
+void check_span(const ModelConfig& config, const model::Config& shape) {
+  if (span_group(config) == 0) return;
+  const char* key = "model.attention_span = shifted";
+  if (shape.num_key_value_heads % 2 != 0)
+    throw Error(key,
+                "gives each half of the heads groups of its own, but " + config.path +
+                    " has " + format_count(shape.num_key_value_heads, "head") +
+                    " of keys, which cannot be halved",
+                "Set model.attention_span = full");
+  if (shape.sliding_window > 0)
+    throw Error(key,
+                "and the model's own window, sliding_window in " + config.path +
+                    "/config.json, say two things of what a token sees",
+                "Set model.attention_span = full");
+}
+
+void warn_of_short_rows(const RunConfig& config, const Texts& texts) {
+  const int64_t group = span_group(config.model);
+  int64_t longest = 0;
+  for (const Example& example : texts.examples)
+    longest = std::max(longest, tokens_read(example));
+  if (group == 0 || longest > group) return;
+  log::warn("model.attention_span = shifted: no row is longer than model.span_group = " +
+            format_count(group) + ", the longest has " + format_count(longest, "token") +
+            (longest > group / 2 ? ": only the shifted half of the heads sees less"
+                                 : ": every token sees all of its row"));
+}
+
 // Tokens of a micro-batch on a GPU are a multiple of it: few shapes, so that graphs come
 // again and memory does not scatter.
 constexpr int64_t kTokenMultiple = 128;
@@ -74,14 +108,22 @@ void select_trained(const RunConfig& config, weights::Table& table) {
 // Room for the weights.
 HousedModel make_room(const RunConfig& config, const model::Config& shape,
                       c10::Device device) {
-  if (!device.is_cpu())
-    for (const auto& [disk, key] :
-         {std::pair{config.memory.weights == WeightsMode::kDisk, "memory.weights"},
-          std::pair{config.memory.states == StatesMode::kDisk, "memory.states"},
-          std::pair{config.memory.kept == KeptMode::kDisk, "memory.kept"}})
-      if (disk)
-        throw Error(std::string(key) + " = disk", "is not there on a GPU yet",
-                    "Leave it out, or set memory.device = cpu");
+  const MemoryConfig& memory = config.memory;
+  for (const auto& [host, key] :
+       {std::pair{memory.weights == WeightsMode::kHost, "memory.weights"},
+        std::pair{memory.states == StatesMode::kHost, "memory.states"},
+        std::pair{memory.kept == KeptMode::kHost, "memory.kept"}})
+    if (host && device.is_cpu())
+      throw Error(std::string(key) + " = host",
+                  "is for a GPU: on a CPU everything is in the host's memory",
+                  "Leave it out, or write disk");
+  if (!device.is_cpu() && memory.kept == KeptMode::kDisk && !memory.activations.count &&
+      memory.activations.word == ActivationsMode::kKeep)
+    throw Error(
+        "memory.kept = disk",
+        "is on a GPU for the inputs of blocks that are run again, but "
+        "memory.activations = keep runs none",
+        "Set memory.activations = recompute or a number, or leave memory.kept out");
   if (!device.is_cpu())
     for (const auto& [given, key] :
          {std::pair{config.model.quantize != QuantizeMode::kNone, "model.quantize"},
@@ -117,6 +159,7 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
   } catch (const std::exception& failure) {
     if (memory::rehearsing() || memory::asked_of(failure).empty()) throw;
     if (const auto limit = too_tight_a_limit(failure)) throw *limit;
+    if (const auto host = host_exhausted(failure)) throw *host;
     throw Error(config.model.path,
                 "has weights of " + format_bytes(house.table->bytes()) + " in " +
                     std::string(word_of(config.model.dtype)) + ", which do not fit the " +
@@ -202,10 +245,12 @@ void warn_of_length(const RunConfig& config, const Texts& texts) {
 Inputs read_inputs(const RunConfig& config) {
   Inputs inputs{open_device(config.memory), model::read_model_config(config.model.path),
                 nullptr};
+  check_span(config.model, inputs.shape);
   inputs.texts = std::make_shared<Texts>(read_texts(config, inputs.shape, inputs.device));
   tell_of_foreign_ids(config.model.path, inputs.texts->vocabulary,
                       inputs.shape.vocab_size);
   warn_of_length(config, *inputs.texts);
+  warn_of_short_rows(config, *inputs.texts);
   check_rank_schedule(
       config.adapter,
       total_steps(config.train, order_of(config, *inputs.texts).steps_per_epoch()));
@@ -233,10 +278,14 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
           config.memory.activations,
           {.blocks = walk_.blocks(),
            .kept = config.memory.kept,
+           .device = house_.model->device(),
            .scratch = scratch_folder(config),
            .ahead = config.memory.ahead,
-           .graphs = house_.model->device().is_cpu() ? GraphsMode::kFalse
-                                                     : config.memory.cuda_graphs,
+           // A graph has the addresses of the weights that it was recorded with.
+           .graphs = house_.model->device().is_cpu() || config.memory.moves() ||
+                             span_group(config.model) > 0
+                         ? GraphsMode::kFalse
+                         : config.memory.cuda_graphs,
            .hooks_replay = gradients_.replays()})),
       step_(walk_, *activations_, gradients_,
             config.memory.linear_cross_entropy ? sliced_loss(device_)
@@ -383,9 +432,10 @@ engine::PendingStep Session::begin(std::span<const int64_t> rows, int64_t step,
   if (config_.adapter.dropout > 0)
     draw = model::Draw{
         static_cast<uint64_t>(config_.run.seed), static_cast<uint32_t>(step), {}};
-  return step_.begin(collate(*house_.model, examples, config_.train.micro_batch_size,
-                             device_.is_cpu() ? 0 : kTokenMultiple, draw),
-                     {step, schedule_.at(step), 1, report_rounding});
+  return step_.begin(
+      collate(*house_.model, examples, config_.train.micro_batch_size,
+              device_.is_cpu() ? 0 : kTokenMultiple, draw, span_group(config_.model)),
+      {step, schedule_.at(step), 1, report_rounding});
 }
 
 }  // namespace lowmem::train

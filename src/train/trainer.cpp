@@ -125,10 +125,12 @@ class Trainer {
   void take_step() {
     const int64_t next = step() + (under_way_ ? 2 : 1);
     if (!under_way_) lap_ = Clock();
-    moved_ = session_.traffic();
+    const weights::Traffic before = session_.traffic();
     engine::PendingStep begun =
         session_.begin_step(next - 1, /*report_rounding=*/log_due(next));
+    const weights::Traffic moved = session_.traffic().since(before);
     if (under_way_) finish(*std::exchange(under_way_, std::nullopt));
+    moved_ = moved;
     if (session_.device().is_cpu() || log_due(next) || evaluation_due(next) ||
         save_due(next) || stop_asked())
       finish(std::move(begun));
@@ -145,8 +147,7 @@ class Trainer {
       throw;
     }
     const double seconds = lap_.seconds();
-    if (result.finite_loss())
-      progress_.window.add(result, seconds, session_.traffic().since(moved_));
+    if (result.finite_loss()) progress_.window.add(result, seconds, moved_);
     lap_ = Clock();
     ++progress_.step;
     reporter_->moment(step(), result, seconds);
@@ -362,7 +363,7 @@ class Trainer {
   double seconds_before_ = 0;  // of earlier processes
   std::optional<engine::PendingStep> under_way_;
   Clock lap_;               // since the last one was
-  weights::Traffic moved_;  // before it
+  weights::Traffic moved_;  // by the step that is begun
 };
 
 // Whether a finished run is not to go on for longer.

@@ -117,7 +117,8 @@ void save_adapter(Home& home, const AdapterConfig& given, const std::string& bas
                  {"lora_dropout", adapter.dropout},
                  {"modules_to_save", whole.empty() ? json() : json(whole)},
                  {"peft_type", "LORA"},
-                 {"r", adapter.rank},
+                 // PEFT's own default where the triplets have a key of theirs.
+                 {"r", adapter.kind == AdapterKind::kAdalora ? 8 : adapter.rank},
                  {"rank_pattern", pattern(ranks, static_cast<double>(adapter.rank))},
                  {"revision", nullptr},
                  {"target_modules", names_of(modules, all_modules)},

@@ -4,7 +4,11 @@
 #include <utility>
 
 #include "homes.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/pieces.h"
+#include "lowmem/weights/host_memory.h"
+#include "lowmem/weights/staged_file.h"
+#include "lowmem/weights/working_file.h"
 
 namespace lowmem::weights {
 
@@ -76,15 +80,36 @@ void Home::make_states(const States& states) {
   }
 }
 
-std::unique_ptr<Home> make_home(const HomeSetup& setup, Table& table) {
-  switch (setup.weights) {
+StatesMode HomeSetup::states_live() const {
+  if (states != StatesMode::kWithWeights) return states;
+  switch (weights) {
     case WeightsMode::kResident:
-      if (!setup.states_on_disk()) return make_resident(table, setup.device);
-      break;
+      return StatesMode::kDevice;
+    case WeightsMode::kHost:
+      return StatesMode::kHost;
     case WeightsMode::kDisk:
-      break;
+      return StatesMode::kDisk;
   }
-  return make_disk(setup, table);
+  return StatesMode::kDevice;
+}
+
+std::unique_ptr<Home> make_home(const HomeSetup& setup, Table& table) {
+  const StatesMode states = setup.states_live();
+  std::shared_ptr<Store> host, disk;
+  if (setup.weights == WeightsMode::kHost || states == StatesMode::kHost)
+    host = std::make_shared<HostMemory>(setup.device);
+  if (setup.weights == WeightsMode::kDisk || states == StatesMode::kDisk)
+    disk = setup.device.is_cpu() && memory::rehearsed_gpu() == nullptr
+               ? std::shared_ptr<Store>(std::make_shared<WorkingFile>(setup.scratch))
+               : std::make_shared<StagedFile>(setup.scratch, setup.device);
+  if (!host && !disk) return make_resident(table, setup.device);
+  return make_streamed(setup, table,
+                       setup.weights == WeightsMode::kResident ? nullptr
+                       : setup.weights == WeightsMode::kHost   ? host
+                                                               : disk,
+                       states == StatesMode::kDevice ? nullptr
+                       : states == StatesMode::kHost ? host
+                                                     : disk);
 }
 
 }  // namespace lowmem::weights

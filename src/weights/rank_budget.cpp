@@ -55,13 +55,17 @@ int64_t count_of(const std::vector<bool>& triplets) {
 RankSchedule::RankSchedule(const AdapterConfig& adapter, int64_t all, int64_t layers,
                            int64_t steps)
     : all_(all),
-      target_(target_rank(adapter) * layers),
+      // An adapter that is there keeps what it has, unless it is told otherwise.
+      target_(adapter.path.empty() || adapter.target_rank.count
+                  ? target_rank(adapter) * layers
+                  : all),
       steps_(steps),
       tinit_(adapter.tinit),
       tfinal_(adapter.tfinal),
       delta_t_(adapter.delta_t) {}
 
 bool RankSchedule::chooses(int64_t update) const {
+  if (target_ >= all_) return false;
   if (update >= settled()) return update == settled();
   return update > tinit_ && update % delta_t_ == 0;
 }

@@ -1,12 +1,12 @@
 #include "lowmem/weights/working_file.h"
 
-#include <ATen/ATen.h>
-
+#include <array>
 #include <chrono>
 #include <cstring>
 
 #include "lowmem/core/error.h"
 #include "lowmem/memory/rehearsal.h"
+#include "rows_in_store.h"
 
 namespace lowmem::weights {
 namespace {
@@ -25,31 +25,15 @@ uint8_t mark_of(const std::byte* sector) {
   return static_cast<uint8_t>(1 + (mark >> 32) % 255);
 }
 
+// Two parts of a room that take turns.
+std::array<std::span<std::byte>, 2> halves(const Room& room) {
+  const int64_t half = room.bytes() / 2 / kSector * kSector;
+  return {room.span(0, half), room.span(half, half)};
+}
+
 }  // namespace
 
-Room::Room(int64_t bytes, memory::Item item) : bytes_(bytes) {
-  const memory::Scope scope(item);
-  memory_ = at::empty({bytes + kSector}, at::kByte);
-  const auto address = reinterpret_cast<uintptr_t>(memory_.mutable_data_ptr());
-  first_ = static_cast<int64_t>((kSector - address % kSector) % kSector);
-}
-
-std::byte* Room::data() const {
-  return memory_.defined() ? static_cast<std::byte*>(memory_.mutable_data_ptr()) + first_
-                           : nullptr;
-}
-
-std::span<std::byte> Room::span(int64_t begin, int64_t bytes) const {
-  return {data() + begin, static_cast<size_t>(bytes)};
-}
-
-at::Tensor Room::tensor(int64_t begin, at::IntArrayRef shape, at::ScalarType type) const {
-  const int64_t bytes =
-      c10::multiply_integers(shape) * static_cast<int64_t>(c10::elementSize(type));
-  return memory_.narrow(0, first_ + begin, bytes).view(type).view(shape);
-}
-
-WorkingFile::WorkingFile(const std::filesystem::path& folder) {
+WorkingFile::WorkingFile(const std::filesystem::path& folder) : folder_(folder) {
   if (!memory::rehearsing()) file_.emplace(folder);
 }
 
@@ -61,15 +45,15 @@ int64_t WorkingFile::extend(int64_t bytes) {
   return std::exchange(bytes_, bytes_ + bytes);
 }
 
-DirectFile::Ticket WorkingFile::read(int64_t offset, std::span<std::byte> to) {
+Store::Ticket WorkingFile::read(int64_t offset, std::span<std::byte> to) {
   traffic_.read += static_cast<int64_t>(to.size());
   if (!file_) return 0;
-  const DirectFile::Ticket ticket = file_->read(offset, to);
+  const Ticket ticket = file_->read(offset, to);
   reads_[ticket] = {offset, to};
   return ticket;
 }
 
-DirectFile::Ticket WorkingFile::write(int64_t offset, std::span<const std::byte> from) {
+Store::Ticket WorkingFile::write(int64_t offset, std::span<const std::byte> from) {
   traffic_.written += static_cast<int64_t>(from.size());
   if (!file_) return 0;
   for (size_t at = 0; at < from.size(); at += kSector)
@@ -77,7 +61,7 @@ DirectFile::Ticket WorkingFile::write(int64_t offset, std::span<const std::byte>
   return file_->write(offset, from);
 }
 
-void WorkingFile::wait(DirectFile::Ticket ticket) {
+void WorkingFile::wait(Ticket ticket) {
   if (!file_ || ticket == 0) return;
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
@@ -98,6 +82,52 @@ void WorkingFile::compare(const Read& read) const {
                 "Go on from the last checkpoint with --resume, with memory.scratch on "
                 "another disk");
   }
+}
+
+ops::MatrixRows WorkingFile::rows(int64_t offset, const at::Tensor& like) {
+  return {like, std::make_shared<RowsInFile>(*this, offset, like, c10::kCPU)};
+}
+
+std::string WorkingFile::where() const {
+  return "on the disk of " + folder_.string() + " (" + (file_ ? file_->way() : "") + ")";
+}
+
+void WorkingFile::read_through(
+    int64_t offset, int64_t bytes, const Room& room,
+    const std::function<void(std::span<const std::byte>)>& use) {
+  const auto parts = halves(room);
+  const auto part = static_cast<int64_t>(parts[0].size());
+  std::array<Ticket, 2> tickets{};
+  const auto begin = [&](int64_t at) {
+    const auto turn = static_cast<size_t>(at / part % 2);
+    if (at < bytes)
+      tickets[turn] = read(offset + at, parts[turn].first(static_cast<size_t>(
+                                            whole_sectors(std::min(part, bytes - at)))));
+  };
+  begin(0);
+  for (int64_t at = 0; at < bytes; at += part) {
+    begin(at + part);
+    const auto turn = static_cast<size_t>(at / part % 2);
+    wait(tickets[turn]);
+    use(parts[turn].first(static_cast<size_t>(std::min(part, bytes - at))));
+  }
+}
+
+void WorkingFile::write_through(
+    int64_t offset, int64_t bytes, const Room& room,
+    const std::function<void(int64_t, std::span<std::byte>)>& fill) {
+  const auto parts = halves(room);
+  const auto part = static_cast<int64_t>(parts[0].size());
+  std::array<Ticket, 2> tickets{};
+  for (int64_t at = 0; at < bytes; at += part) {
+    const auto turn = static_cast<size_t>(at / part % 2);
+    wait(tickets[turn]);
+    const int64_t now = std::min(part, bytes - at);
+    fill(at, parts[turn].first(static_cast<size_t>(now)));
+    tickets[turn] =
+        write(offset + at, parts[turn].first(static_cast<size_t>(whole_sectors(now))));
+  }
+  for (const Ticket ticket : tickets) wait(ticket);
 }
 
 }  // namespace lowmem::weights

@@ -150,8 +150,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "sgd, "
                 "found \"adamx\".\n       The nearest is adam."},
         Mistake{"memory: {weights: streamed}",
-                "lowmem.yaml line 1: memory.weights: expected resident | disk, found "
-                "\"streamed\"."},
+                "lowmem.yaml line 1: memory.weights: expected resident | host | disk, "
+                "found \"streamed\"."},
         Mistake{
             "eval: {every: 0}",
             "lowmem.yaml line 1: eval.every: expected epoch, never or a number of steps"},

@@ -1,54 +1,16 @@
 // LibTorch's CUDA library on the fake GPU: that the fake has what it needs, and what its
 // parts cost in launches, waits and memory.
+#include "fake_gpu/libtorch.h"
+
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
-#include <c10/core/AllocatorConfig.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <dlfcn.h>
 #include <gmock/gmock.h>
-
-#include "fake_gpu/read_report.h"
 
 namespace lowmem::test {
 namespace {
 
 using testing::ElementsAre, testing::IsEmpty;
-
-class FakeGpuLibTorch : public testing::Test {
- protected:
-  void SetUp() override {
-    LOWMEM_NEEDS_FAKE_GPU();
-    static const bool is_loaded = load();
-    if (!is_loaded) GTEST_SKIP() << "no libtorch_cuda.so that loads: " << reason();
-    before_ = refusals();
-  }
-  void TearDown() override {
-    if (!IsSkipped()) {
-      EXPECT_EQ(refusals(), before_) << fake_gpu_report()["refused"];
-    }
-  }
-
-  static at::Tensor zeros(at::IntArrayRef sizes, at::ScalarType type = at::kBFloat16) {
-    return at::zeros(sizes, at::device(at::kCUDA).dtype(type));
-  }
-
- private:
-  static bool load() {
-    c10::CachingAllocator::setAllocatorSettings("expandable_segments:True");
-    if (dlopen(LOWMEM_TORCH_CUDA, RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-      reason() = dlerror();
-      return false;
-    }
-    at::globalContext().lazyInitDevice(c10::kCUDA);
-    return true;
-  }
-  static std::string& reason() {
-    static std::string text;
-    return text;
-  }
-  size_t before_ = 0;
-};
 
 TEST_F(FakeGpuLibTorch, ProductsGoToCublas) {
   for (const auto type : {at::kBFloat16, at::kFloat}) {

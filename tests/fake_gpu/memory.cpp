@@ -225,6 +225,7 @@ FAKE_GPU_API cudaError_t cudaFreeHost(void* address) {
 }
 FAKE_GPU_API cudaError_t cudaHostRegister(void* address, size_t bytes, unsigned) {
   FAKE_GPU_LOCK;
+  trace("cudaHostRegister %zu", bytes);
   ranges()[static_cast<char*>(address)] = {bytes, MemoryKind::kPinned};
   return cudaSuccess;
 }
@@ -232,6 +233,14 @@ FAKE_GPU_API cudaError_t cudaHostUnregister(void* address) {
   FAKE_GPU_LOCK;
   finish_all();
   ranges().erase(static_cast<char*>(address));
+  return cudaSuccess;
+}
+
+FAKE_GPU_API cudaError_t cudaHostGetDevicePointer(void** address, void* of, unsigned) {
+  FAKE_GPU_LOCK;
+  if (kind_of(of) != MemoryKind::kPinned)
+    return refuse("cudaHostGetDevicePointer", cudaErrorInvalidValue, "not pinned memory");
+  *address = of;
   return cudaSuccess;
 }
 

@@ -65,6 +65,22 @@ class ProgramOnFakeGpu : public testing::Test {
     return read_json(folder() / "runs" / name / "results.json");
   }
 
+  // The demo's model with eight blocks, of random weights.
+  static fs::path deep_model() {
+    const fs::path deep = folder() / "deep";
+    if (fs::exists(deep)) return deep;
+    json config = read_json(folder() / "model/config.json");
+    config["num_hidden_layers"] = 8;
+    std::ofstream(folder() / "deep.json") << config;
+    const Outcome made = run_command(
+        LOWMEM_TRAIN " init " + (folder() / "deep.json").string() + " " + deep.string());
+    EXPECT_EQ(made.status, 0) << made.output;
+    for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+      fs::copy_file(folder() / "model" / file, deep / file,
+                    fs::copy_options::skip_existing);
+    return deep;
+  }
+
   // How much steps 6 to 10 add to the numbers of steps 1 to 5, per step.
   struct PerStep {
     json before, after;
@@ -147,23 +163,62 @@ TEST_F(ProgramOnFakeGpu, AWindowIsFlashAttentionsAndNotCudnns) {
   EXPECT_THAT(refused.output, HasSubstr("looks through a window"));
 }
 
-// No kernel ran: the weights come back from the GPU as they went there.
-TEST_F(ProgramOnFakeGpu, SavesTheWeightsItLoaded) {
-  ASSERT_EQ(train("saved", "train.max_steps=1 model.dtype=fp32").status, 0);
-  const auto bytes = [](const fs::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    std::stringstream text;
-    text << in.rdbuf();
-    return std::move(text).str();
-  };
-  const std::string weights = bytes(folder() / "model/model.safetensors");
-  EXPECT_GT(weights.size(), 100'000u);
-  EXPECT_TRUE(weights == bytes(folder() / "runs/saved/model/model.safetensors"));
-}
-
 // What a step makes the host wait for, once the step after it is under way: the loss, the
 // norm and the finite flags of its gradients.
 constexpr double kWaitsOfAStep = 3;
+
+// No kernel ran: the weights come back from the GPU as they went there.
+TEST_F(ProgramOnFakeGpu, SavesTheWeightsItLoaded) {
+  ASSERT_EQ(train("saved", "train.max_steps=1 model.dtype=fp32").status, 0);
+  const std::string weights = read_file(folder() / "model/model.safetensors");
+  EXPECT_GT(weights.size(), 100'000u);
+  EXPECT_TRUE(weights == read_file(folder() / "runs/saved/model/model.safetensors"));
+}
+
+// Settings of what lives in the host's memory or on the disk, one file a line.
+const std::vector<std::string>& elsewhere() {
+  static const std::vector<std::string> all = {
+      "memory.weights=host memory.ahead=0",
+      "memory.weights=host optimizer.name=adamw optimizer.lr=0.001",
+      "memory.weights=host model.train=all train.micro_batch_size=2 memory.ahead=1",
+      "memory.states=host optimizer.name=adamw optimizer.lr=0.001",
+      "memory.weights=host memory.states=device optimizer.name=adamw",
+      "memory.kept=host memory.ahead=0 train.micro_batch_size=2",
+      "memory.weights=disk optimizer.name=adamw memory.ahead=1",
+      "memory.weights=host memory.states=disk optimizer.name=adamw memory.ahead=0",
+      "memory.kept=disk memory.ahead=0",
+  };
+  return all;
+}
+
+// What goes to the GPU and back a block at a time, on streams beside the one that
+// computes, arrives whole: a copy that did not wait for the other, or for what was in its
+// place, would bring other numbers. The demo's two blocks would hide that: a model of
+// eight.
+TEST_F(ProgramOnFakeGpu, WhatLivesElsewhereComesBackAsItWas) {
+  const std::string deep = deep_model().string();
+  const std::string weights = read_file(fs::path(deep) / "model.safetensors");
+  for (const std::string& keys : elsewhere()) {
+    const Outcome run = train(
+        "elsewhere", keys + " run.overwrite=true train.max_steps=3 model.path=" + deep);
+    ASSERT_EQ(run.status, 0) << keys << run.output;
+    EXPECT_THAT(report("elsewhere")["refused"], IsEmpty()) << keys;
+    EXPECT_TRUE(weights == read_file(folder() / "runs/elsewhere/model/model.safetensors"))
+        << keys;
+  }
+}
+
+// Copies of the host's memory are the GPU's own work: the host waits for results alone.
+TEST_F(ProgramOnFakeGpu, TheHostWaitsForNoCopyOfItsMemory) {
+  const std::string model = " model.path=" + deep_model().string();
+  for (const std::string& keys : elsewhere()) {
+    if (keys.find("disk") != std::string::npos) continue;
+    const PerStep step = per_step("copies", keys + " run.overwrite=true" + model);
+    EXPECT_EQ(step.of("/host_waits/count"), kWaitsOfAStep) << keys;
+    EXPECT_EQ(step.of("/memory/peak_bytes"), 0) << keys;
+    EXPECT_THAT(step.after["refused"], IsEmpty());
+  }
+}
 
 TEST_F(ProgramOnFakeGpu, WaitsOnlyForAStepsResults) {
   const char* recipes[] = {
@@ -228,12 +283,46 @@ TEST_F(ProgramOnFakeGpu, RecordsFlashAttentionOnly) {
   EXPECT_GT(per_step("auto", "memory.cuda_graphs=auto").after["graphs"]["captures"], 0);
 }
 
+// What lives on the host is in the plan's account of the host, and off the GPU's.
+TEST_F(ProgramOnFakeGpu, ThePlanCountsBothMemories) {
+  const auto plan = [&](const std::string& keys) {
+    const Outcome outcome = run("plan --json -q", "both",
+                                keys +
+                                    " memory.cuda_graphs=false train.max_steps=2"
+                                    " run.overwrite=true model.path=" +
+                                    deep_model().string());
+    EXPECT_EQ(outcome.status, 0) << outcome.output;
+    return json::parse(outcome.output);
+  };
+  const json home = plan(""), host = plan("memory.weights=host memory.ahead=0");
+  const json disk = plan("memory.weights=disk memory.ahead=0");
+  const auto more = [&](const json& other, const char* key) {
+    return other[key].get<int64_t>() - home[key].get<int64_t>();
+  };
+  const auto weights =
+      static_cast<int64_t>(fs::file_size(deep_model() / "model.safetensors"));
+  EXPECT_GT(more(host, "host_bytes"), weights * 3 / 4);
+  EXPECT_LT(more(host, "host_bytes"), weights * 5 / 4);
+  // Pieces: of the size of a block those that are read and written, and rows.
+  EXPECT_GT(more(disk, "host_bytes"), weights / 12);
+  EXPECT_LT(more(disk, "host_bytes"), weights);
+  EXPECT_GT(more(disk, "scratch_bytes"), weights * 3 / 4);
+  for (const json* other : {&host, &disk})
+    EXPECT_LT((*other)["peak_bytes"]["total"].get<int64_t>(),
+              home["peak_bytes"]["total"].get<int64_t>() - weights / 2);
+}
+
 // The allocator's peak, in multiples of 512 bytes, of what the CPU went through.
 TEST_F(ProgramOnFakeGpu, ThePlanIsWithinTwoPercentOfThePeak) {
   for (const std::string settings :
        {"memory.activations=recompute memory.gradients=update",
         "memory.activations=keep memory.gradients=accumulate optimizer.name=adamw",
-        "train.micro_batch_size=3"}) {
+        "train.micro_batch_size=3", "memory.weights=host optimizer.name=adamw",
+        "memory.states=host memory.ahead=0 optimizer.name=adamw",
+        "memory.kept=host memory.ahead=0",
+        "memory.kept=disk memory.ahead=0 memory.activations=1",
+        "memory.weights=disk memory.ahead=1",
+        "memory.weights=host model.train=layers model.dtype=fp32"}) {
     const std::string overrides = settings +
                                   " memory.cuda_graphs=false train.max_steps=3 "
                                   "train.batch_size=16 run.overwrite=true";
@@ -250,17 +339,7 @@ TEST_F(ProgramOnFakeGpu, ThePlanIsWithinTwoPercentOfThePeak) {
 }
 
 TEST_F(ProgramOnFakeGpu, GraphsTakeThePlaceOfLaunches) {
-  const fs::path deep = folder() / "deep";
-  json config = read_json(folder() / "model/config.json");
-  config["num_hidden_layers"] = 8;
-  std::ofstream(folder() / "deep.json") << config;
-  const Outcome made = run_command(
-      LOWMEM_TRAIN " init " + (folder() / "deep.json").string() + " " + deep.string());
-  ASSERT_EQ(made.status, 0) << made.output;
-  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
-    fs::copy_file(folder() / "model" / file, deep / file,
-                  fs::copy_options::skip_existing);
-  const std::string model = " model.path=" + deep.string();
+  const std::string model = " model.path=" + deep_model().string();
   const PerStep eager = per_step("eager", "memory.cuda_graphs=false" + model);
   const PerStep graphs = per_step("graphs", "memory.cuda_graphs=true" + model);
   EXPECT_EQ(eager.of("/graphs/launches"), 0);

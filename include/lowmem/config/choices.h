@@ -62,6 +62,14 @@ inline constexpr Choice<DType> kDTypes[] = {{"fp32", DType::kF32},
                                             {"bf16", DType::kBF16}};
 constexpr std::span<const Choice<DType>> choices(DType) { return kDTypes; }
 
+// model.attention_span
+enum class AttentionSpan { kFull, kShifted };
+inline constexpr Choice<AttentionSpan> kAttentionSpans[] = {
+    {"full", AttentionSpan::kFull}, {"shifted", AttentionSpan::kShifted}};
+constexpr std::span<const Choice<AttentionSpan>> choices(AttentionSpan) {
+  return kAttentionSpans;
+}
+
 // model.quantize
 enum class QuantizeMode { kNone, kInt8, kNf4 };
 inline constexpr Choice<QuantizeMode> kQuantizeModes[] = {{"none", QuantizeMode::kNone},
@@ -197,25 +205,28 @@ constexpr std::span<const Choice<ActivationsMode>> choices(ActivationsMode) {
 }
 
 // memory.weights
-enum class WeightsMode { kResident, kDisk };
+enum class WeightsMode { kResident, kHost, kDisk };
 inline constexpr Choice<WeightsMode> kWeightsModes[] = {
-    {"resident", WeightsMode::kResident}, {"disk", WeightsMode::kDisk}};
+    {"resident", WeightsMode::kResident},
+    {"host", WeightsMode::kHost},
+    {"disk", WeightsMode::kDisk}};
 constexpr std::span<const Choice<WeightsMode>> choices(WeightsMode) {
   return kWeightsModes;
 }
 
 // memory.states
-enum class StatesMode { kWithWeights, kDevice, kDisk };
+enum class StatesMode { kWithWeights, kDevice, kHost, kDisk };
 inline constexpr Choice<StatesMode> kStatesModes[] = {
     {"with_weights", StatesMode::kWithWeights},
     {"device", StatesMode::kDevice},
+    {"host", StatesMode::kHost},
     {"disk", StatesMode::kDisk}};
 constexpr std::span<const Choice<StatesMode>> choices(StatesMode) { return kStatesModes; }
 
 // memory.kept
-enum class KeptMode { kDevice, kDisk };
-inline constexpr Choice<KeptMode> kKeptModes[] = {{"device", KeptMode::kDevice},
-                                                  {"disk", KeptMode::kDisk}};
+enum class KeptMode { kDevice, kHost, kDisk };
+inline constexpr Choice<KeptMode> kKeptModes[] = {
+    {"device", KeptMode::kDevice}, {"host", KeptMode::kHost}, {"disk", KeptMode::kDisk}};
 constexpr std::span<const Choice<KeptMode>> choices(KeptMode) { return kKeptModes; }
 
 // memory.gradients

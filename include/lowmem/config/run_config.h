@@ -76,6 +76,8 @@ struct ModelConfig {
   StringList train = {"layers"};
   QuantizeMode quantize = QuantizeMode::kNone;
   bool double_quantization = true;
+  AttentionSpan attention_span = AttentionSpan::kFull;
+  int64_t span_group = 2048;
 
   template <class Visitor>
   void visit(Visitor&& field) {
@@ -89,6 +91,10 @@ struct ModelConfig {
           "what the blocks' matrices that are not trained are stored in");
     field("double_quantization", double_quantization, Alters::kResult,
           "keep nf4's scales in 8 bits too");
+    field("attention_span", attention_span, Alters::kResult,
+          "what a token sees in training; shifted: its group (LongLoRA)");
+    field("span_group", span_group, Alters::kResult,
+          "tokens of a group; half the heads' begin half a group later");
   }
   bool operator==(const ModelConfig&) const = default;
 };
@@ -304,13 +310,13 @@ struct MemoryConfig {
     field("kept", kept, Alters::kCost,
           "where what is kept of a block waits for its backward pass");
     field("weights", weights, Alters::kCost,
-          "where a block's weights live; resident: on the device");
+          "where a block's weights live; host: for a GPU");
     field("states", states, Alters::kCost,
           "where what the optimizer keeps of a block lives");
     field("scratch", scratch, Alters::kPlace,
           "folder of the working file of what is on disk (empty: run.dir)");
     field("ahead", ahead, Alters::kCost,
-          "blocks that are read from the disk before their turn");
+          "blocks that come from host or disk before their turn");
     field("resident_blocks", resident_blocks, Alters::kCost,
           "blocks that stay in memory all the same, the last ones");
     field("gradients", gradients, Alters::kCost,
@@ -328,11 +334,21 @@ struct MemoryConfig {
   }
   bool operator==(const MemoryConfig&) const = default;
 
-  // Whether blocks, or what the optimizer keeps of them, come from the disk and go back.
-  bool blocks_on_disk() const {
-    return weights == WeightsMode::kDisk || states == StatesMode::kDisk;
+  // Whether blocks, or what the optimizer keeps of them, come from elsewhere and go back.
+  bool blocks_move() const {
+    return weights != WeightsMode::kResident || states == StatesMode::kHost ||
+           states == StatesMode::kDisk;
   }
-  bool uses_disk() const { return blocks_on_disk() || kept == KeptMode::kDisk; }
+  // Those, or what is kept of them.
+  bool moves() const { return blocks_move() || kept != KeptMode::kDevice; }
+  bool uses_host() const {
+    return weights == WeightsMode::kHost || states == StatesMode::kHost ||
+           kept == KeptMode::kHost;
+  }
+  bool uses_disk() const {
+    return weights == WeightsMode::kDisk || states == StatesMode::kDisk ||
+           kept == KeptMode::kDisk;
+  }
 };
 
 struct EvalConfig {

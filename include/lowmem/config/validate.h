@@ -14,8 +14,8 @@ enum class Purpose { kTrain, kEvaluate, kData };
 void validate(const RunConfig& config, Purpose purpose);
 
 // Throws Error where a run of so many steps cannot follow adapter.kind = adalora's
-// schedule: importance is measured for at least one step, after adapter.tinit and before
-// adapter.tfinal. Of a run without steps, and of other kinds, nothing is asked.
+// schedule: ranks are chosen at one step at least after adapter.tinit, with
+// adapter.tfinal left. Of a run without steps, and of other kinds, nothing is asked.
 void check_rank_schedule(const AdapterConfig& adapter, int64_t steps);
 
 }  // namespace lowmem

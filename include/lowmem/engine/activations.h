@@ -60,7 +60,7 @@ class Activations {
                               SavedBlock& saved) = 0;
 
   virtual GraphCounts graphs() const { return {}; }
-  // With the disk.
+  // With where what is kept waits.
   virtual weights::Traffic traffic() const { return {}; }
   // Of its working file.
   virtual int64_t disk_bytes() const { return 0; }
@@ -70,8 +70,9 @@ class Activations {
 struct ActivationsSetup {
   size_t blocks = 0;
   KeptMode kept = KeptMode::kDevice;  // where what is kept waits
-  // For what waits on the disk: the folder of the working file, and how many blocks are
-  // brought before their turn.
+  c10::Device device = c10::kCPU;     // that computes
+  // For what waits elsewhere: the folder of the disk's working file, and how many blocks
+  // are brought before their turn.
   std::filesystem::path scratch = {};
   int64_t ahead = 2;
   // Whether recompute replays a block's launches instead of putting them on the stream

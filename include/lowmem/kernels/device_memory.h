@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -27,5 +28,12 @@ int cuda_multiprocessors(int index);
 
 // Memory of GPU `index` as its driver reports it. Throws Error when it does not answer.
 DeviceMemory cuda_device_memory(int index);
+
+// Locks memory of the host at its place, so that the GPU copies it by itself, and reads
+// and writes it at the address that is returned. Takes some tenths of a second a GiB.
+// Throws Error where the system does not allow it.
+void* cuda_pin(void* memory, size_t bytes);
+// Waits for nothing: copies must be over.
+void cuda_unpin(void* memory);
 
 }  // namespace lowmem::kernels

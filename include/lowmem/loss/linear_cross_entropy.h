@@ -18,7 +18,7 @@ struct LossOptions {
 };
 
 // For a device: slices wide enough to keep it busy, and to be added up seldom.
-inline constexpr LossOptions kDeviceLoss{true, 32 * kMiB, 8192, 64 * kGiB};
+inline constexpr LossOptions kDeviceLoss{true, 32 * kMiB, 8192, 128 * kMiB};
 
 struct LossRequest {
   at::Tensor hidden;       // [M, D] in the compute type, after the final norm; no graph

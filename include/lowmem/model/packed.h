@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,6 +28,10 @@ struct Packed {
   ops::Spans window_spans;  // the same for layers with a window, where there are any
   at::Tensor cos, sin;      // [N, head_dim / 2] fp32: rotary angles of each token
 
+  // model.attention_span = shifted: for each half of the heads, what it attends to in
+  // place of `spans`. Else empty.
+  std::array<ops::Spans, 2> groups = {};
+
   std::optional<Draw> draw = {};  // in training, where anything is drawn
 
   int64_t tokens() const { return static_cast<int64_t>(host_ids.size()); }
@@ -42,9 +47,16 @@ struct Rows {
   at::Tensor index;  // [M] int64, ascending, on the model's device
   ops::Spans spans;  // like Packed's, with queries for these tokens alone
   ops::Spans window_spans;
+  std::array<ops::Spans, 2> groups = {};
   at::Tensor cos, sin;  // [M, head_dim / 2] fp32
   std::optional<Draw> draw = {};
 };
+
+// Lets the tokens of each sequence see their own group of `group` tokens alone, an even
+// number: the first half of the heads groups from the sequence's beginning on, the second
+// half groups that begin half a group later, the first one half as long. No branches.
+// Chen et al. 2024, "LongLoRA", the variant that does not wrap around.
+void attend_in_groups(Packed& packed, int64_t group);
 
 // `positions`: tokens of `packed`, ascending. O(M L) for sequences of L tokens.
 Rows select_rows(const Packed& packed, const std::vector<int64_t>& positions);

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -111,6 +112,12 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 // the model uses.
 at::Tensor attention_linear(const Heads& q, const Heads& k, const at::Tensor& v,
                             const Spans& spans, const LinearWeight& weight,
+                            AttentionRule rule = {});
+
+// The same where the first half of the heads has other spans than the second. Keeps its
+// outputs and copies of each half's queries, keys and values. An even number of kv_heads.
+at::Tensor attention_linear(const Heads& q, const Heads& k, const at::Tensor& v,
+                            const std::array<Spans, 2>& spans, const LinearWeight& weight,
                             AttentionRule rule = {});
 
 }  // namespace lowmem::ops

@@ -14,7 +14,8 @@ class RowSource {
   // Rows [begin, end), [end - begin, C], contiguous. They are there until the next call.
   // Ascending slices of one size cost least: the next one is on its way meanwhile.
   virtual at::Tensor slice(int64_t begin, int64_t end) = 0;
-  // A copy of the rows `ids` [N] int64 on the host, [N, C]. Each in [0, R).
+  // A copy of the rows `ids` [N] int64, [N, C], where they are computed with. Each in
+  // [0, R).
   virtual at::Tensor gather(const at::Tensor& ids) = 0;
 };
 

@@ -48,15 +48,15 @@ MaybeAlternative state_in_bf16(const RunConfig& config);         // the averages
 MaybeAlternative state_in_int8(const RunConfig& config);
 MaybeAlternative use_adafactor(const RunConfig& config);  // in place of averages
 MaybeAlternative leave_momentum(const RunConfig& config);
-// Blocks live on the disk between their turns, with one at a time brought before its own.
-// On the CPU.
-MaybeAlternative stream_weights(const RunConfig& config);
+// Blocks live on the disk between their turns, or for a GPU in the host's memory, with
+// one at a time brought before its own.
+MaybeAlternative stream_weights(const RunConfig& config, bool gpu);
 MaybeAlternative hold_weights(const RunConfig& config);
-// What the optimizer keeps lives on the disk, and the weights stay.
-MaybeAlternative page_states(const RunConfig& config);
+// What the optimizer keeps lives there, and the weights stay.
+MaybeAlternative page_states(const RunConfig& config, bool gpu);
 MaybeAlternative hold_states(const RunConfig& config);
-// What is kept of a block waits for its backward pass on the disk. On the CPU.
-MaybeAlternative page_kept(const RunConfig& config);
+// What is kept of a block waits there for its backward pass.
+MaybeAlternative page_kept(const RunConfig& config, bool gpu);
 MaybeAlternative hold_kept(const RunConfig& config);
 // One block at a time is brought before its turn.
 MaybeAlternative look_less_ahead(const RunConfig& config);

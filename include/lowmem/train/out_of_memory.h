@@ -23,6 +23,10 @@ std::string next_cheaper(const RunConfig& config);
 
 // The answer where memory has run out and a limit on the process is why, so that no other
 // setting would help: it leaves little beside what the program takes itself.
+// Where a GPU computes and the host's memory ran out; nullopt: it is about something
+// else.
+std::optional<Error> host_exhausted(const std::exception& failure);
+
 std::optional<Error> too_tight_a_limit(const std::exception& failure);
 
 // The answer to memory having run out: what was asked for, what is resident, and the next

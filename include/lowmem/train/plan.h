@@ -32,6 +32,7 @@ struct Speed {
   double operations = 0;  // floating-point, in products of the model's size
   double bytes = 0;       // read or written
   double disk = 0;  // bytes read or written, of a home on the disk; 0: there is none
+  double host = 0;  // likewise of one in the host's memory, for a GPU
   double step = 0;  // seconds of a step beside its arithmetic, from a rehearsal
 };
 
@@ -39,15 +40,17 @@ struct Speed {
 struct Plan {
   lowmem::memory::Rehearsed memory;  // of tensors, where they are computed with
   int64_t program = 0;               // bytes of the process beside tensors, on the host
-  int64_t free = 0;  // bytes that tensors can have on the device, at the most
+  int64_t free = 0;       // bytes that tensors can have on the device, at the most
+  int64_t host_free = 0;  // and on the host, where a GPU computes
   Work work;
-  weights::Traffic traffic;  // of a step of the largest batch, with the disk
+  weights::Traffic traffic;  // of a step of the largest batch, with where things live
   double seconds = 0;  // of training and evaluation, an estimate; 0 on a GPU: unknown
   Speed speed;         // that it is estimated from
   bool on_cpu = true;
   DiskNeed disk;
   int64_t disk_free = -1;  // -1: unknown
 
+  bool fits_host() const { return on_cpu || memory.host_peak <= host_free; }
   nlohmann::ordered_json to_json() const;
   // Some lines, the last without a line end.
   std::string to_text() const;

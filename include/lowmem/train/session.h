@@ -86,7 +86,7 @@ class Session {
     const auto [weights, states] = house_.home->here();
     return {weights, states};
   }
-  // With the disk, and what is taken of it.
+  // With where things live, and what is taken of the disk.
   weights::Traffic traffic() const {
     return house_.home->traffic() + activations_->traffic();
   }

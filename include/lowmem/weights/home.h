@@ -9,6 +9,7 @@
 
 #include "lowmem/config/choices.h"
 #include "lowmem/ops/matrix_rows.h"
+#include "lowmem/weights/store.h"
 #include "lowmem/weights/table.h"
 
 namespace lowmem::weights {
@@ -39,22 +40,6 @@ class Lease {
   Home* home_;  // null: moved from
   size_t group_;
   Access access_;
-};
-
-// Bytes that were moved between memory and the disk, and how long the step waited for
-// them.
-struct Traffic {
-  int64_t read = 0, written = 0;
-  double waited_seconds = 0;
-
-  Traffic since(const Traffic& before) const {
-    return {read - before.read, written - before.written,
-            waited_seconds - before.waited_seconds};
-  }
-  Traffic operator+(const Traffic& other) const {
-    return {read + other.read, written + other.written,
-            waited_seconds + other.waited_seconds};
-  }
 };
 
 // memory.weights: where the weights of a table live between their turns. Everything that
@@ -131,16 +116,18 @@ class Home {
 
 // What a home is made of.
 struct HomeSetup {
-  bool states_on_disk() const {
-    return states == StatesMode::kDisk ||
-           (states == StatesMode::kWithWeights && weights == WeightsMode::kDisk);
+  // Of what the optimizer keeps, whatever memory.states says.
+  StatesMode states_live() const;
+  // Whether anything of a block lives elsewhere than on the device.
+  bool moves() const {
+    return weights != WeightsMode::kResident || states_live() != StatesMode::kDevice;
   }
 
   WeightsMode weights = WeightsMode::kResident;
   StatesMode states = StatesMode::kWithWeights;
   c10::Device device = c10::kCPU;  // the one that computes
-  // For what lives on the disk.
-  std::filesystem::path scratch = {};  // folder of the working file
+  // For what lives elsewhere.
+  std::filesystem::path scratch = {};  // folder of the disk's working file
   int64_t ahead = 2;                   // groups that are brought before their turn
   int64_t resident_blocks = 0;         // that stay, the last ones
 };

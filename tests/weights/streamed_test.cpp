@@ -1,10 +1,12 @@
-// Weights that live on the disk: nothing is lost, nothing is here that is not borrowed,
-// and no more is moved than must be.
+// Weights that live on the disk or in the host's memory: nothing is lost, nothing is here
+// that is not borrowed, and no more is moved than must be.
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <tuple>
 
 #include "io/error_of.h"
 #include "lowmem/memory/meter.h"
@@ -16,8 +18,8 @@ namespace {
 
 using test::fixture;
 
-HomeSetup on_disk(int64_t ahead = 1, int64_t resident = 0) {
-  return {.weights = WeightsMode::kDisk,
+HomeSetup away(WeightsMode where, int64_t ahead = 1, int64_t resident = 0) {
+  return {.weights = where,
           .scratch = testing::TempDir(),
           .ahead = ahead,
           .resident_blocks = resident};
@@ -92,19 +94,20 @@ struct Housed {
   std::unique_ptr<Home> home;
 };
 
-class OnDisk : public testing::TestWithParam<std::pair<int64_t, int64_t>> {};
+// Where they live, how many blocks come ahead of their turn, how many stay.
+class Away : public testing::TestWithParam<std::tuple<WeightsMode, int64_t, int64_t>> {};
 
-TEST_P(OnDisk, KeepsEveryNumber) {
-  const auto [ahead, resident] = GetParam();
-  Housed housed(on_disk(ahead, resident));
+TEST_P(Away, KeepsEveryNumber) {
+  const auto [where, ahead, resident] = GetParam();
+  Housed housed(away(where, ahead, resident));
   housed.expect(1);
   housed.write(2);
   housed.expect(2);
 }
 
-TEST_P(OnDisk, KeepsWhatIsBesideThem) {
-  const auto [ahead, resident] = GetParam();
-  Housed housed(on_disk(ahead, resident), 6, {"all"});
+TEST_P(Away, KeepsWhatIsBesideThem) {
+  const auto [where, ahead, resident] = GetParam();
+  Housed housed(away(where, ahead, resident), 6, {"all"});
   housed.home->make_states([](const Weight& weight) {
     return std::vector<StateSpec>{{"mean", weight.spec.shape}, {"codes", {7}, at::kByte}};
   });
@@ -122,19 +125,34 @@ TEST_P(OnDisk, KeepsWhatIsBesideThem) {
   housed.expect(1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Weights, OnDisk,
-                         testing::Values(std::pair<int64_t, int64_t>{0, 0},
-                                         std::pair<int64_t, int64_t>{1, 0},
-                                         std::pair<int64_t, int64_t>{2, 1},
-                                         std::pair<int64_t, int64_t>{0, 6},
-                                         std::pair<int64_t, int64_t>{20, 0}),
+constexpr WeightsMode kPlaces[] = {WeightsMode::kHost, WeightsMode::kDisk};
+
+std::string name_of(const testing::TestParamInfo<Away::ParamType>& given) {
+  const auto [where, ahead, resident] = given.param;
+  return std::string(word_of(where)) + std::to_string(ahead) + "Ahead" +
+         std::to_string(resident) + "Stay";
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, Away,
+                         testing::Combine(testing::ValuesIn(kPlaces),
+                                          testing::Values(0, 1, 2, 20),
+                                          testing::Values(0, 1, 6)),
+                         name_of);
+
+class AwayFrom : public testing::TestWithParam<WeightsMode> {
+ protected:
+  static HomeSetup setup(int64_t ahead = 1, int64_t resident = 0) {
+    return away(GetParam(), ahead, resident);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Weights, AwayFrom, testing::ValuesIn(kPlaces),
                          [](const auto& given) {
-                           return std::to_string(given.param.first) + "Ahead" +
-                                  std::to_string(given.param.second) + "Stay";
+                           return std::string(word_of(given.param));
                          });
 
-TEST(OnDisk, ABlockIsHereWhileItIsBorrowedAndNoLonger) {
-  Housed housed(on_disk());
+TEST_P(AwayFrom, ABlockIsHereWhileItIsBorrowedAndNoLonger) {
+  Housed housed(setup());
   const Weight* weight = housed.table.group(2).front();
   EXPECT_EQ(weight->here.const_data_ptr(), nullptr);
   {
@@ -144,8 +162,8 @@ TEST(OnDisk, ABlockIsHereWhileItIsBorrowedAndNoLonger) {
   EXPECT_EQ(weight->here.const_data_ptr(), nullptr);
 }
 
-TEST(OnDisk, WhatIsReadAloneIsNotWritten) {
-  Housed housed(on_disk());
+TEST_P(AwayFrom, WhatIsReadAloneIsNotWritten) {
+  Housed housed(setup());
   {
     const Lease lease = housed.home->borrow(2, Access::kRead);
     housed.table.group(2).front()->here.fill_(7);
@@ -155,8 +173,8 @@ TEST(OnDisk, WhatIsReadAloneIsNotWritten) {
   housed.expect(1);
 }
 
-TEST(OnDisk, MatricesPassByRows) {
-  Housed housed(on_disk());
+TEST_P(AwayFrom, MatricesPassByRows) {
+  Housed housed(setup());
   for (const char* name : {"model.embed_tokens.weight", "lm_head.weight"}) {
     const Weight& weight = housed.table.at(name);
     EXPECT_TRUE(weight.by_rows);
@@ -176,8 +194,8 @@ TEST(OnDisk, MatricesPassByRows) {
   }
 }
 
-TEST(OnDisk, TrainedMatricesOfTheEdgesStay) {
-  Housed housed(on_disk(), 3, {"all"});
+TEST_P(AwayFrom, TrainedMatricesOfTheEdgesStay) {
+  Housed housed(setup(), 3, {"all"});
   EXPECT_FALSE(housed.table.at("lm_head.weight").by_rows);
   housed.expect(1);
 }
@@ -199,11 +217,11 @@ Traffic step(Home& home, size_t blocks) {
   return {after.read - before.read, after.written - before.written, 0};
 }
 
-TEST(OnDisk, MovesNoMoreThanItMust) {
+TEST_P(AwayFrom, MovesNoMoreThanItMust) {
   constexpr size_t kBlocks = 8;
   const int64_t block = 4096;  // a sector holds 40 x 24 numbers and a norm
   for (const int64_t ahead : {0, 1, 2, 3}) {
-    Housed housed(on_disk(ahead), kBlocks);
+    Housed housed(setup(ahead), kBlocks);
     step(*housed.home, kBlocks);
     const Traffic moved = step(*housed.home, kBlocks);
     // The last blocks are not brought again for the way down, nor the first for the way
@@ -214,9 +232,9 @@ TEST(OnDisk, MovesNoMoreThanItMust) {
   }
 }
 
-TEST(OnDisk, WhatStaysIsReadOnce) {
+TEST_P(AwayFrom, WhatStaysIsReadOnce) {
   constexpr size_t kBlocks = 6;
-  Housed housed(on_disk(1, 6), kBlocks);
+  Housed housed(setup(1, 6), kBlocks);
   EXPECT_EQ(step(*housed.home, kBlocks).read, 0);
 }
 
@@ -230,25 +248,25 @@ TEST(OnDisk, HoldsAFewBlocksInMemory) {
     return memory::device_ledger().current() - before;
   };
   const int64_t block = int64_t{41} * 4096 * 4, sector = 4096, norm = 4096 * 4;
-  EXPECT_EQ(bytes_of(on_disk(1)), 2 * (block + sector) + norm);
-  EXPECT_EQ(bytes_of(on_disk(2, 3)), 6 * (block + sector) + norm);
+  EXPECT_EQ(bytes_of(away(WeightsMode::kDisk, 1)), 2 * (block + sector) + norm);
+  EXPECT_EQ(bytes_of(away(WeightsMode::kDisk, 2, 3)), 6 * (block + sector) + norm);
 }
 
 TEST(OnDisk, AFolderThatIsNotThereIsNamed) {
-  HomeSetup setup = on_disk();
+  HomeSetup setup = away(WeightsMode::kDisk);
   setup.scratch = testing::TempDir() + "/nowhere";
   const Error error = test::error_of([&] { Housed housed(setup); });
   EXPECT_NE(error.thing().find("nowhere"), std::string::npos) << error.thing();
 }
 
 // Hugging Face folders, read and written through a home that holds two blocks.
-TEST(OnDisk, LoadsAndSavesAFolder) {
+TEST_P(AwayFrom, LoadsAndSavesAFolder) {
   const auto source = fixture("models/llama2_tiny");
   Table table(model::weight_specs(model::read_model_config(source)), DType::kF32);
   select(table, {"layers"});
-  const auto home = make_home(on_disk(), table);
+  const auto home = make_home(setup(), table);
   load(*home, source);
-  const auto folder = std::filesystem::path(testing::TempDir()) / "saved-from-disk";
+  const auto folder = std::filesystem::path(testing::TempDir()) / "saved-from-elsewhere";
   std::filesystem::remove_all(folder);
   save(*home, source, folder);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <optional>
 #include <utility>
@@ -13,8 +14,7 @@
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
-#include "lowmem/weights/working_file.h"
-#include "rows_on_disk.h"
+#include "lowmem/weights/store.h"
 
 namespace lowmem::weights {
 namespace {
@@ -26,14 +26,17 @@ int64_t aligned(int64_t bytes) {
 }
 
 // A tensor with a storage of its size and nothing behind it.
-at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type) {
+at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type,
+                          c10::Device device) {
   const auto bytes =
       static_cast<size_t>(c10::multiply_integers(shape)) * c10::elementSize(type);
   auto storage = c10::make_intrusive<c10::StorageImpl>(
-      c10::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(nullptr, c10::kCPU),
+      c10::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(nullptr, device),
       /*allocator=*/nullptr, /*resizable=*/false);
   at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(
-      c10::Storage(std::move(storage)), c10::DispatchKeySet(c10::DispatchKey::CPU),
+      c10::Storage(std::move(storage)),
+      c10::DispatchKeySet(device.is_cpu() ? c10::DispatchKey::CPU
+                                          : c10::DispatchKey::CUDA),
       c10::scalarTypeToTypeMeta(type));
   tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
   return tensor;
@@ -42,14 +45,14 @@ at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type) {
 // Null: nowhere.
 void point(const at::Tensor& tensor, std::byte* to) {
   tensor.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
-      at::DataPtr(to, c10::kCPU));
+      at::DataPtr(to, tensor.device()));
 }
 
-// Tensors of a group that lie one after another in the file.
+// Tensors of a group that lie one after another in a store.
 struct Extent {
-  int64_t offset = 0;  // in the file
+  int64_t offset = 0;  // in it
   int64_t bytes = 0;
-  bool filled = false;  // the file holds numbers; else they are zeros, or nobody's
+  bool filled = false;  // it holds numbers; else they are zeros, or nobody's
   std::vector<std::pair<at::Tensor, int64_t>> tensors;  // and where each begins in it
 
   void add(const at::Tensor& tensor) {
@@ -80,51 +83,68 @@ struct Slot {
   bool stays = false;                            // its group has it for itself
   uint64_t turn = 0;                             // when it was asked for last
   // The last of each, of the weights and of the states.
-  DirectFile::Ticket weights_read = 0, states_read = 0;
-  DirectFile::Ticket weights_written = 0, states_written = 0;
+  Store::Ticket weights_read = 0, states_read = 0;
+  Store::Ticket weights_written = 0, states_written = 0;
 };
 
-// memory.weights = disk, on a CPU: blocks live in a working file and come into one of a
-// few slots for their turn, the slot whose block was asked for longest ago; what was
-// changed goes back in the background. The matrices of the embedding and of the head pass
-// by rows where they are not trained. What else is not of a block stays. With
-// memory.states = disk the same of what is beside the weights, or of that alone.
-class Disk final : public Home {
+// memory.weights = host or disk: blocks live in a store and come into one of a few slots
+// of the device's memory for their turn, the slot whose block was asked for longest ago;
+// what was changed goes back in the background. The matrices of the embedding and of the
+// head pass by rows where they are not trained. What else is not of a block stays. With
+// memory.states the same of what is beside the weights, in a store of its own or in that
+// one.
+class Streamed final : public Home {
  public:
-  Disk(const HomeSetup& setup, Table& table)
+  Streamed(const HomeSetup& setup, Table& table, std::shared_ptr<Store> weights,
+           std::shared_ptr<Store> states)
       : Home(table),
-        file_(setup.scratch),
+        weights_(std::move(weights)),
+        states_(std::move(states)),
+        device_(setup.device),
         ahead_(static_cast<size_t>(setup.ahead)),
-        weights_here_(setup.weights == WeightsMode::kResident),
-        states_here_(!setup.states_on_disk()),
         groups_(table.groups()) {
     for (Weight& weight : table.all()) settle(weight);
-    const int64_t largest = set_aside(&Group::weights, matrix_bytes_);
+    const int64_t largest = set_aside(&Group::weights, weights_.get(), matrix_bytes_);
     const size_t blocks = groups_.size() - 2;
     const size_t staying = std::min(blocks, static_cast<size_t>(setup.resident_blocks));
     const size_t shared = std::min(blocks - staying, 1 + ahead_);
     for (size_t i = 0; i < staying + shared; ++i) {
       Slot& slot = slots_.emplace_back();
-      slot.weights = Room(largest, memory::Item::kWeights);
+      slot.weights = Room(largest, memory::Item::kWeights, device_);
       slot.stays = i < staying;
       if (slot.stays) slot.group = blocks - i;
     }
-    if (!memory::rehearsing())
-      log::info(std::string(weights_here_ ? "the optimizer's states" : "weights") +
-                " live on the disk of " + setup.scratch.string() + " (" + file_.way() +
-                "), of " + format_count(static_cast<int64_t>(blocks)) + " blocks " +
-                std::to_string(slots_.size()) + " at a time in memory");
+    if (!memory::rehearsing()) {
+      const auto say = [&](const char* what, const Store* store) {
+        if (store != nullptr)
+          log::info(std::string(what) + " live " + store->where() + ", of " +
+                    format_count(static_cast<int64_t>(blocks)) + " blocks " +
+                    std::to_string(slots_.size()) + " at a time in " +
+                    (device_.is_cpu() ? "memory" : "the GPU's"));
+      };
+      say("weights", weights_.get());
+      if (states_ != weights_) say("the optimizer's states", states_.get());
+    }
     adopt();
   }
 
   void expect(size_t group, Access access) override {
+    tell_of_failure();
     if (!comes(group, access)) return;
     if (Slot* slot = slot_for(group)) fetch(*slot, group, access);
   }
   size_t ahead() const override { return ahead_; }
-  bool streams() const override { return !weights_here_; }
-  Traffic traffic() const override { return file_.traffic(); }
-  int64_t disk_bytes() const override { return file_.bytes(); }
+  bool streams() const override { return weights_ != nullptr; }
+  Traffic traffic() const override {
+    Traffic all;
+    for (const Store* store : stores()) all = all + store->traffic();
+    return all;
+  }
+  int64_t disk_bytes() const override {
+    int64_t all = 0;
+    for (const Store* store : stores()) all += store->disk_bytes();
+    return all;
+  }
   Here here() const override {
     Here here = Home::here();
     for (const Slot& slot : slots_) {
@@ -136,18 +156,18 @@ class Disk final : public Home {
 
   ops::MatrixRows rows(const Weight& weight) override {
     if (!weight.by_rows) return Home::rows(weight);
-    return rows_in(file_, matrices_.at(&weight), weight.here);
+    return weights_->rows(matrices_.at(&weight), weight.here);
   }
   void read(const Weight& weight,
             const std::function<void(std::span<const std::byte>)>& use) override {
     if (!weight.by_rows) return Home::read(weight, use);
-    read_through(file_, matrices_.at(&weight), weight.bytes(), spare(), use);
+    weights_->read_through(matrices_.at(&weight), weight.bytes(), spare(), use);
   }
   void write(Weight& weight,
              const std::function<void(int64_t, std::span<std::byte>)>& fill) override {
     if (!weight.spec.adapter) groups_[weight.spec.group].filled_anew = true;
     if (!weight.by_rows) return Home::write(weight, fill);
-    write_through(file_, matrices_.at(&weight), weight.bytes(), spare(), fill);
+    weights_->write_through(matrices_.at(&weight), weight.bytes(), spare(), fill);
   }
 
   void make_states(const States& states) override {
@@ -155,21 +175,29 @@ class Disk final : public Home {
       if (!weight.trained) continue;
       Extent& extent = groups_[weight.spec.group].states;
       for (const StateSpec& state : states(weight)) {
-        if (states_here_ || weight.spec.adapter || !is_block(weight.spec.group)) {
+        if (!states_ || weight.spec.adapter || !is_block(weight.spec.group)) {
           keep_zeros(weight, state);
         } else if (!weight.beside.contains(state.name)) {
-          const at::Tensor tensor = without_memory(state.shape, state.type);
+          const at::Tensor tensor = without_memory(state.shape, state.type, device_);
           weight.beside.emplace(state.name, tensor);
           extent.add(tensor);
         }
       }
     }
-    const int64_t largest = set_aside(&Group::states, 0);
+    const int64_t largest = set_aside(&Group::states, states_.get(), 0);
     if (largest == 0) return;
-    for (Slot& slot : slots_) slot.states = Room(largest, memory::Item::kOptimizerState);
+    for (Slot& slot : slots_)
+      slot.states = Room(largest, memory::Item::kOptimizerState, device_);
   }
 
  private:
+  // Each once.
+  std::vector<const Store*> stores() const {
+    std::vector<const Store*> all;
+    if (weights_) all.push_back(weights_.get());
+    if (states_ && states_ != weights_) all.push_back(states_.get());
+    return all;
+  }
   bool is_block(size_t group) const { return group > 0 && group + 1 < groups_.size(); }
   // Whether anything has to be brought.
   bool comes(size_t group, Access access) const {
@@ -180,13 +208,14 @@ class Disk final : public Home {
   // Where a weight is to live.
   void settle(Weight& weight) {
     const bool edge = !is_block(weight.spec.group);
-    if (weights_here_ || weight.spec.adapter ||
+    if (!weights_ || weight.spec.adapter ||
         (edge && (weight.trained || weight.spec.kind != Kind::kMatrix))) {
-      if (!weight.here.defined()) table().allocate(weight, c10::kCPU);
+      if (!weight.here.defined()) table().allocate(weight, device_);
       return;
     }
     if (!weight.here.defined())
-      weight.here = without_memory(weight.spec.shape, ops::scalar_type(weight.format));
+      weight.here =
+          without_memory(weight.spec.shape, ops::scalar_type(weight.format), device_);
     else
       there_.push_back(&weight);
     if (!edge) {
@@ -199,13 +228,13 @@ class Disk final : public Home {
     matrix_bytes_ += whole_sectors(weight.bytes());
   }
 
-  // Room in the file for that of every group, behind so many bytes of something else. The
+  // Room in a store for that of every group, behind so many bytes of something else. The
   // most that a group takes.
-  int64_t set_aside(Extent Group::*which, int64_t before) {
+  int64_t set_aside(Extent Group::*which, Store* store, int64_t before) {
     int64_t bytes = before, largest = 0;
     for (const Group& group : groups_) bytes += (group.*which).whole();
     if (bytes == 0) return 0;
-    int64_t offset = file_.extend(bytes) + before;
+    int64_t offset = store->extend(bytes) + before;
     for (Group& group : groups_) {
       Extent& extent = group.*which;
       extent.offset = std::exchange(offset, offset + extent.whole());
@@ -216,13 +245,18 @@ class Disk final : public Home {
 
   // Takes in weights that had their numbers before they had this home.
   void adopt() {
-    std::map<Weight*, at::DataPtr> had;
-    for (Weight* weight : there_)
-      had[weight] = weight->here.storage().unsafeGetStorageImpl()->set_data_ptr(
-          at::DataPtr(nullptr, c10::kCPU));
+    std::map<Weight*, at::Tensor> had;
+    for (Weight* weight : there_) {
+      had[weight] =
+          without_memory(weight->spec.shape, weight->here.scalar_type(), device_);
+      had[weight].storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
+          weight->here.storage().unsafeGetStorageImpl()->set_data_ptr(
+              at::DataPtr(nullptr, device_)));
+    }
     for (Weight* weight : there_) {
       const Lease lease = borrow(weight->spec.group, Access::kWrite);
-      const auto* from = static_cast<const std::byte*>(had.at(weight).get());
+      const at::Tensor numbers = had.at(weight).cpu();
+      const auto* from = static_cast<const std::byte*>(numbers.const_data_ptr());
       write(*weight, [&](int64_t offset, std::span<std::byte> piece) {
         std::memcpy(piece.data(), from + offset, piece.size());
       });
@@ -246,11 +280,11 @@ class Disk final : public Home {
     Slot* slot = slot_for(groups_.size());
     constexpr int64_t kLeast = 8 * DirectFile::kAlignment;
     if (slot == nullptr || slot->weights.bytes() < kLeast) {
-      if (spare_.bytes() == 0) spare_ = Room(kLeast, memory::Item::kWeights);
+      if (spare_.bytes() == 0) spare_ = Room(kLeast, memory::Item::kWeights, device_);
       return spare_;
     }
-    file_.wait(slot->weights_read);
-    file_.wait(slot->weights_written);
+    weights_->wait(slot->weights_read);
+    weights_->wait(slot->weights_written);
     slot->group.reset();
     return slot->weights;
   }
@@ -259,39 +293,40 @@ class Disk final : public Home {
     Group& group = groups_[number];
     slot.turn = ++turns_;
     if (slot.group != number) {
-      file_.forget(slot.weights_read);
-      file_.forget(slot.states_read);
+      if (weights_) weights_->forget(slot.weights_read);
+      if (states_) states_->forget(slot.states_read);
       slot.group = number;
       slot.has_weights = slot.has_states = false;
     }
-    if (!std::exchange(slot.has_weights, true) &&
+    if (weights_ && !std::exchange(slot.has_weights, true) &&
         (group.weights.filled || memory::rehearsing()))
-      slot.weights_read =
-          file_.read(group.weights.offset, slot.weights.span(0, group.weights.whole()));
+      slot.weights_read = weights_->read(group.weights.offset,
+                                         slot.weights.span(0, group.weights.whole()));
     if (access == Access::kRead || group.states.bytes == 0) return;
     if (std::exchange(slot.has_states, true)) return;
     const std::span<std::byte> memory = slot.states.span(0, group.states.whole());
     if (group.states.filled || memory::rehearsing()) {
-      slot.states_read = file_.read(group.states.offset, memory);
+      slot.states_read = states_->read(group.states.offset, memory);
     } else {
       // It may be on its way to this memory, or from it.
-      file_.wait(slot.states_read);
-      file_.wait(slot.states_written);
-      std::memset(memory.data(), 0, memory.size());
+      states_->wait(slot.states_read);
+      states_->wait(slot.states_written);
+      slot.states.clear(group.states.whole());
     }
   }
 
   void bring(size_t number, Access access) override {
+    tell_of_failure();
     if (!comes(number, access)) return;
     Slot* slot = slot_for(number);
     if (slot == nullptr)
       throw std::logic_error("more blocks are borrowed than have slots");
     fetch(*slot, number, access);
-    file_.wait(slot->weights_read);
-    file_.wait(slot->states_read);
+    if (weights_) weights_->wait(slot->weights_read);
+    if (states_) states_->wait(slot->states_read);
     if (access == Access::kWrite) {
-      file_.wait(slot->weights_written);
-      file_.wait(slot->states_written);
+      if (weights_) weights_->wait(slot->weights_written);
+      if (states_) states_->wait(slot->states_written);
     }
     Group& group = groups_[number];
     group.borrowed = true;
@@ -306,35 +341,51 @@ class Disk final : public Home {
     group.weights.point_nowhere();
     group.states.point_nowhere();
     if (!written || slot.stays) return;
+    try {
+      store(group, slot);
+    } catch (...) {
+      if (!failure_) failure_ = std::current_exception();
+    }
+  }
+
+  // What went wrong where nobody could be told: a lease ends without an Error.
+  void tell_of_failure() {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+  void store(Group& group, Slot& slot) {
     const bool changed = std::exchange(group.filled_anew, false) || group.trains;
     if (group.weights.bytes > 0 && changed) {
-      slot.weights_written =
-          file_.write(group.weights.offset, slot.weights.span(0, group.weights.whole()));
+      slot.weights_written = weights_->write(group.weights.offset,
+                                             slot.weights.span(0, group.weights.whole()));
       group.weights.filled = true;
     }
     if (!slot.has_states) return;
     slot.states_written =
-        file_.write(group.states.offset, slot.states.span(0, group.states.whole()));
+        states_->write(group.states.offset, slot.states.span(0, group.states.whole()));
     group.states.filled = true;
   }
 
-  // The file is destroyed before the memory that it is read into.
+  // Stores are destroyed before the memory that they are read into.
   std::vector<Slot> slots_;
   Room spare_;
-  WorkingFile file_;
+  std::shared_ptr<Store> weights_, states_;  // null: here
+  c10::Device device_;
   size_t ahead_;
-  bool weights_here_, states_here_;  // and not on the disk
   std::vector<Group> groups_;
   std::map<const Weight*, int64_t> matrices_;  // by rows: where they begin
   int64_t matrix_bytes_ = 0;                   // of all of them, in whole sectors
   std::vector<Weight*> there_;                 // with numbers of before
   uint64_t turns_ = 0;
+  std::exception_ptr failure_;
 };
 
 }  // namespace
 
-std::unique_ptr<Home> make_disk(const HomeSetup& setup, Table& table) {
-  return std::make_unique<Disk>(setup, table);
+std::unique_ptr<Home> make_streamed(const HomeSetup& setup, Table& table,
+                                    std::shared_ptr<Store> weights,
+                                    std::shared_ptr<Store> states) {
+  return std::make_unique<Streamed>(setup, table, std::move(weights), std::move(states));
 }
 
 }  // namespace lowmem::weights

@@ -1,0 +1,129 @@
+// Weights and states that live in the host's memory or on the disk, over a GPU whose
+// streams work as late as they may: what is changed on the device comes back changed.
+#include "lowmem/weights/home.h"
+
+#include <gmock/gmock.h>
+
+#include <cstring>
+#include <tuple>
+
+#include "fake_gpu/libtorch.h"
+#include "lowmem/weights/selection.h"
+
+namespace lowmem::weights {
+namespace {
+
+constexpr size_t kBlocks = 7;
+
+std::vector<Spec> specs() {
+  std::vector<Spec> all = {{"model.embed_tokens.weight", {40, 64}}};
+  for (size_t i = 0; i < kBlocks; ++i) {
+    const std::string name = "model.layers." + std::to_string(i);
+    all.push_back({name + ".norm.weight", {64}, Kind::kNorm, i + 1});
+    all.push_back({name + ".mlp.weight", {96, 64}, Kind::kMatrix, i + 1});
+  }
+  all.push_back({"model.norm.weight", {64}, Kind::kNorm, kBlocks + 1});
+  all.push_back({"lm_head.weight", {40, 64}, Kind::kMatrix, kBlocks + 1});
+  return all;
+}
+
+// Of a weight after so many rounds, and of what is beside it.
+at::Tensor numbers(const Weight& weight, int64_t round, int64_t beside = 0) {
+  return (at::arange(weight.spec.elements(), at::kFloat) + 20000.0f * weight.index)
+      .mul_(1 + round + 100 * beside)
+      .view(weight.spec.shape);
+}
+
+class HomeOnFakeGpu
+    : public test::FakeGpuLibTorch,
+      public testing::WithParamInterface<std::tuple<WeightsMode, StatesMode, int64_t>> {};
+
+TEST_P(HomeOnFakeGpu, KeepsWhatChangesOnTheDevice) {
+  constexpr int64_t kRounds = 3;
+  const auto [where, states, ahead] = GetParam();
+  const c10::Device device(c10::kCUDA, 0);
+  Table table(specs(), DType::kF32);
+  select(table, {"layers"});
+  const auto home = make_home({.weights = where,
+                               .states = states,
+                               .device = device,
+                               .scratch = testing::TempDir(),
+                               .ahead = ahead},
+                              table);
+  std::map<std::tuple<const Weight*, int64_t, int64_t>, at::Tensor> there;
+  for (size_t group = 0; group < table.groups(); ++group) {
+    const Lease lease = home->borrow(group, Access::kWrite);
+    for (Weight* weight : table.group(group)) {
+      const at::Tensor first = numbers(*weight, 0);
+      home->write(*weight, [&](int64_t offset, std::span<std::byte> piece) {
+        std::memcpy(piece.data(),
+                    static_cast<const std::byte*>(first.const_data_ptr()) + offset,
+                    piece.size());
+      });
+      for (int64_t round = 1; round <= kRounds; ++round)
+        for (const int64_t beside : {0, 1})
+          there[{weight, round, beside}] = numbers(*weight, round, beside).to(device);
+    }
+  }
+  home->make_states([](const Weight& weight) {
+    return std::vector<StateSpec>{{"mean", weight.spec.shape}};
+  });
+
+  // A step's way, whose updates are copies: of all kernels the fake does only these.
+  for (int64_t round = 1; round <= kRounds; ++round) {
+    for (size_t block = 1; block <= kBlocks; ++block) {
+      const Lease lease = home->borrow(block, Access::kRead);
+      for (size_t next = 1; next <= home->ahead() && block + next <= kBlocks; ++next)
+        home->expect(block + next, Access::kRead);
+    }
+    for (size_t block = kBlocks; block > 0; --block) {
+      const Lease lease = home->borrow(block, Access::kWrite);
+      for (size_t next = 1; next <= home->ahead() && block > next; ++next)
+        home->expect(block - next, Access::kWrite);
+      for (Weight* weight : table.group(block)) {
+        weight->here.copy_(there.at({weight, round, 0}));
+        weight->beside.at("mean").copy_(there.at({weight, round, 1}));
+      }
+    }
+  }
+
+  for (size_t group = 0; group < table.groups(); ++group) {
+    const Lease lease = home->borrow(group, Access::kReadAll);
+    for (Weight* weight : table.group(group)) {
+      const at::Tensor want = numbers(*weight, weight->trained ? kRounds : 0);
+      int64_t offset = 0;
+      home->read(*weight, [&](std::span<const std::byte> piece) {
+        EXPECT_EQ(
+            std::memcmp(static_cast<const std::byte*>(want.const_data_ptr()) + offset,
+                        piece.data(), piece.size()),
+            0)
+            << weight->name();
+        offset += static_cast<int64_t>(piece.size());
+      });
+      EXPECT_EQ(offset, weight->bytes()) << weight->name();
+      if (weight->trained) {
+        EXPECT_TRUE(
+            at::equal(weight->beside.at("mean").cpu(), numbers(*weight, kRounds, 1)))
+            << weight->name();
+      }
+    }
+  }
+}
+
+std::string name_of(const testing::TestParamInfo<HomeOnFakeGpu::ParamType>& given) {
+  const auto [where, states, ahead] = given.param;
+  return std::string(word_of(where)) + "_" + std::string(word_of(states)) + "_" +
+         std::to_string(ahead);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Homes, HomeOnFakeGpu,
+    testing::Combine(testing::Values(WeightsMode::kResident, WeightsMode::kHost,
+                                     WeightsMode::kDisk),
+                     testing::Values(StatesMode::kWithWeights, StatesMode::kDevice,
+                                     StatesMode::kHost, StatesMode::kDisk),
+                     testing::Values(0, 1, 2)),
+    name_of);
+
+}  // namespace
+}  // namespace lowmem::weights
