@@ -11,6 +11,7 @@
 #include "lowmem/model/config.h"
 #include "lowmem/train/exported.h"
 #include "lowmem/train/fit.h"
+#include "lowmem/train/methods.h"
 #include "options.h"
 
 namespace lowmem::cli {
@@ -18,6 +19,7 @@ namespace {
 
 struct PlanOptions {
   bool json = false;
+  bool methods = false;
   std::string fit;
 };
 
@@ -29,6 +31,22 @@ nlohmann::ordered_json to_json(const train::Proposal& proposal) {
   for (const train::Change& change : proposal.changes)
     json["changes"].push_back({{"overrides", change.overrides}, {"cost", change.cost}});
   return json;
+}
+
+nlohmann::ordered_json to_json(const std::vector<train::Method>& methods) {
+  auto all = nlohmann::ordered_json::array();
+  for (const train::Method& method : methods) {
+    nlohmann::ordered_json json = {{"name", method.name},
+                                   {"overrides", method.overrides}};
+    if (method.refused.empty()) {
+      json["trained_parameters"] = method.trained;
+      json["plan"] = method.plan.to_json();
+    } else {
+      json["refused"] = method.refused;
+    }
+    all.push_back(std::move(json));
+  }
+  return all;
 }
 
 void print(const std::string& text) { std::printf("%s\n", text.c_str()); }
@@ -47,6 +65,11 @@ void run(const RunConfig& config, const PlanOptions& options) {
   const int64_t bytes = options.fit.empty() ? 0 : parse_bytes(options.fit);
   const train::Inputs inputs = train::read_inputs(config);
   warn_of_dropout(config.model.path);
+  if (options.methods) {
+    const auto methods =
+        train::plan_methods(config, inputs, train::make_plan(config, inputs));
+    return print(options.json ? to_json(methods).dump(2) : to_text(methods));
+  }
   const train::Proposal chosen =
       train::within_budget(config, inputs, train::make_plan(config, inputs));
   const train::Plan& plan = chosen.plan;
@@ -77,11 +100,14 @@ void add_plan(CLI::App& app) {
   const auto config = add_config_options(*command);
   auto options = std::make_shared<PlanOptions>();
   command->add_flag("--json", options->json, "print JSON, in bytes and seconds");
+  command->add_flag("--methods", options->methods,
+                    "what all weights, LoRA and its kin, and codes would need");
   command
       ->add_option(
           "--fit", options->fit,
           "propose settings whose peak is at most this: nearest in result, then fastest")
-      ->type_name("BYTES");
+      ->type_name("BYTES")
+      ->excludes("--methods");
   command->callback([config, options] {
     const RunConfig resolved = train::with_adapter_of_path(config_of(*config));
     validate(resolved, Purpose::kTrain);

@@ -51,6 +51,9 @@ TEST_F(LongRows, PeakAsPlannedUnderLibTorchsAttention) {
        {"model.dtype=bf16", "model.dtype=bf16 memory.activations=keep",
         "model.dtype=fp32 model.compute_dtype=fp32 optimizer.name=adam",
         "model.dtype=bf16 memory.attention=math",
+        "model.dtype=bf16 model.attention_span=shifted model.span_group=1024",
+        "model.dtype=bf16 model.attention_span=shifted model.span_group=300 "
+        "memory.activations=keep",
         "model.dtype=fp32 model.compute_dtype=fp32 memory.attention=math "
         "memory.activations=keep memory.gradients=accumulate"}) {
     const Outcome planned = run_program("plan --json -q" + settings(more));
@@ -105,6 +108,49 @@ TEST_F(LongRows, PeakAsPlannedForEachFamily) {
                     measured[phase].get<double>(), 0.02 * measured[phase].get<double>())
             << phase << " of " << shape["model_type"] << " with " << more;
     }
+}
+
+// What is named for each way is what a plan of its settings says.
+TEST_F(Plan, NamesWhatEachMethodWouldNeed) {
+  for (const char* more :
+       {"", "model.train=all", "optimizer.name=adamw optimizer.rounding=kahan",
+        "adapter.kind=lora adapter.init=pissa adapter.targets=all-linear adapter.rank=4",
+        "adapter.kind=lora adapter.init=loftq model.quantize=nf4 optimizer.name=sgd",
+        "adapter.kind=adalora adapter.tfinal=1"}) {
+    const Outcome all =
+        run_program("plan --methods --json -q" +
+                    Plan::settings(std::string("model.dtype=bf16 ") + more));
+    ASSERT_EQ(all.status, 0) << more << all.output;
+    for (const json& method : json::parse(all.output))
+      EXPECT_FALSE(method.contains("refused")) << more << method.dump();
+  }
+  const std::string settings = Plan::settings("model.dtype=bf16");
+  const Outcome named = run_program("plan --methods --json -q" + settings);
+  ASSERT_EQ(named.status, 0) << named.output;
+  const json methods = json::parse(named.output);
+  const Outcome text = run_program("plan --methods -q" + settings);
+  ASSERT_EQ(methods.size(), 8u);
+  for (const json& method : methods) {
+    ASSERT_FALSE(method.contains("refused")) << method.dump();
+    // As the line to paste has them.
+    const std::string name = "\n  " + method["name"].get<std::string>() + ":";
+    const size_t begin = text.output.find(name) + name.size();
+    ASSERT_GE(begin, name.size()) << text.output;
+    std::string overrides =
+        text.output.substr(begin, text.output.find('\n', begin) - begin);
+    if (overrides == " as it is") overrides.clear();
+    const Outcome planned = run_program("plan --json -q" + settings + overrides);
+    ASSERT_EQ(planned.status, 0) << planned.output;
+    const json plan = json::parse(planned.output);
+    for (const char* key : {"peak_bytes", "disk_bytes", "step_read_bytes"})
+      EXPECT_EQ(method["plan"][key], plan[key]) << method["name"] << " " << key;
+    EXPECT_GT(method["trained_parameters"], 0);
+  }
+  // LoRA, and the same over nf4.
+  EXPECT_LT(methods[6]["plan"]["peak_bytes"]["total"],
+            methods[2]["plan"]["peak_bytes"]["total"]);
+  const Outcome both = run_program("plan --methods --fit 1GiB" + settings);
+  EXPECT_NE(both.status, 0);
 }
 
 // Rows of many tokens and one label, and of few tokens that all are labels.
