@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -58,6 +59,64 @@ class Order {
  private:
   size_t blocks_;
   std::vector<Kept*> kept_;  // null: nothing is away
+};
+
+// Another policy, of which what is kept of a block waits in a store: on its way there
+// while the next block computes, and on its way back before its turn; what the backward
+// pass meets first stays. A `Kept` is on its way when it is made, and has leave(), read()
+// and wait().
+template <class Kept>
+class Waiting : public Activations {
+ public:
+  GraphCounts graphs() const override { return policy_->graphs(); }
+  weights::Traffic traffic() const override { return space_.store->traffic(); }
+  int64_t disk_bytes() const override { return space_.store->disk_bytes(); }
+
+ protected:
+  Waiting(std::unique_ptr<Activations> policy, const ActivationsSetup& setup,
+          std::unique_ptr<weights::Store> store)
+      : policy_(std::move(policy)),
+        space_(std::move(store)),
+        order_(setup.blocks),
+        ahead_(static_cast<size_t>(setup.ahead)) {}
+
+  // After a block's forward pass: lets what was on its way leave, and says whether the
+  // block's turn is far enough for something of it to go.
+  bool may_go(const BlockCall& call) {
+    settle();
+    return order_.place(call) > ahead_;
+  }
+  // Lets it go; it is made of the space, the order and `what`.
+  template <class... What>
+  void let_go(const BlockCall& call, SavedBlock& saved, What&&... what) {
+    auto kept = std::make_unique<Kept>(space_, order_, std::forward<What>(what)...);
+    last_ = order_.place(call);
+    order_[last_] = kept.get();
+    saved.away = std::move(kept);
+  }
+  // Before its backward pass: what has come back, or null where nothing went.
+  Kept* back(const BlockCall& call, const SavedBlock& saved) {
+    settle();
+    const size_t place = order_.place(call);
+    for (size_t next = place; next <= place + ahead_; ++next)
+      if (Kept* kept = order_[next]) kept->read();
+    if (order_[place] != saved.away.get())
+      throw std::logic_error("what is kept of another block is at this one's place");
+    if (Kept* kept = order_[place]) kept->wait();
+    return order_[place];
+  }
+
+  std::unique_ptr<Activations> policy_;
+  Space space_;
+
+ private:
+  // What is on its way leaves: one block's at a time is.
+  void settle() {
+    if (Kept* kept = order_[last_]) kept->leave();
+  }
+
+  Order<Kept> order_;
+  size_t ahead_, last_ = 0;
 };
 
 }  // namespace lowmem::engine

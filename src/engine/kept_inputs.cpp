@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <stdexcept>
 #include <utility>
 
 #include "activations_policies.h"
@@ -53,10 +52,8 @@ class KeptInput final : public Away {
     here_ = at::empty(sizes_, options_);
     ticket_ = space_.store->read(offset_, bytes());
   }
-  const at::Tensor& wait() {
-    space_.store->wait(ticket_);
-    return here_;
-  }
+  void wait() { space_.store->wait(ticket_); }
+  const at::Tensor& here() const { return here_; }
 
  private:
   std::span<std::byte> bytes() const {
@@ -76,14 +73,11 @@ class KeptInput final : public Away {
 // memory.kept = host or disk, of a GPU: the inputs of the blocks that are run again wait
 // in a store, each on its way there while the next block computes, and on its way back
 // before its turn; what the backward pass meets first stays. A graph stays on the device.
-class KeptInputs final : public Activations {
+class KeptInputs final : public Waiting<KeptInput> {
  public:
   KeptInputs(std::unique_ptr<Activations> policy, const ActivationsSetup& setup,
              std::unique_ptr<weights::Store> store)
-      : policy_(std::move(policy)),
-        space_(std::move(store)),
-        order_(setup.blocks),
-        ahead_(static_cast<size_t>(setup.ahead)) {
+      : Waiting(std::move(policy), setup, std::move(store)) {
     if (!memory::rehearsing())
       log::info("the inputs of blocks wait " + space_.store->where());
   }
@@ -91,45 +85,17 @@ class KeptInputs final : public Activations {
   at::Tensor forward(const BlockCall& call, const at::Tensor& input,
                      SavedBlock& saved) override {
     at::Tensor output = policy_->forward(call, input, saved);
-    settle();
-    const size_t place = order_.place(call);
-    if (place <= ahead_ || !saved.input.defined() || saved.output.defined())
-      return output;
-    auto kept =
-        std::make_unique<KeptInput>(space_, order_, std::exchange(saved.input, {}));
-    last_ = place;
-    order_[place] = kept.get();
-    saved.away = std::move(kept);
+    if (may_go(call) && saved.input.defined() && !saved.output.defined())
+      let_go(call, saved, std::exchange(saved.input, {}));
     return output;
   }
 
   at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
                       SavedBlock& saved) override {
-    settle();
-    const size_t place = order_.place(call);
-    for (size_t next = place; next <= place + ahead_; ++next)
-      if (KeptInput* kept = order_[next]) kept->read();
-    if (order_[place] != saved.away.get())
-      throw std::logic_error("another input than that of this block is at its place");
-    if (KeptInput* kept = order_[place]) saved.input = kept->wait();
+    if (const KeptInput* kept = back(call, saved)) saved.input = kept->here();
     saved.away.reset();
     return policy_->backward(call, std::move(output_gradient), saved);
   }
-
-  GraphCounts graphs() const override { return policy_->graphs(); }
-  weights::Traffic traffic() const override { return space_.store->traffic(); }
-  int64_t disk_bytes() const override { return space_.store->disk_bytes(); }
-
- private:
-  // Whose copy is under way leaves: one at a time does.
-  void settle() {
-    if (KeptInput* kept = order_[last_]) kept->leave();
-  }
-
-  std::unique_ptr<Activations> policy_;
-  Space space_;
-  Inputs order_;
-  size_t ahead_, last_ = 0;
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <stdexcept>
 #include <utility>
 
 #include "activations_policies.h"
@@ -24,6 +23,9 @@ class KeptPages final : public Away {
     int64_t bytes = 0;
     for (const memory::Pages& each : pages_) bytes += size_of(each);
     offset_ = space_.take(bytes);
+    each_range([&](int64_t offset, std::span<std::byte> memory) {
+      tickets_.push_back(space_.store->write(offset, memory));
+    });
   }
   KeptPages(const KeptPages&) = delete;
   KeptPages& operator=(const KeptPages&) = delete;
@@ -44,12 +46,6 @@ class KeptPages final : public Away {
     space_.give_back();
   }
 
-  void write() {
-    each_range([&](int64_t offset, std::span<std::byte> memory) {
-      tickets_.push_back(space_.store->write(offset, memory));
-    });
-    leaving_ = true;
-  }
   // Where it has been written; waits for that.
   void leave() {
     if (!std::exchange(leaving_, false)) return;
@@ -87,7 +83,7 @@ class KeptPages final : public Away {
   std::vector<memory::Pages> pages_;
   std::vector<weights::Store::Ticket> tickets_;
   int64_t offset_ = 0;
-  bool here_ = true, leaving_ = false;
+  bool here_ = true, leaving_ = true;
 };
 
 // memory.kept = disk: what another policy keeps of a block is written to the disk while
@@ -95,13 +91,11 @@ class KeptPages final : public Away {
 // what that pass meets first stays. Tensors remain what and where they are, and only the
 // pages behind them go: so it makes no difference whether they are a block's input or the
 // graph of all its operations.
-class KeptOnDisk final : public Activations {
+class KeptOnDisk final : public Waiting<KeptPages> {
  public:
   KeptOnDisk(std::unique_ptr<Activations> policy, const ActivationsSetup& setup)
-      : policy_(std::move(policy)),
-        space_(std::make_unique<weights::WorkingFile>(setup.scratch)),
-        order_(setup.blocks),
-        ahead_(static_cast<size_t>(setup.ahead)) {
+      : Waiting(std::move(policy), setup,
+                std::make_unique<weights::WorkingFile>(setup.scratch)) {
     if (!memory::rehearsing())
       log::info("what is kept of a block waits " + space_.store->where());
   }
@@ -118,45 +112,16 @@ class KeptOnDisk final : public Activations {
     }
     if (saved.input.defined()) pages.emplace_back(saved.input.storage().data());
     std::erase_if(pages, [](const memory::Pages& each) { return each.span().empty(); });
-    settle();
-    const size_t place = order_.place(call);
-    if (place <= ahead_ || pages.empty()) return output;
-    auto kept = std::make_unique<KeptPages>(space_, order_, std::move(pages));
-    kept->write();
-    last_ = place;
-    order_[place] = kept.get();
-    saved.away = std::move(kept);
+    if (may_go(call) && !pages.empty()) let_go(call, saved, std::move(pages));
     return output;
   }
 
   at::Tensor backward(const BlockCall& call, at::Tensor output_gradient,
                       SavedBlock& saved) override {
-    settle();
-    const size_t place = order_.place(call);
-    for (size_t next = place; next <= place + ahead_; ++next)
-      if (KeptPages* kept = order_[next]) kept->read();
-    if (order_[place] != saved.away.get())
-      throw std::logic_error(
-          "other activations than those of this block are at its place");
-    if (KeptPages* kept = order_[place]) kept->wait();
+    back(call, saved);
     saved.away.reset();
     return policy_->backward(call, std::move(output_gradient), saved);
   }
-
-  GraphCounts graphs() const override { return policy_->graphs(); }
-  weights::Traffic traffic() const override { return space_.store->traffic(); }
-  int64_t disk_bytes() const override { return space_.store->disk_bytes(); }
-
- private:
-  // Whose writing is under way leaves: one block's at a time does.
-  void settle() {
-    if (KeptPages* kept = order_[last_]) kept->leave();
-  }
-
-  std::unique_ptr<Activations> policy_;
-  Space space_;
-  Order<KeptPages> order_;
-  size_t ahead_, last_ = 0;
 };
 
 }  // namespace
