@@ -9,7 +9,6 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
-#include <new>
 #include <string>
 #include <vector>
 
@@ -141,19 +140,21 @@ int main(int argc, char** argv) {
     return status;
   } catch (const lowmem::Error& error) {
     lowmem::log::error(error.what());
-  } catch (const std::bad_alloc&) {
-    lowmem::log::error(
-        lowmem::Error(
-            "memory", "is exhausted",
-            "Lift the limit on the process (ulimit -v, a container's), or use a "
-            "smaller train.batch_size")
-            .what());
   } catch (const std::filesystem::filesystem_error& error) {
     lowmem::log::error(lowmem::Error(error.path1().string(),
                                      "cannot be used (" + error.code().message() + ")",
                                      "Check the path and its permissions")
                            .what());
   } catch (const std::exception& error) {
+    if (!lowmem::memory::asked_of(error).empty()) {
+      lowmem::log::error(
+          lowmem::Error(
+              "memory", "is exhausted",
+              "Lift the limit on the process (ulimit -v, a container's), or use a "
+              "smaller train.batch_size")
+              .what());
+      return 1;
+    }
     // A bug, or a failure inside LibTorch: its first line says which.
     const std::string text = error.what();
     lowmem::log::error("unexpected failure: " + text.substr(0, text.find('\n')) +

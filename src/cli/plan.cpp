@@ -113,7 +113,8 @@ void add_plan(CLI::App& app) {
     validate(resolved, Purpose::kTrain);
     try {
       run(resolved, *options);
-    } catch (const memory::OutOfMemory&) {
+    } catch (const std::exception& failure) {
+      if (memory::asked_of(failure).empty()) throw;
       throw Error("memory",
                   "cannot be planned: the process may not have enough addresses",
                   "Lift the limit, as with `ulimit -v unlimited`");

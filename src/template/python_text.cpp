@@ -33,9 +33,12 @@ class Case {
 
  private:
   Case() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {
-    if (locale_ == nullptr)
+    if (locale_ == nullptr) {
+      // newlocale reports "no such file" too where its tables, 400 KiB, found no room.
+      const std::string room(1 << 20, ' ');
       throw Error("the locale C.UTF-8", "is missing from this system",
                   "Install it (Debian and Ubuntu: the package libc-bin)");
+    }
     title_ = wctrans_l("totitle", locale_);
     if (title_ == 0) title_ = wctrans_l("toupper", locale_);
   }

@@ -431,7 +431,8 @@ Ready make_ready(const RunConfig& config, const Checkpoint* from) {
           "memory.states and memory.kept = host; memory.force=true begins all the "
           "same");
     refuse_full_disk(config, plan.disk);
-  } catch (const memory::OutOfMemory&) {
+  } catch (const std::exception& failure) {
+    if (memory::asked_of(failure).empty()) throw;
     if (config.memory.budget != "0")
       throw Error("memory.budget = " + config.memory.budget,
                   "cannot be planned for: the process may not have enough addresses",

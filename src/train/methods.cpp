@@ -125,10 +125,14 @@ std::vector<Method> plan_methods(const RunConfig& config, const Inputs& inputs,
       if (run.memory.uses_disk() && speed.disk == 0) speed.disk = disk_speed(run);
       method.plan = make_plan(run, inputs, nullptr, &speed);
       method.trained = at_rest(run, inputs).trained_elements;
-    } catch (const memory::OutOfMemory&) {
-      method.refused = "the process may not have enough addresses to plan it";
-    } catch (const Error& error) {
-      method.refused = error.thing() + " " + error.problem();
+    } catch (const std::exception& failure) {
+      const auto* error = dynamic_cast<const Error*>(&failure);
+      if (!memory::asked_of(failure).empty())
+        method.refused = "the process may not have enough addresses to plan it";
+      else if (error != nullptr)
+        method.refused = error->thing() + " " + error->problem();
+      else
+        throw;
     }
   }
   return methods;
