@@ -15,7 +15,7 @@ class Keep final : public GradientStage {
     if (clip_norm > 0) measure_.emplace(book, clip_norm);
   }
 
-  void take(weights::Weight& weight, at::Tensor gradient) override {
+  void take(weights::Weight& weight, ops::MatrixRows gradient) override {
     if (measure_) measure_->take(weight, gradient);
     kept_.emplace_back(&weight, std::move(gradient));
   }
@@ -53,7 +53,7 @@ class Keep final : public GradientStage {
   weights::Home& home_;
   std::optional<Measure> measure_;
   Apply apply_;
-  std::vector<std::pair<weights::Weight*, at::Tensor>> kept_;
+  std::vector<std::pair<weights::Weight*, ops::MatrixRows>> kept_;
 };
 
 }  // namespace

@@ -26,8 +26,8 @@ class Known final : public PendingReport {
 
 class HostBook final : public GradientBook {
  public:
-  HostBook(optim::Optimizer& optimizer, weights::RankBudget* budget)
-      : optimizer_(optimizer), budget_(budget) {}
+  HostBook(optim::Optimizer& optimizer, weights::Home& home, weights::RankBudget* budget)
+      : optimizer_(optimizer), home_(home), budget_(budget) {}
 
   void begin(const optim::StepInfo& step) override {
     step_ = step;
@@ -37,8 +37,8 @@ class HostBook final : public GradientBook {
   }
   void guard(const at::Tensor&) override {}
 
-  void measure(const weights::Weight& weight, const at::Tensor& gradient) override {
-    add(weight, ops::squared_norm(gradient.contiguous()));
+  void measure(weights::Weight& weight, const ops::MatrixRows& gradient) override {
+    add(weight, optim::Passes(weight, gradient, &home_).squared_norm());
   }
 
   bool clip(double clip_norm) override {
@@ -49,11 +49,11 @@ class HostBook final : public GradientBook {
     return true;
   }
 
-  void update(weights::Weight& weight, const at::Tensor& given) override {
-    const at::Tensor gradient = given.contiguous();
-    const optim::UpdateResult result = optimizer_.update(weight, gradient, step_);
-    if (budget_ != nullptr && result.finite())
-      budget_->score(weight, gradient, step_.grad_scale, step_.step + 1);
+  void update(weights::Weight& weight, const ops::MatrixRows& gradient) override {
+    const optim::Passes passes(weight, gradient, &home_);
+    const optim::UpdateResult result = optimizer_.update(weight, passes, step_);
+    if (budget_ != nullptr && result.finite() && gradient.is_whole())
+      budget_->score(weight, passes.gradient().whole(), step_.grad_scale, step_.step + 1);
     if (!clipped_ || !result.finite()) add(weight, result.squared_norm);
     report_.rounding += result.rounding;
   }
@@ -76,6 +76,7 @@ class HostBook final : public GradientBook {
   }
 
   optim::Optimizer& optimizer_;
+  weights::Home& home_;
   weights::RankBudget* budget_;
   optim::StepInfo step_;
   GradientReport report_;
@@ -149,8 +150,8 @@ class DeviceBook final : public GradientBook {
     whole_.add_(nothing);
   }
 
-  void measure(const weights::Weight& weight, const at::Tensor& gradient) override {
-    optim::measure_on_device(gradient.contiguous(), squares_of(weight));
+  void measure(weights::Weight& weight, const ops::MatrixRows& gradient) override {
+    optim::measure_on_device(gradient.whole().contiguous(), squares_of(weight));
   }
 
   bool clip(double clip_norm) override {
@@ -166,8 +167,8 @@ class DeviceBook final : public GradientBook {
     return true;
   }
 
-  void update(weights::Weight& weight, const at::Tensor& gradient) override {
-    optimizer_.update_on_device(weight, gradient,
+  void update(weights::Weight& weight, const ops::MatrixRows& gradient) override {
+    optimizer_.update_on_device(weight, gradient.whole(),
                                 {clipped_ ? whole_ : squares_of(weight), clipped_, scale_,
                                  rounding_, step_numbers_});
   }
@@ -194,9 +195,9 @@ class DeviceBook final : public GradientBook {
 
 }  // namespace
 
-std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer,
+std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer, weights::Home& home,
                                         weights::RankBudget* budget) {
-  return std::make_unique<HostBook>(optimizer, budget);
+  return std::make_unique<HostBook>(optimizer, home, budget);
 }
 
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,

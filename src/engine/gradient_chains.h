@@ -12,7 +12,7 @@ GradientChain make_update(GradientBook& book, double clip_norm);
 class Apply final : public GradientStage {
  public:
   explicit Apply(GradientBook& book) : book_(book) {}
-  void take(weights::Weight& weight, at::Tensor gradient) override {
+  void take(weights::Weight& weight, ops::MatrixRows gradient) override {
     book_.update(weight, gradient);
   }
 
@@ -24,7 +24,7 @@ class Apply final : public GradientStage {
 class Measure final : public GradientStage {
  public:
   Measure(GradientBook& book, double clip_norm) : book_(book), clip_norm_(clip_norm) {}
-  void take(weights::Weight& weight, at::Tensor gradient) override {
+  void take(weights::Weight& weight, ops::MatrixRows gradient) override {
     book_.measure(weight, gradient);
   }
   bool finish() override { return book_.clip(clip_norm_); }

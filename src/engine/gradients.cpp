@@ -14,13 +14,14 @@ namespace lowmem::engine {
 namespace {
 
 std::unique_ptr<GradientBook> make_book(optim::Optimizer& optimizer,
-                                        const weights::Table& table,
+                                        weights::Home& home,
                                         weights::RankBudget* budget) {
+  const weights::Table& table = home.table();
   const bool device = std::any_of(table.all().begin(), table.all().end(),
                                   [](const weights::Weight& weight) {
                                     return weight.trained && ops::on_device(weight.here);
                                   });
-  return device ? device_book(optimizer, table) : host_book(optimizer, budget);
+  return device ? device_book(optimizer, table) : host_book(optimizer, home, budget);
 }
 
 GradientChain make_chain(GradientsMode mode, GradientBook& book, weights::Home& home,
@@ -71,7 +72,7 @@ class Gradients::Share {
 
 Gradients::Gradients(GradientsMode mode, optim::Optimizer& optimizer, weights::Home& home,
                      double clip_norm, weights::RankBudget* budget)
-    : book_(make_book(optimizer, home.table(), budget)),
+    : book_(make_book(optimizer, home, budget)),
       chain_(make_chain(mode, *book_, home, clip_norm)),
       share_(std::make_unique<Share>()),
       budget_(budget) {}
@@ -91,11 +92,15 @@ void Gradients::take(weights::Weight& weight, at::Tensor gradient) {
   if (whole.defined()) take_whole(weight, std::move(whole));
 }
 
-void Gradients::take_whole(weights::Weight& weight, at::Tensor gradient) {
+void Gradients::take_whole(weights::Weight& weight, ops::MatrixRows gradient) {
   const at::NoGradGuard no_grad;
   const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kUpdate);
   // Once a step and pass, whatever the micro-batches.
-  if (budget_ != nullptr) budget_->add_orthogonality(weight, gradient);
+  if (budget_ != nullptr && gradient.is_whole()) {
+    at::Tensor whole = gradient.whole();
+    budget_->add_orthogonality(weight, whole);
+    gradient = std::move(whole);
+  }
   stage_->take(weight, std::move(gradient));
 }
 

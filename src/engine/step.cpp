@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "edge_gradients.h"
 #include "gradient_hook.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/embedding.h"
@@ -210,7 +211,7 @@ void Step::backward(Journey& journey) {
 
 // The gradient of the whole batch by the head, [V, D], made in one go: nothing of its
 // size has to be added up.
-at::Tensor Step::take_head_gradient() {
+ops::MatrixRows Step::take_head_gradient() {
   std::vector<at::Tensor> hidden, labels, log_sum_exp;
   for (HeadRows& rows : head_rows_) {
     hidden.push_back(rows.hidden);
@@ -218,8 +219,10 @@ at::Tensor Step::take_head_gradient() {
     log_sum_exp.push_back(rows.log_sum_exp);
   }
   head_rows_.clear();
-  return loss::head_gradient({at::cat(hidden), walk_.head(), at::cat(labels), scale_},
-                             at::cat(log_sum_exp), loss_);
+  const loss::LossRequest request{at::cat(hidden), head_->here, at::cat(labels), scale_};
+  const at::Tensor known = at::cat(log_sum_exp);
+  if (!head_->by_rows) return loss::head_gradient(request, known, loss_);
+  return {head_->here, head_gradient_by_rows(request, known, loss_)};
 }
 
 // The table's gradient comes last, after all micro-batches, and with it a tied head's:
@@ -231,11 +234,20 @@ void Step::finish_embedding(std::span<const MicroBatch> batch, const GradientPas
   std::vector<ops::EmbeddedTokens> parts;
   for (size_t i = 0; i < batch.size(); ++i)
     parts.push_back({batch[i].packed.host_ids, std::move(embedded_gradients_[i])});
-  at::Tensor table = head_ == embedding_ ? take_head_gradient()
-                                         : ops::zeros(model_.embedding().sizes(),
-                                                      model_.embedding().options());
-  ops::add_embedding_gradient(table, std::move(parts));
-  gradients_.take_whole(*embedding_, std::move(table));
+  const at::Tensor& weight = embedding_->here;
+  ops::MatrixRows gradient;
+  if (head_ == embedding_) gradient = take_head_gradient();
+  if (embedding_->by_rows) {
+    gradient = {weight, embedding_gradient_by_rows(weight, gradient.source(),
+                                                   std::move(parts))};
+  } else {
+    at::Tensor table = head_ == embedding_ ? gradient.whole()
+                                           : ops::zeros(weight.sizes(), weight.options());
+    gradient = {};
+    ops::add_embedding_gradient(table, std::move(parts));
+    gradient = std::move(table);
+  }
+  gradients_.take_whole(*embedding_, std::move(gradient));
   gradients_.done(0);
 }
 

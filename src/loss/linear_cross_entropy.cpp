@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "lowmem/kernels/cross_entropy.h"
@@ -21,37 +22,27 @@ struct Slice {
   at::Tensor logits;  // [M, end - begin] in the compute type
 };
 
-int64_t slice_rows(const LossRequest& request, const LossOptions& options) {
-  const at::Tensor& hidden = request.hidden;
-  const ops::MatrixRows& weight = request.weight;
-  if (!options.chunked) return weight.size(0);
-  const int64_t element = hidden.element_size();
-  int64_t row_bytes = hidden.size(0) * element;
-  // A cast slice of the weight, or of its gradient.
-  if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
-  int64_t rows =
-      std::max(options.least_classes,
-               std::min(options.chunk_bytes / std::max<int64_t>(1, row_bytes),
-                        options.weight_bytes / (weight.size(1) * weight.element_size())));
-  // Rows of logits begin at whole cache lines, which matrix products are faster with.
-  constexpr int64_t kAligned = 64;
-  if (rows > kAligned) rows -= rows % kAligned;
-  return std::clamp<int64_t>(rows, 1, weight.size(0));
-}
+// Classes, of the vocabulary.
+struct Range {
+  int64_t begin, end;
+};
 
-// Calls f(slice) over the whole vocabulary. All slices share one buffer of logits.
+// Calls f(slice) over a range of whole slices, or over the whole vocabulary. All slices
+// share one buffer of logits.
 template <class F>
-void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
+void for_slices(const LossRequest& request, const LossOptions& options, Range range,
+                F&& f) {
   const at::Tensor& hidden = request.hidden;
   const ops::MatrixRows& weight = request.weight;
-  const int64_t rows = slice_rows(request, options), vocabulary = weight.size(0);
+  const int64_t rows = rows_of_slice(request, options);
   const at::Tensor buffer = at::empty({hidden.size(0) * rows}, hidden.options());
   // One slice takes what another does: of very many, a rehearsal needs no more.
   constexpr int64_t kRehearsed = 256;
-  const int64_t all =
-      memory::rehearsing() ? std::min(vocabulary, kRehearsed * rows) : vocabulary;
-  for (int64_t begin = 0; begin < all; begin += rows) {
-    Slice slice{begin, std::min(vocabulary, begin + rows), {}, {}};
+  const int64_t end = memory::rehearsing()
+                          ? std::min(range.end, range.begin + kRehearsed * rows)
+                          : range.end;
+  for (int64_t begin = range.begin; begin < end; begin += rows) {
+    Slice slice{begin, std::min(range.end, begin + rows), {}, {}};
     const int64_t columns = slice.end - slice.begin;
     slice.weight =
         ops::converted(weight.slice(slice.begin, slice.end), hidden.scalar_type());
@@ -59,6 +50,10 @@ void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
     ops::product_into(slice.logits, hidden, slice.weight.t());
     f(slice);
   }
+}
+template <class F>
+void for_slices(const LossRequest& request, const LossOptions& options, F&& f) {
+  for_slices(request, options, {0, request.weight.size(0)}, f);
 }
 
 kernels::LogitSlice kernel_slice(Slice& slice, const at::Tensor& labels) {
@@ -110,6 +105,24 @@ void put_gradient(const kernels::LogitSlice& logits, const at::Tensor& log_sum_e
 
 }  // namespace
 
+int64_t rows_of_slice(const LossRequest& request, const LossOptions& options) {
+  const at::Tensor& hidden = request.hidden;
+  const ops::MatrixRows& weight = request.weight;
+  if (!options.chunked) return weight.size(0);
+  const int64_t element = hidden.element_size();
+  int64_t row_bytes = hidden.size(0) * element;
+  // A cast slice of the weight, or of its gradient.
+  if (weight.scalar_type() != hidden.scalar_type()) row_bytes += weight.size(1) * element;
+  int64_t rows =
+      std::max(options.least_classes,
+               std::min(options.chunk_bytes / std::max<int64_t>(1, row_bytes),
+                        options.weight_bytes / (weight.size(1) * weight.element_size())));
+  // Rows of logits begin at whole cache lines, which matrix products are faster with.
+  constexpr int64_t kAligned = 64;
+  if (rows > kAligned) rows -= rows % kAligned;
+  return std::clamp<int64_t>(rows, 1, weight.size(0));
+}
+
 Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
                           const LossOptions& options) {
   const at::NoGradGuard no_grad;
@@ -147,20 +160,25 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
 
 at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_exp,
                          const LossOptions& options) {
+  return head_gradient_rows(request, log_sum_exp, options, 0, request.weight.size(0));
+}
+
+at::Tensor head_gradient_rows(const LossRequest& request, const at::Tensor& log_sum_exp,
+                              const LossOptions& options, int64_t first, int64_t last) {
   const at::NoGradGuard no_grad;
   const at::Tensor& hidden = request.hidden;
-  if (hidden.size(0) == 0)
-    return at::zeros(request.weight.sizes(), request.weight.options());
+  const std::array<int64_t, 2> shape{last - first, request.weight.size(1)};
+  if (hidden.size(0) == 0) return at::zeros(shape, request.weight.options());
   at::Tensor gradient;
   {
     const memory::Scope item(memory::Item::kGradients);
-    gradient = at::empty(request.weight.sizes(), request.weight.options());
+    gradient = at::empty(shape, request.weight.options());
   }
-  for_slices(request, options, [&](Slice& slice) {
+  for_slices(request, options, {first, last}, [&](Slice& slice) {
     slice.weight.reset();  // its cast makes room for the gradient's
     const kernels::LogitSlice logits = kernel_slice(slice, request.labels);
     put_gradient(logits, log_sum_exp, request.scale);
-    at::Tensor part = gradient.slice(0, slice.begin, slice.end);
+    at::Tensor part = gradient.slice(0, slice.begin - first, slice.end - first);
     if (part.scalar_type() == hidden.scalar_type())
       ops::product_into(part, slice.logits.t(), hidden);
     else

@@ -4,6 +4,15 @@
 
 namespace lowmem::ops {
 
+at::Tensor RowSource::gather(const at::Tensor&) {
+  TORCH_INTERNAL_ASSERT(false, "rows that pass in order alone");
+}
+
+const at::Tensor& MatrixRows::whole() const {
+  TORCH_INTERNAL_ASSERT(is_whole());
+  return shape_;
+}
+
 at::Tensor MatrixRows::slice(int64_t begin, int64_t end) const {
   return source_ ? source_->slice(begin, end) : shape_.slice(0, begin, end);
 }

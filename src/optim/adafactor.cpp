@@ -30,27 +30,36 @@ double total(const at::Tensor& numbers) {
 }
 
 // Sums of squares of one gradient, scaled, and of its weights.
-struct Statistics {
-  explicit Statistics(const kernels::AdafactorArgs& args)
-      : rows(row_numbers(args.rows)), weights(row_numbers(args.rows)) {
-    const int64_t block = (args.rows + kBlocks - 1) / kBlocks;
-    const int64_t blocks = (args.rows + block - 1) / block;
-    at::Tensor partial = at::zeros({blocks, args.columns}, at::kFloat);
-    float* sums = ops::floats_of(partial);
-    ops::parallel(blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        kernels::adafactor_statistics(
-            args, i * block, std::min(args.rows, (i + 1) * block), doubles_of(rows),
-            doubles_of(weights), sums + i * args.columns);
-    });
-    columns = partial.sum(0);
+class Statistics {
+ public:
+  Statistics(int64_t rows, int64_t columns)
+      : rows_(row_numbers(rows)),
+        weights_(row_numbers(rows)),
+        block_((rows + kBlocks - 1) / kBlocks),
+        columns_(at::zeros({(rows + block_ - 1) / block_, columns}, at::kFloat)) {}
+
+  // The next rows, [begin, end).
+  void add(const kernels::AdafactorArgs& args, int64_t begin, int64_t end) {
+    const int64_t first = begin / block_;
+    float* sums = ops::floats_of(columns_);
+    ops::parallel(
+        (end + block_ - 1) / block_ - first, 1, [&](int64_t begins, int64_t ends) {
+          for (int64_t i = first + begins; i < first + ends; ++i)
+            kernels::adafactor_statistics(
+                args, std::max(begin, i * block_), std::min(end, (i + 1) * block_),
+                doubles_of(rows_), doubles_of(weights_), sums + i * args.columns);
+        });
   }
 
-  double squared_gradient() const { return total(rows); }
-  double squared_weights() const { return total(weights); }
+  const at::Tensor& rows() const { return rows_; }         // [rows] double
+  at::Tensor columns() const { return columns_.sum(0); }   // [columns] fp32
+  double squared_gradient() const { return total(rows_); }
+  double squared_weights() const { return total(weights_); }
 
-  at::Tensor rows, weights;  // [rows] double
-  at::Tensor columns;        // [columns] fp32
+ private:
+  at::Tensor rows_, weights_;  // [rows] double
+  int64_t block_;              // rows of one
+  at::Tensor columns_;         // [blocks, columns] fp32
 };
 
 // Averages of the rows' and the columns' mean squares of a matrix, or of a vector's
@@ -81,38 +90,59 @@ class Adafactor final : public Optimizer {
     return weight.beside.at(is_matrix(weight) ? kColumn : kVector);
   }
 
-  UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
+  UpdateResult apply(weights::Weight& weight, const Passes& passes,
                      const StepInfo& step) override {
     const bool matrix = is_matrix(weight);
-    kernels::AdafactorArgs args = args_of(weight, grad, weights_of(weight, step));
-    args.scale = step.grad_scale;
-    const int64_t grain = std::max<int64_t>(1, ops::kGrain / args.columns);
+    const int64_t all_rows = matrix ? weight.here.size(0) : 1;
+    const int64_t columns = matrix ? weight.here.size(1) : weight.here.numel();
+    const int64_t grain = ops::rows_of_grain(columns);
+    at::Tensor row_root, column_root;
+    // Calls use(args, first, last) for rows that are there, all in order.
+    const auto each = [&](weights::Access access, auto&& use) {
+      passes.each(access, [&](const Passes::Piece& piece) {
+        kernels::AdafactorArgs args =
+            args_of(weight, piece.gradient, weights_of(weight, step));
+        args.scale = step.grad_scale;
+        if (row_root.defined()) args.row_root = row_root.const_data_ptr<float>();
+        if (column_root.defined()) args.column_root = column_root.const_data_ptr<float>();
+        use(args, piece.begin / columns, piece.end / columns);
+      });
+    };
 
-    const Statistics statistics(args);
+    Statistics statistics(all_rows, columns);
+    each(weights::Access::kRead,
+         [&](const kernels::AdafactorArgs& args, int64_t first, int64_t last) {
+           statistics.add(args, first, last);
+         });
     // Measured scaled, reported unscaled.
-    UpdateResult result{
-        statistics.squared_gradient() / (static_cast<double>(args.scale) * args.scale),
-        {}};
+    const auto scale = static_cast<double>(step.grad_scale);
+    UpdateResult result{statistics.squared_gradient() / (scale * scale), {}};
     if (!result.finite()) return result;
-    move_averages(weight, args, matrix, statistics);
+    move_averages(weight, all_rows, columns, statistics);
     const double weight_norm =
         std::max(std::sqrt(statistics.squared_weights()), least_norm(weight));
-    const at::Tensor row_root = matrix ? roots_of_rows(row(weight)) : at::Tensor();
-    const at::Tensor column_root = column(weight).sqrt();
-    if (matrix) args.row_root = row_root.const_data_ptr<float>();
-    args.column_root = column_root.const_data_ptr<float>();
+    if (matrix) row_root = roots_of_rows(row(weight));
+    column_root = column(weight).sqrt();
 
-    at::Tensor sums = row_numbers(args.rows);
-    ops::parallel(args.rows, grain, [&](int64_t begin, int64_t end) {
-      kernels::adafactor_update_norm(args, begin, end, doubles_of(sums));
-    });
+    at::Tensor sums = row_numbers(all_rows);
+    each(weights::Access::kRead,
+         [&](const kernels::AdafactorArgs& args, int64_t first, int64_t last) {
+           ops::parallel(last - first, grain, [&](int64_t begin, int64_t end) {
+             kernels::adafactor_update_norm(args, first + begin, first + end,
+                                            doubles_of(sums));
+           });
+         });
     const double update_norm = std::sqrt(total(sums));
     const float factor =
         static_cast<float>(step.lr * weight_norm / (update_norm + 1e-20));
-    result.rounding =
-        ops::parallel_update(args.rows, grain, [&](int64_t begin, int64_t end) {
-          return kernels::adafactor_write(args, factor, begin, end);
-        });
+    each(weights::Access::kWrite,
+         [&](const kernels::AdafactorArgs& args, int64_t first, int64_t last) {
+           result.rounding +=
+               ops::parallel_update(last - first, grain, [&](int64_t begin, int64_t end) {
+                 return kernels::adafactor_write(args, factor, first + begin,
+                                                 first + end);
+               });
+         });
     return result;
   }
 
@@ -120,7 +150,8 @@ class Adafactor final : public Optimizer {
   void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                        const DeviceUpdate& update) override {
     const bool matrix = is_matrix(weight);
-    kernels::AdafactorArgs args = args_of(weight, grad, weights_of(weight, {}));
+    kernels::AdafactorArgs args =
+        args_of(weight, ops::const_array_of(grad), weights_of(weight, {}));
     const auto doubles = grad.options().dtype(at::kDouble);
     const auto floats = grad.options().dtype(at::kFloat);
     at::Tensor rows = at::empty({2, args.rows}, doubles);  // of g^2, then u^2; of p^2
@@ -163,29 +194,29 @@ class Adafactor final : public Optimizer {
   }
 
   // All but the gradient's scale and the roots.
-  kernels::AdafactorArgs args_of(const weights::Weight& weight, const at::Tensor& grad,
+  kernels::AdafactorArgs args_of(const weights::Weight& weight,
+                                 const kernels::ConstArray& gradient,
                                  const kernels::ParamView& view) const {
     const bool matrix = is_matrix(weight);
     return {.weights = view,
-            .gradient = ops::const_array_of(grad),
+            .gradient = gradient,
             .rows = matrix ? weight.here.size(0) : 1,
             .columns = matrix ? weight.here.size(1) : weight.here.numel(),
             .eps = static_cast<float>(numbers_.eps)};
   }
 
   // Moves R and C, or V, towards this gradient's.
-  void move_averages(weights::Weight& weight, const kernels::AdafactorArgs& args,
-                     bool matrix, const Statistics& statistics) {
+  void move_averages(weights::Weight& weight, int64_t rows, int64_t columns,
+                     const Statistics& statistics) {
     const double rate = 1 - numbers_.beta2;
-    column(weight).mul_(1 - rate).add_(statistics.columns,
-                                       rate / static_cast<double>(args.rows));
-    if (!matrix) return;
+    column(weight).mul_(1 - rate).add_(statistics.columns(),
+                                       rate / static_cast<double>(rows));
+    if (!is_matrix(weight)) return;
     float* averages = ops::floats_of(row(weight));
-    const double* squares = statistics.rows.const_data_ptr<double>();
-    for (int64_t i = 0; i < args.rows; ++i)
-      averages[i] =
-          static_cast<float>((1 - rate) * averages[i] +
-                             rate * squares[i] / static_cast<double>(args.columns));
+    const double* squares = statistics.rows().const_data_ptr<double>();
+    for (int64_t i = 0; i < rows; ++i)
+      averages[i] = static_cast<float>(
+          (1 - rate) * averages[i] + rate * squares[i] / static_cast<double>(columns));
   }
 
   // sqrt(R / mean(R)) of each row.

@@ -63,32 +63,34 @@ class Adam final : public Optimizer {
     return states;
   }
 
-  UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
+  UpdateResult apply(weights::Weight& weight, const Passes& passes,
                      const StepInfo& step) override {
-    UpdateResult result{ops::squared_norm(grad), {}};
+    UpdateResult result{passes.squared_norm(), {}};
     if (!result.finite()) return result;
-    kernels::AdamArgs args = args_of(weight, grad, step);
-    args.scale = step.grad_scale;
     const kernels::StepNumbers now = step_numbers(step);
-    args.step_size = now.step_size;
-    args.root = now.root;
-    args.decoupled_keep = now.decoupled_keep;
-    args.most_ratio = now.most_ratio;
-    // Threads share whole blocks of codes.
-    const int64_t count = weight.here.numel();
-    result.rounding = ops::parallel_update(
-        kernels::code_blocks(count), ops::kGrain / kernels::kCodeBlock,
-        [&](int64_t begin, int64_t end) {
-          return kernels::adam(args, begin * kernels::kCodeBlock,
-                               std::min(count, end * kernels::kCodeBlock));
-        });
+    passes.each(weights::Access::kWrite, [&](const Passes::Piece& piece) {
+      kernels::AdamArgs args = args_of(weight, piece.gradient, step);
+      args.scale = step.grad_scale;
+      args.step_size = now.step_size;
+      args.root = now.root;
+      args.decoupled_keep = now.decoupled_keep;
+      args.most_ratio = now.most_ratio;
+      // Threads share whole blocks of codes.
+      result.rounding += ops::parallel_update(
+          kernels::code_blocks(piece.end - piece.begin),
+          ops::kGrain / kernels::kCodeBlock, [&](int64_t begin, int64_t end) {
+            return kernels::adam(
+                args, piece.begin + begin * kernels::kCodeBlock,
+                std::min(piece.end, piece.begin + end * kernels::kCodeBlock));
+          });
+    });
     return result;
   }
 
   void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                        const DeviceUpdate& update) override {
     if (!update.measured) measure_on_device(grad, update.squared_norm);
-    kernels::cuda::adam(args_of(weight, grad, {}), grad.numel(), pending_of(update),
+    kernels::cuda::adam(args_of(weight, ops::const_array_of(grad), {}), grad.numel(), pending_of(update),
                         report_of(update), ops::stream_of(grad));
   }
 
@@ -101,11 +103,11 @@ class Adam final : public Optimizer {
   }
 
   // All but the factors.
-  kernels::AdamArgs args_of(weights::Weight& weight, const at::Tensor& grad,
+  kernels::AdamArgs args_of(weights::Weight& weight, const kernels::ConstArray& gradient,
                             const StepInfo& step) const {
     return {
         .weights = weights_of(weight, step),
-        .gradient = ops::const_array_of(grad),
+        .gradient = gradient,
         .mean = average(weight, kMean, kMeanNoise, step),
         .mean_square = average(weight, kMeanSquare, kSquareNoise, step),
         .mean_rate = static_cast<float>(1 - numbers_.beta1),

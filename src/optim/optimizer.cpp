@@ -40,12 +40,12 @@ void Optimizer::prepare(weights::Weight& weight) const {
     weights::keep_zeros(weight, state);
 }
 
-UpdateResult Optimizer::update(weights::Weight& weight, const at::Tensor& grad,
+UpdateResult Optimizer::update(weights::Weight& weight, const Passes& passes,
                                const StepInfo& step) {
   const at::NoGradGuard no_grad;
   StepInfo own = step;
   own.lr *= weight.lr_ratio;
-  const UpdateResult result = apply(weight, grad.contiguous(), own);
+  const UpdateResult result = apply(weight, passes, own);
   if (!result.finite()) return result;
   ++weight.updates;
   // Kernels write past autograd's back; a graph that still needs the old weights must

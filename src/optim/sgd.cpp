@@ -22,33 +22,37 @@ class Sgd final : public Optimizer {
     return {{kBuffer, weight.spec.shape}};
   }
 
-  UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
+  UpdateResult apply(weights::Weight& weight, const Passes& passes,
                      const StepInfo& step) override {
-    UpdateResult result{ops::squared_norm(grad), {}};
+    UpdateResult result{passes.squared_norm(), {}};
     if (!result.finite()) return result;
-    kernels::SgdArgs args = args_of(weight, grad, weights_of(weight, step));
-    args.scale = step.grad_scale;
-    args.lr = static_cast<float>(step.lr);
-    result.rounding = ops::parallel_update(
-        weight.here.numel(), ops::kGrain,
-        [&](int64_t begin, int64_t end) { return kernels::sgd(args, begin, end); });
+    passes.each(weights::Access::kWrite, [&](const Passes::Piece& piece) {
+      kernels::SgdArgs args = args_of(weight, piece.gradient, weights_of(weight, step));
+      args.scale = step.grad_scale;
+      args.lr = static_cast<float>(step.lr);
+      result.rounding += ops::parallel_update(
+          piece.end - piece.begin, ops::kGrain, [&](int64_t begin, int64_t end) {
+            return kernels::sgd(args, piece.begin + begin, piece.begin + end);
+          });
+    });
     return result;
   }
 
   void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                        const DeviceUpdate& update) override {
     if (!update.measured) measure_on_device(grad, update.squared_norm);
-    kernels::cuda::sgd(args_of(weight, grad, weights_of(weight, {})), grad.numel(),
+    kernels::cuda::sgd(args_of(weight, ops::const_array_of(grad), weights_of(weight, {})),
+                       grad.numel(),
                        pending_of(update), report_of(update), ops::stream_of(grad));
   }
 
   // All but what changes from step to step.
-  kernels::SgdArgs args_of(weights::Weight& weight, const at::Tensor& grad,
+  kernels::SgdArgs args_of(weights::Weight& weight, const kernels::ConstArray& gradient,
                            const kernels::ParamView& view) const {
     float* buffer = nullptr;
     if (numbers_.momentum != 0) buffer = ops::floats_of(weight.beside.at(kBuffer));
     return {.weights = view,
-            .gradient = ops::const_array_of(grad),
+            .gradient = gradient,
             .buffer = buffer,
             .momentum = static_cast<float>(numbers_.momentum),
             .weight_decay = static_cast<float>(numbers_.weight_decay)};

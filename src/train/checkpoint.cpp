@@ -15,7 +15,6 @@
 #include "lowmem/memory/scope.h"
 #include "lowmem/metrics/progress.h"
 #include "lowmem/ops/dtype.h"
-#include "lowmem/ops/pieces.h"
 
 namespace lowmem::train {
 namespace {
@@ -31,13 +30,14 @@ constexpr const char* kPrefix = "step-";
 struct Held {
   std::string name;
   const weights::Weight* weight;
-  at::Tensor tensor;
+  std::string state;  // empty: the weight itself
+  at::Tensor tensor;  // whose numbers are where their home has them
 };
 
 std::vector<Held> weights_of(const weights::Table& table, bool whole) {
   std::vector<Held> held;
   for (const weights::Weight& weight : table.all())
-    if (weight.trained || whole) held.push_back({weight.name(), &weight, weight.here});
+    if (weight.trained || whole) held.push_back({weight.name(), &weight, "", weight.here});
   return held;
 }
 
@@ -45,7 +45,7 @@ std::vector<Held> states_of(const weights::Table& table) {
   std::vector<Held> held;
   for (const weights::Weight& weight : table.all())
     for (const auto& [name, tensor] : weight.beside)
-      held.push_back({weight.name() + "/" + name, &weight, tensor});
+      held.push_back({weight.name() + "/" + name, &weight, name, tensor});
   return held;
 }
 
@@ -69,7 +69,6 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
   std::optional<weights::Lease> lease;
   for (const Held& held : tensors) {
     const size_t group = held.weight->spec.group;
-    const bool is_weight = held.tensor.is_same(held.weight->here);
     const auto write = [&](std::span<const std::byte> piece) {
       writer.write(held.name, piece);
       progress.add(static_cast<int64_t>(piece.size()));
@@ -77,12 +76,10 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
     if (!lease || lease->group() != group) {
       lease.reset();
       lease.emplace(home.borrow(
-          group, is_weight ? weights::Access::kRead : weights::Access::kReadAll));
+          group,
+          held.state.empty() ? weights::Access::kRead : weights::Access::kReadAll));
     }
-    if (is_weight)
-      home.read(*held.weight, write);
-    else
-      ops::read_pieces(held.tensor, write);
+    home.read(*held.weight, held.state, write);
   }
   writer.finish();
   return {path.filename().string(), writer.file().bytes_written(),
@@ -130,7 +127,7 @@ void read_states(const Checkpoint& checkpoint, weights::Home& home) {
         const std::string name = weight->name() + "/" + key;
         if (!wanted.contains(name)) continue;
         const TensorInfo& found = found_in(file, name, tensor);
-        ops::write_pieces(tensor, [&](int64_t offset, std::span<std::byte> piece) {
+        home.write(*weight, key, [&](int64_t offset, std::span<std::byte> piece) {
           file.read(found, offset, piece);
         });
       }

@@ -112,7 +112,19 @@ namespace {
 // What lives in one of the places that it comes from for its turn.
 struct Lives {
   bool weights, states, kept;
+  bool edges;  // what of the embedding and of the head is trained, too
 };
+
+// How often an update looks at a gradient that is made anew each time, by rows, and at the
+// weight's rows with it; the last time it writes.
+double looks(const RunConfig& config) {
+  return rule_of(config.optimizer.name).whole_matrix ? 3 : 2;
+}
+
+bool clips_in_a_pass(const RunConfig& config) {
+  return config.optimizer.clip_norm > 0 &&
+         config.memory.gradients == GradientsMode::kUpdate;
+}
 
 // Bytes of it that a step moves: what is trained goes back with what is beside it, and
 // blocks that stay do not move.
@@ -130,16 +142,21 @@ double step_traffic(const RunConfig& config, const model::Config& shape,
                                      config.optimizer.rounding, config.model.dtype))
                            : 0;
   // A block comes for each direction of each pass, and once more where gradients wait.
-  const bool two_pass =
-      config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate;
+  const bool two_pass = clips_in_a_pass(config);
   const double turns = config.memory.gradients == GradientsMode::kAccumulate ? 3
                        : two_pass                                            ? 4
                                                                              : 2;
-  double read = 0, written = 0;
+  double read = 0, written = 0, edges = 0;
   for (const weights::Spec& spec : weight_specs(config, shape)) {
-    if (spec.adapter || !spec.name.starts_with("model.layers.")) continue;
+    if (spec.adapter) continue;
     const auto elements = static_cast<double>(spec.elements());
     const bool trained = weights::trains(config, spec);
+    if (!spec.name.starts_with("model.layers.")) {
+      const double measured = config.optimizer.clip_norm > 0 ? 1 : 0;
+      if (trained && lives.edges && spec.kind == weights::Kind::kMatrix)
+        edges += elements * ((looks(config) + measured + 1) * format(spec) + 2 * state);
+      continue;
+    }
     read += elements * (turns * format(spec) + (trained ? state : 0));
     written += trained ? elements * (format(spec) + state) : 0;
   }
@@ -147,7 +164,7 @@ double step_traffic(const RunConfig& config, const model::Config& shape,
   const auto stay = static_cast<double>(config.memory.resident_blocks);
   const double there = std::min(blocks, stay + static_cast<double>(config.memory.ahead));
   const auto head = static_cast<double>(shape.vocab_size * shape.hidden_size);
-  return read * (1 - there / blocks) + written * (1 - stay / blocks) +
+  return edges + read * (1 - there / blocks) + written * (1 - stay / blocks) +
          head * (weights_move ? static_cast<double>(dtype_size(config.model.dtype)) : 0);
 }
 
@@ -192,17 +209,20 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
       trained_head = elements;
     }
   }
-  const bool two_pass =
-      config.optimizer.clip_norm > 0 && config.memory.gradients == GradientsMode::kUpdate;
-  const double times = two_pass ? 2 : 1;
+  const double times = clips_in_a_pass(config) ? 2 : 1;
   const double forward = 2 - kept_share(config.memory.activations, shape);
   const auto tokens = static_cast<double>(work.tokens);
+
+  // On a CPU a trained head that lives on the disk passes by rows.
+  const bool by_rows = speed.host == 0 && config.memory.weights == WeightsMode::kDisk;
+  const double anew = 2 * trained_head * (looks(config) - 1);
 
   // Two operations a weight and token: forward, for the input's gradient, and for the
   // weight's.
   const double products =
       2 * times * tokens * (blocks * (forward + 1) + trained_blocks) +
-      2 * times * static_cast<double>(work.labelled) * (3 * head + trained_head);
+      2 * static_cast<double>(work.labelled) *
+          (times * (3 * head + trained_head) + (by_rows ? anew : 0));
   // Two products, and five backward.
   const double width = static_cast<double>(shape.num_attention_heads * shape.head_dim *
                                            shape.num_hidden_layers);
@@ -231,10 +251,12 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
           .states_live();
   const double moving =
       std::max(seconds_of({memory.weights == WeightsMode::kDisk,
-                           states == StatesMode::kDisk, memory.kept == KeptMode::kDisk},
+                           states == StatesMode::kDisk, memory.kept == KeptMode::kDisk,
+                           speed.host == 0},
                           speed.disk),
                seconds_of({memory.weights == WeightsMode::kHost,
-                           states == StatesMode::kHost, memory.kept == KeptMode::kHost},
+                           states == StatesMode::kHost, memory.kept == KeptMode::kHost,
+                           /*edges=*/false},
                           speed.host));
   return std::max(computing, moving) + kInTurns * std::min(computing, moving) +
          evaluating / speed.operations;

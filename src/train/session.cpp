@@ -399,7 +399,7 @@ int64_t Session::evaluation_tokens() const {
   // Training holds a gradient, or all, beside a batch's activations.
   int64_t largest = 0, all = 0;
   for (const weights::Weight& weight : house_.table->all()) {
-    const int64_t bytes = weight.trained ? weight.bytes() : 0;
+    const int64_t bytes = weight.trained && !weight.by_rows ? weight.bytes() : 0;
     largest = std::max(largest, bytes);
     all += bytes;
   }

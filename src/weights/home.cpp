@@ -44,14 +44,16 @@ void Home::give_back(size_t group, Access access) {
   take_back(group, std::exchange(borrowed.written, false));
 }
 
-void Home::read(const Weight& weight,
-                const std::function<void(std::span<const std::byte>)>& use) {
-  ops::read_pieces(weight.here, use);
+void Home::read(const Weight& weight, const std::string& state, const Read& use) {
+  ops::read_pieces(state.empty() ? weight.here : weight.beside.at(state), use);
 }
 
-void Home::write(Weight& weight,
-                 const std::function<void(int64_t, std::span<std::byte>)>& fill) {
-  ops::write_pieces(weight.here, fill);
+void Home::write(Weight& weight, const std::string& state, const Fill& fill) {
+  ops::write_pieces(state.empty() ? weight.here : weight.beside.at(state), fill);
+}
+
+void Home::pass(Weight& weight, int64_t, Access, const Pass& use) {
+  use(0, weight.here.size(0));
 }
 
 Home::Here Home::here() const {

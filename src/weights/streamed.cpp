@@ -15,6 +15,7 @@
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
 #include "lowmem/weights/store.h"
+#include "rows_in_turn.h"
 
 namespace lowmem::weights {
 namespace {
@@ -23,29 +24,6 @@ namespace {
 constexpr int64_t kTensorAlignment = 64;  // bytes
 int64_t aligned(int64_t bytes) {
   return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
-}
-
-// A tensor with a storage of its size and nothing behind it.
-at::Tensor without_memory(at::IntArrayRef shape, at::ScalarType type,
-                          c10::Device device) {
-  const auto bytes =
-      static_cast<size_t>(c10::multiply_integers(shape)) * c10::elementSize(type);
-  auto storage = c10::make_intrusive<c10::StorageImpl>(
-      c10::StorageImpl::use_byte_size_t(), bytes, at::DataPtr(nullptr, device),
-      /*allocator=*/nullptr, /*resizable=*/false);
-  at::Tensor tensor = at::detail::make_tensor<c10::TensorImpl>(
-      c10::Storage(std::move(storage)),
-      c10::DispatchKeySet(device.is_cpu() ? c10::DispatchKey::CPU
-                                          : c10::DispatchKey::CUDA),
-      c10::scalarTypeToTypeMeta(type));
-  tensor.unsafeGetTensorImpl()->set_sizes_contiguous(shape);
-  return tensor;
-}
-
-// Null: nowhere.
-void point(const at::Tensor& tensor, std::byte* to) {
-  tensor.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
-      at::DataPtr(to, tensor.device()));
 }
 
 // Tensors of a group that lie one after another in a store.
@@ -90,9 +68,9 @@ struct Slot {
 // memory.weights = host or disk: blocks live in a store and come into one of a few slots
 // of the device's memory for their turn, the slot whose block was asked for longest ago;
 // what was changed goes back in the background. The matrices of the embedding and of the
-// head pass by rows where they are not trained. What else is not of a block stays. With
-// memory.states the same of what is beside the weights, in a store of its own or in that
-// one.
+// head pass by rows, on a GPU where they are not trained. What else is not of a block
+// stays. With memory.states the same of what is beside the weights, in a store of its own
+// or in that one.
 class Streamed final : public Home {
  public:
   Streamed(const HomeSetup& setup, Table& table, std::shared_ptr<Store> weights,
@@ -128,6 +106,9 @@ class Streamed final : public Home {
     adopt();
   }
 
+  using Home::read;
+  using Home::write;
+
   void expect(size_t group, Access access) override {
     tell_of_failure();
     if (!comes(group, access)) return;
@@ -156,18 +137,36 @@ class Streamed final : public Home {
 
   ops::MatrixRows rows(const Weight& weight) override {
     if (!weight.by_rows) return Home::rows(weight);
-    return weights_->rows(matrices_.at(&weight), weight.here);
+    return weights_->rows(matrices_.at(&weight).offset, weight.here);
   }
-  void read(const Weight& weight,
-            const std::function<void(std::span<const std::byte>)>& use) override {
-    if (!weight.by_rows) return Home::read(weight, use);
-    weights_->read_through(matrices_.at(&weight), weight.bytes(), spare(), use);
+  void read(const Weight& weight, const std::string& state, const Read& use) override {
+    const LyingMatrix* matrix = lying(weight, state);
+    if (matrix == nullptr) return Home::read(weight, state, use);
+    const auto bytes = static_cast<int64_t>(matrix->tensor.nbytes());
+    if (matrix->filled || memory::rehearsing())
+      return matrix->store->read_through(matrix->offset, bytes, spare(), use);
+    const Room& zeros = spare();
+    zeros.clear(zeros.bytes());
+    for (int64_t at = 0; at < bytes; at += zeros.bytes())
+      use(zeros.span(0, std::min(zeros.bytes(), bytes - at)));
   }
-  void write(Weight& weight,
-             const std::function<void(int64_t, std::span<std::byte>)>& fill) override {
-    if (!weight.spec.adapter) groups_[weight.spec.group].filled_anew = true;
-    if (!weight.by_rows) return Home::write(weight, fill);
-    weights_->write_through(matrices_.at(&weight), weight.bytes(), spare(), fill);
+  void write(Weight& weight, const std::string& state, const Fill& fill) override {
+    if (!weight.spec.adapter && state.empty())
+      groups_[weight.spec.group].filled_anew = true;
+    LyingMatrix* matrix = lying(weight, state);
+    if (matrix == nullptr) return Home::write(weight, state, fill);
+    matrix->store->write_through(matrix->offset,
+                                 static_cast<int64_t>(matrix->tensor.nbytes()), spare(),
+                                 fill);
+    matrix->filled = true;
+  }
+  void pass(Weight& weight, int64_t step, Access access, const Pass& use) override {
+    std::vector<LyingMatrix*> passing;
+    if (weight.by_rows) passing.push_back(&matrices_.at(&weight));
+    if (access != Access::kRead)
+      for (auto& [name, matrix] : beside_[&weight]) passing.push_back(&matrix);
+    if (passing.empty()) return Home::pass(weight, step, access, use);
+    pass_rows(passing, step, access == Access::kWrite, use);
   }
 
   void make_states(const States& states) override {
@@ -175,12 +174,20 @@ class Streamed final : public Home {
       if (!weight.trained) continue;
       Extent& extent = groups_[weight.spec.group].states;
       for (const StateSpec& state : states(weight)) {
-        if (!states_ || weight.spec.adapter || !is_block(weight.spec.group)) {
+        const bool edge = !is_block(weight.spec.group);
+        if (!states_ || weight.spec.adapter ||
+            (edge && (!passes_by_rows(weight) || state.shape != weight.spec.shape))) {
           keep_zeros(weight, state);
         } else if (!weight.beside.contains(state.name)) {
           const at::Tensor tensor = without_memory(state.shape, state.type, device_);
           weight.beside.emplace(state.name, tensor);
-          extent.add(tensor);
+          if (edge)
+            beside_[&weight][state.name] = {
+                states_.get(),
+                states_->extend(whole_sectors(static_cast<int64_t>(tensor.nbytes()))),
+                tensor, memory::Item::kOptimizerState};
+          else
+            extent.add(tensor);
         }
       }
     }
@@ -199,6 +206,19 @@ class Streamed final : public Home {
     return all;
   }
   bool is_block(size_t group) const { return group > 0 && group + 1 < groups_.size(); }
+  // Of an edge.
+  bool passes_by_rows(const Weight& weight) const {
+    const bool changes = device_.is_cpu() && memory::rehearsed_gpu() == nullptr;
+    return weight.spec.kind == Kind::kMatrix && (changes || !weight.trained);
+  }
+  // What is not in memory as a whole, of a weight or of what is beside it; else null.
+  LyingMatrix* lying(const Weight& weight, const std::string& state) {
+    if (state.empty()) return weight.by_rows ? &matrices_.at(&weight) : nullptr;
+    const auto beside = beside_.find(&weight);
+    if (beside == beside_.end()) return nullptr;
+    const auto found = beside->second.find(state);
+    return found == beside->second.end() ? nullptr : &found->second;
+  }
   // Whether anything has to be brought.
   bool comes(size_t group, Access access) const {
     const Group& of = groups_[group];
@@ -208,8 +228,7 @@ class Streamed final : public Home {
   // Where a weight is to live.
   void settle(Weight& weight) {
     const bool edge = !is_block(weight.spec.group);
-    if (!weights_ || weight.spec.adapter ||
-        (edge && (weight.trained || weight.spec.kind != Kind::kMatrix))) {
+    if (!weights_ || weight.spec.adapter || (edge && !passes_by_rows(weight))) {
       if (!weight.here.defined()) table().allocate(weight, device_);
       return;
     }
@@ -224,7 +243,8 @@ class Streamed final : public Home {
       return group.weights.add(weight.here);
     }
     weight.by_rows = true;
-    matrices_[&weight] = matrix_bytes_;  // as long as they come first
+    // As long as they come first.
+    matrices_[&weight] = {weights_.get(), matrix_bytes_, weight.here};
     matrix_bytes_ += whole_sectors(weight.bytes());
   }
 
@@ -373,9 +393,11 @@ class Streamed final : public Home {
   c10::Device device_;
   size_t ahead_;
   std::vector<Group> groups_;
-  std::map<const Weight*, int64_t> matrices_;  // by rows: where they begin
-  int64_t matrix_bytes_ = 0;                   // of all of them, in whole sectors
-  std::vector<Weight*> there_;                 // with numbers of before
+  // By rows: weights, and what is beside them.
+  std::map<const Weight*, LyingMatrix> matrices_;
+  std::map<const Weight*, std::map<std::string, LyingMatrix>> beside_;
+  int64_t matrix_bytes_ = 0;    // of all of these weights, in whole sectors
+  std::vector<Weight*> there_;  // with numbers of before
   uint64_t turns_ = 0;
   std::exception_ptr failure_;
 };

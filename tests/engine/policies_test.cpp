@@ -60,7 +60,9 @@ void expect_the_same_bits(const std::function<std::unique_ptr<model::Llama>()>& 
     OptimizerConfig config = config_of(optimizer.optimizer, 0.002);
     config.clip_norm = optimizer.clip_norm;
     config.state_dtype = optimizer.state;
-    Trainer trainer(make(), {pattern}, config, policies);
+    // Several slices of the vocabulary, so that one of its own passes in several parts.
+    const loss::LossOptions slices{.chunk_bytes = 64 * kKiB, .weight_bytes = 12 * kKiB};
+    Trainer trainer(make(), {pattern}, config, policies, slices);
     std::vector<double> losses;
     for (int64_t i = 0; i < steps; ++i) {
       const auto batch = test::micro_batches(

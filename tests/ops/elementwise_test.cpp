@@ -159,6 +159,19 @@ TEST(SquaredNorm, IsTheSameForAnyNumberOfThreadsAndEqualsTheSum) {
     }
 }
 
+TEST(SquaredNorm, IsTheSameOfParts) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16})
+    for (const int64_t count : {1, 32768, 100001})
+      for (const int64_t part : {1000, 32768, 40000, 200000}) {
+        const at::Tensor x = normal({count}, 1, dtype);
+        SquaredNorm parts;
+        for (int64_t at = 0; at < count; at += part)
+          parts.add(x.slice(0, at, std::min(count, at + part)));
+        EXPECT_EQ(parts.total(), squared_norm(x)) << count << " by " << part;
+      }
+  EXPECT_EQ(SquaredNorm().total(), 0);
+}
+
 TEST(SquaredNorm, OfAnythingNotFiniteIsNotFinite) {
   for (const auto dtype : {at::kFloat, at::kBFloat16})
     for (const float bad : {std::numeric_limits<float>::infinity(),

@@ -116,10 +116,15 @@ TEST_P(Away, KeepsWhatIsBesideThem) {
       const Lease lease = housed.home->borrow(group, Access::kWrite);
       for (Weight* weight : housed.table.group(group)) {
         at::Tensor &mean = weight->beside.at("mean"), &codes = weight->beside.at("codes");
-        EXPECT_TRUE(at::equal(mean, numbers_of(*weight, round))) << weight->name();
         EXPECT_TRUE(at::equal(codes, at::full({7}, round, at::kByte))) << weight->name();
-        mean.copy_(numbers_of(*weight, round + 1));
         codes.fill_(round + 1);
+        const at::Tensor old = numbers_of(*weight, round),
+                         now = numbers_of(*weight, round + 1);
+        housed.home->pass(*weight, 0, Access::kWrite, [&](int64_t begin, int64_t end) {
+          EXPECT_TRUE(at::equal(mean.slice(0, begin, end), old.slice(0, begin, end)))
+              << weight->name();
+          mean.slice(0, begin, end).copy_(now.slice(0, begin, end));
+        });
       }
     }
   housed.expect(1);
@@ -194,10 +199,81 @@ TEST_P(AwayFrom, MatricesPassByRows) {
   }
 }
 
-TEST_P(AwayFrom, TrainedMatricesOfTheEdgesStay) {
-  Housed housed(setup(), 3, {"all"});
-  EXPECT_FALSE(housed.table.at("lm_head.weight").by_rows);
-  housed.expect(1);
+// 24 columns: 512 rows are whole sectors of codes, of which 2,000 are four parts.
+TEST_P(AwayFrom, TrainedMatricesOfTheEdgesPassByRows) {
+  std::vector<Spec> specs = specs_of(1);
+  specs.back().shape = {2000, 24};
+  Table table(specs, DType::kF32);
+  select(table, {"all"});
+  const auto home = make_home(setup(), table);
+  Weight& head = table.at("lm_head.weight");
+  ASSERT_TRUE(head.by_rows);
+  home->make_states([](const Weight& weight) {
+    return std::vector<StateSpec>{{"mean", weight.spec.shape, at::kBFloat16},
+                                  {"codes", weight.spec.shape, at::kByte},
+                                  {"row", {weight.spec.shape[0]}}};
+  });
+  const Lease lease = home->borrow(head.spec.group, Access::kWrite);
+  const at::Tensor numbers = numbers_of(head);
+  const auto of = [&](int64_t round, const char* state, int64_t begin, int64_t end) {
+    return (numbers.slice(0, begin, end) * round).to(head.beside.at(state).scalar_type());
+  };
+  for (const int64_t step : {0, 64, 1000, 7}) {
+    const int64_t round = step + 2;
+    int64_t parts = 0;
+    home->pass(head, step, Access::kWrite, [&](int64_t begin, int64_t end) {
+      const at::Tensor here = head.here.slice(0, begin, end);
+      head.beside.at("row").slice(0, begin, end).fill_(round);
+      here.copy_(numbers.slice(0, begin, end) * round);
+      for (const char* state : {"mean", "codes"})
+        head.beside.at(state).slice(0, begin, end).copy_(of(round, state, begin, end));
+      if (step > 0) {
+        EXPECT_EQ(begin % step, 0);
+        EXPECT_TRUE(end % step == 0 || end == 2000) << end;
+      }
+      ++parts;
+    });
+    EXPECT_EQ(parts, step == 64 ? 4 : 1) << step;
+    int64_t next = 0;
+    home->pass(head, 64, Access::kReadAll, [&](int64_t begin, int64_t end) {
+      EXPECT_EQ(begin, std::exchange(next, end));
+      EXPECT_TRUE(at::equal(head.here.slice(0, begin, end),
+                            numbers.slice(0, begin, end) * round));
+      for (const char* state : {"mean", "codes"})
+        EXPECT_TRUE(at::equal(head.beside.at(state).slice(0, begin, end),
+                              of(round, state, begin, end)))
+            << state << " of " << step;
+    });
+    EXPECT_EQ(next, 2000);
+    const ops::MatrixRows rows = home->rows(head);
+    EXPECT_TRUE(at::equal(rows.slice(500, 600), numbers.slice(0, 500, 600) * round));
+  }
+}
+
+// What was never written is zeros, for who reads it alone as well.
+TEST_P(AwayFrom, StatesThatPassByRowsBeginAsZeros) {
+  Housed housed(setup(), 2, {"all"});
+  housed.home->make_states([](const Weight& weight) {
+    return std::vector<StateSpec>{{"mean", weight.spec.shape}};
+  });
+  Weight& head = housed.table.at("lm_head.weight");
+  const auto bytes_of = [&] {
+    const Lease lease = housed.home->borrow(head.spec.group, Access::kReadAll);
+    std::vector<std::byte> all;
+    housed.home->read(head, "mean", [&](std::span<const std::byte> piece) {
+      all.insert(all.end(), piece.begin(), piece.end());
+    });
+    return all;
+  };
+  const auto bytes = static_cast<size_t>(head.bytes());
+  EXPECT_EQ(bytes_of(), std::vector<std::byte>(bytes));
+  {
+    const Lease lease = housed.home->borrow(head.spec.group, Access::kWrite);
+    housed.home->write(head, "mean", [&](int64_t, std::span<std::byte> piece) {
+      std::fill(piece.begin(), piece.end(), std::byte{7});
+    });
+  }
+  EXPECT_EQ(bytes_of(), std::vector<std::byte>(bytes, std::byte{7}));
 }
 
 // Up and down again, as a step goes.

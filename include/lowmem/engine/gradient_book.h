@@ -43,18 +43,19 @@ class GradientBook {
   // CPU's book the caller has looked already.
   virtual void guard(const at::Tensor& loss) = 0;
   // Adds a gradient to the norm, without updating.
-  virtual void measure(const weights::Weight& weight, const at::Tensor& gradient) = 0;
+  virtual void measure(weights::Weight& weight, const ops::MatrixRows& gradient) = 0;
   // Scales what follows so that the measured norm is at most `clip_norm`, as
   // torch.nn.utils.clip_grad_norm_ does. False where the norm is known not to be finite.
   virtual bool clip(double clip_norm) = 0;
   // Updates a weight, and measures its gradient unless clip() has been called.
-  virtual void update(weights::Weight& weight, const at::Tensor& gradient) = 0;
+  virtual void update(weights::Weight& weight, const ops::MatrixRows& gradient) = 0;
   // Of everything since begin().
   virtual std::unique_ptr<PendingReport> report() = 0;
 };
 
-// `budget`: scores what is updated, or null.
-std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer,
+// `home`: of the weights, some of which may be there by rows alone. `budget`: scores what
+// is updated, or null.
+std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer, weights::Home& home,
                                         weights::RankBudget* budget);
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
                                           const weights::Table& table);

@@ -55,7 +55,7 @@ class Gradients {
   void take(weights::Weight& weight, at::Tensor gradient);
   // The whole batch's gradient, of the weight's shape, in its type or fp32. Takes it
   // over.
-  void take_whole(weights::Weight& weight, at::Tensor gradient);
+  void take_whole(weights::Weight& weight, ops::MatrixRows gradient);
   // All gradients of a group have come.
   void done(size_t group);
   // Ends the pass. False where the step is over with it: the norm is known not to be

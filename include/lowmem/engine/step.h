@@ -85,7 +85,7 @@ class Step {
   void head(Journey& journey);
   void backward(Journey& journey);
   BlockCall call(const Journey& journey, size_t block, size_t micro_batch) const;
-  at::Tensor take_head_gradient();
+  ops::MatrixRows take_head_gradient();
   void finish_embedding(std::span<const MicroBatch> batch, const GradientPass& pass);
 
   const Walk& walk_;

@@ -33,4 +33,17 @@ inline int64_t rows_of_grain(int64_t columns) {
 // CPU.
 double squared_norm(const at::Tensor& tensor);
 
+// The same of elements that come a part at a time, by a bit.
+class SquaredNorm {
+ public:
+  // The next ones: contiguous, all parts of one type.
+  void add(const at::Tensor& part);
+  double total() const;
+
+ private:
+  double sum_ = 0;
+  at::Tensor held_;  // elements of a piece that is not whole yet
+  int64_t count_ = 0;
+};
+
 }  // namespace lowmem::ops

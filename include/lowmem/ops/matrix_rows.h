@@ -14,9 +14,11 @@ class RowSource {
   // Rows [begin, end), [end - begin, C], contiguous. They are there until the next call.
   // Ascending slices of one size cost least: the next one is on its way meanwhile.
   virtual at::Tensor slice(int64_t begin, int64_t end) = 0;
+  // What begin must be a multiple of, and end unless it is R; 0: anything will do.
+  virtual int64_t step() const { return 0; }
   // A copy of the rows `ids` [N] int64, [N, C], where they are computed with. Each in
-  // [0, R).
-  virtual at::Tensor gather(const at::Tensor& ids) = 0;
+  // [0, R). A bug where a source has none.
+  virtual at::Tensor gather(const at::Tensor& ids);
 };
 
 // A matrix whose users see some of its rows at a time: a tensor, or the matrix that rows
@@ -35,6 +37,13 @@ class MatrixRows {
   int64_t element_size() const { return shape_.element_size(); }
   at::TensorOptions options() const { return shape_.options(); }
 
+  // The tensor, where it is one, of any number of dimensions; else a bug.
+  const at::Tensor& whole() const;
+  bool is_whole() const { return source_ == nullptr; }
+
+  const std::shared_ptr<RowSource>& source() const { return source_; }
+
+  int64_t step() const { return source_ ? source_->step() : 0; }
   at::Tensor slice(int64_t begin, int64_t end) const;
   at::Tensor index_select(const at::Tensor& ids) const;
 

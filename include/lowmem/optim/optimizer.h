@@ -11,6 +11,7 @@
 #include "lowmem/config/rules.h"
 #include "lowmem/kernels/elements.h"
 #include "lowmem/kernels/stream.h"
+#include "lowmem/optim/passes.h"
 #include "lowmem/weights/table.h"
 
 namespace lowmem::optim {
@@ -65,6 +66,11 @@ class Optimizer {
   // `grad` has the weight's shape and its type, or fp32. Runs without a graph. Looks at
   // the whole gradient before it writes to the weight or what is beside it.
   UpdateResult update(weights::Weight& weight, const at::Tensor& grad,
+                      const StepInfo& step) {
+    return update(weight, Passes(weight, grad), step);
+  }
+  // The same, by a bit, of a weight that may be there by rows.
+  UpdateResult update(weights::Weight& weight, const Passes& passes,
                       const StepInfo& step);
   // The same on a device, put on its stream. Does not count Weight::updates, which stand
   // for the steps of the run there.
@@ -80,7 +86,7 @@ class Optimizer {
 
   // Applies step.grad_scale to the gradient, but returns the norm without it. Returns
   // early, with nothing written, if the gradient is not finite.
-  virtual UpdateResult apply(weights::Weight& weight, const at::Tensor& grad,
+  virtual UpdateResult apply(weights::Weight& weight, const Passes& passes,
                              const StepInfo& step) = 0;
 
   // A rule without a device kernel leaves it at this, which throws Error.

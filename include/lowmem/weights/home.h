@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "lowmem/config/choices.h"
@@ -48,8 +49,8 @@ class Lease {
 // between two leases, never the tensor (its TensorImpl and its Storage stay, and with
 // them hooks, views and what a graph has kept).
 //
-// A matrix of Weight::by_rows is never brought as a whole: rows() has it, and read() and
-// write().
+// A matrix of Weight::by_rows is never brought as a whole: rows() has it, read() and
+// write(), and pass(). The same may be so of what is beside it.
 //
 // Leases nest, also on one group; of several blocks at once a home may refuse
 // (std::logic_error). One thread uses a home.
@@ -72,12 +73,21 @@ class Home {
 
   // A matrix of a borrowed group, for who needs some rows of it at a time.
   virtual ops::MatrixRows rows(const Weight& weight) { return weight.here; }
-  // All bytes of a weight of a borrowed group, in order and in pieces of whole elements.
-  virtual void read(const Weight& weight,
-                    const std::function<void(std::span<const std::byte>)>& use);
+  // All bytes of a weight of a borrowed group, or of what is beside it by that name, in
+  // order and in pieces of whole elements.
+  using Read = std::function<void(std::span<const std::byte>)>;
+  virtual void read(const Weight& weight, const std::string& state, const Read& use);
+  void read(const Weight& weight, const Read& use) { read(weight, "", use); }
   // And written: `fill(offset, piece)` gives its bytes from `offset` on.
-  virtual void write(Weight& weight,
-                     const std::function<void(int64_t, std::span<std::byte>)>& fill);
+  using Fill = std::function<void(int64_t, std::span<std::byte>)>;
+  virtual void write(Weight& weight, const std::string& state, const Fill& fill);
+  void write(Weight& weight, const Fill& fill) { write(weight, "", fill); }
+  // Calls use(begin, end) for all rows of a trained matrix of a borrowed group in order:
+  // these rows of Weight::here, and what is beside them, are there meanwhile, at their
+  // place in the whole. `step`: of what begin, and end but for the last, must be
+  // multiples; 0: of anything. With Access::kWrite both may be changed.
+  using Pass = std::function<void(int64_t begin, int64_t end)>;
+  virtual void pass(Weight& weight, int64_t step, Access access, const Pass& use);
 
   // Makes what is beside each trained weight, zeros, unless it is there already.
   using States = std::function<std::vector<StateSpec>(const Weight&)>;

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "lowmem/kernels/elements.h"
+#include "lowmem/ops/matrix_rows.h"
+#include "lowmem/weights/home.h"
+
+namespace lowmem::optim {
+
+// A weight and its gradient as a rule goes over them: as a whole, or some rows of a matrix
+// at a time where they are not in memory together. In order, as often as the rule asks;
+// what it makes of them does not depend on how they are cut.
+class Passes {
+ public:
+  // `gradient`: contiguous or not, of the weight's shape, in its type or fp32. Null: the
+  // weight, and what is beside it, is here. On the CPU.
+  Passes(weights::Weight& weight, const ops::MatrixRows& gradient,
+         weights::Home* home = nullptr);
+
+  // Elements [begin, end), which are there meanwhile; of the weight and of what is beside
+  // it at Weight's addresses. All count from the first element of the whole. Whole rows,
+  // in multiples of kernels::kCodeBlock, but for the last.
+  struct Piece {
+    int64_t begin, end;
+    kernels::ConstArray gradient;
+  };
+  // Access::kRead for the weight alone, kWrite for what is beside it as well.
+  void each(weights::Access access, const std::function<void(const Piece&)>& use) const;
+
+  // Of the gradient.
+  double squared_norm() const;
+  const ops::MatrixRows& gradient() const { return gradient_; }
+
+ private:
+  void each_part(
+      weights::Access access,
+      const std::function<void(int64_t begin, const at::Tensor& gradient)>& use) const;
+
+  weights::Weight& weight_;
+  ops::MatrixRows gradient_;
+  weights::Home* home_;
+};
+
+}  // namespace lowmem::optim

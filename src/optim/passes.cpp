@@ -1,0 +1,54 @@
+#include "lowmem/optim/passes.h"
+
+#include <ATen/ATen.h>
+
+#include "lowmem/ops/elements.h"
+
+namespace lowmem::optim {
+namespace {
+
+// As a kernel sees the whole, of which the part begins at that element.
+kernels::ConstArray from_the_first(const at::Tensor& part, int64_t begin) {
+  kernels::ConstArray array = ops::const_array_of(part);
+  // Through an integer: before the part there may be nothing to point to.
+  array.data = reinterpret_cast<const void*>(
+      reinterpret_cast<uintptr_t>(array.data) -
+      static_cast<uintptr_t>(begin * part.element_size()));
+  return array;
+}
+
+}  // namespace
+
+Passes::Passes(weights::Weight& weight, const ops::MatrixRows& gradient,
+               weights::Home* home)
+    : weight_(weight),
+      gradient_(gradient.is_whole() ? gradient.whole().contiguous() : gradient),
+      home_(home) {}
+
+void Passes::each(weights::Access access,
+                  const std::function<void(const Piece&)>& use) const {
+  each_part(access, [&](int64_t begin, const at::Tensor& part) {
+    use({begin, begin + part.numel(), from_the_first(part, begin)});
+  });
+}
+
+double Passes::squared_norm() const {
+  if (gradient_.is_whole()) return ops::squared_norm(gradient_.whole());
+  ops::SquaredNorm norm;
+  each_part(weights::Access::kRead,
+            [&](int64_t, const at::Tensor& part) { norm.add(part); });
+  return norm.total();
+}
+
+void Passes::each_part(
+    weights::Access access,
+    const std::function<void(int64_t begin, const at::Tensor& gradient)>& use) const {
+  if (home_ == nullptr || weight_.here.dim() != 2)
+    return use(0, gradient_.whole());
+  const int64_t columns = weight_.here.size(1);
+  home_->pass(weight_, gradient_.step(), access, [&](int64_t begin, int64_t end) {
+    use(begin * columns, gradient_.slice(begin, end));
+  });
+}
+
+}  // namespace lowmem::optim
