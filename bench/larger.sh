@@ -7,13 +7,14 @@
 #
 #   1b       Llama-3.2-1B, batch 8: resident, and on the disk with 1 and 2 blocks ahead
 #   adam     the same in fp32 with Adam, on the disk: 16 bytes a parameter
+#   1b-all, adam-all   these two with the embedding, which is the head too, trained as well
 #   8b       Llama-3.1-8B, batch 8: resident, and on the disk
 #   8b32     the same with 32 rows
 #   13b      13 billion parameters, larger than 24 GiB: on the disk; its model is not written
 #
 # Environment: LOWMEM_TRAIN, SHARED, WORK, RESULTS as in bench/cpu_1b.sh; ROUNDS (2), STEPS
 # (4; the first is not counted). Homes take turns within a round; a time is the median of
-# all counted steps. Needs on the disk of WORK, at once: 1b 8 GB, adam 19 GB, 8b 32 GB, 13b
+# all counted steps. Needs on the disk of WORK, at once: 1b 8 GB, adam 19 GB, adam-all 23 GB, 8b 32 GB, 13b
 # 54 GB; removed unless WORK is given. No run writes its model.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -73,6 +74,8 @@ for case in "$@"; do
   case $case in
     1b) model=1b homes="resident disk1 disk2" ;;
     adam) model=1b homes="disk1" low="model.dtype=fp32 model.compute_dtype=bf16 optimizer.name=adam optimizer.rounding=nearest" ;;
+    1b-all) model=1b homes="resident disk1" low="model.dtype=bf16 model.train=all" ;;
+    adam-all) model=1b homes="disk1" low="model.dtype=fp32 model.compute_dtype=bf16 optimizer.name=adam optimizer.rounding=nearest model.train=all" ;;
     8b) model=8b homes="resident disk1" ;;
     8b32) model=8b homes="resident disk1" low="model.dtype=bf16 train.batch_size=32" ;;
     13b) model=13b homes="disk1" ;;

@@ -241,6 +241,11 @@ void check_graphs(const RunConfig& config) {
                 "replays launches at the addresses that they had, but memory.weights, "
                 "memory.states or memory.kept lets what is there come and go",
                 "Leave them as they are by default, or set memory.cuda_graphs = auto");
+  if (config.adapter.dropout > 0)
+    throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
+                "replays launches with the numbers that they had, but adapter.dropout "
+                "draws others in each step",
+                "Set memory.cuda_graphs = auto");
   if (memory.activations == ActivationsMode::kKeep)
     throw Error(assigned("memory.cuda_graphs", memory.cuda_graphs),
                 "replays blocks that are run again, but " +

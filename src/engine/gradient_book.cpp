@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 
 #include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
@@ -33,12 +34,15 @@ class HostBook final : public GradientBook {
     step_ = step;
     report_ = {};
     squared_norm_ = 0;
+    norms_.clear();
     clipped_ = false;
   }
   void guard(const at::Tensor&) override {}
 
   void measure(weights::Weight& weight, const ops::MatrixRows& gradient) override {
-    add(weight, optim::Passes(weight, gradient, &home_).squared_norm());
+    const double norm = optim::Passes(weight, gradient, &home_).squared_norm();
+    norms_[&weight] = norm;
+    add(weight, norm);
   }
 
   bool clip(double clip_norm) override {
@@ -50,7 +54,10 @@ class HostBook final : public GradientBook {
   }
 
   void update(weights::Weight& weight, const ops::MatrixRows& gradient) override {
-    const optim::Passes passes(weight, gradient, &home_);
+    const auto measured = norms_.find(&weight);
+    const optim::Passes passes(
+        weight, gradient, &home_,
+        measured == norms_.end() ? std::nullopt : std::optional(measured->second));
     const optim::UpdateResult result = optimizer_.update(weight, passes, step_);
     if (budget_ != nullptr && result.finite() && gradient.is_whole())
       budget_->score(weight, passes.gradient().whole(), step_.grad_scale, step_.step + 1);
@@ -81,6 +88,7 @@ class HostBook final : public GradientBook {
   optim::StepInfo step_;
   GradientReport report_;
   double squared_norm_ = 0;
+  std::map<const weights::Weight*, double> norms_;  // as they were measured
   bool clipped_ = false;
 };
 
@@ -128,15 +136,21 @@ class DeviceBook final : public GradientBook {
     whole_ = at::zeros({1}, device.dtype(at::kDouble));
     scale_ = at::ones({1}, device.dtype(at::kFloat));
     rounding_ = at::zeros({2}, device.dtype(at::kLong));
-    step_numbers_ = at::zeros({static_cast<int64_t>(sizeof(kernels::StepNumbers))},
-                              device.dtype(at::kByte));
+    for (const weights::Weight& weight : table.all())
+      if (weight.trained && !step_numbers_.contains(weight.lr_ratio))
+        step_numbers_[weight.lr_ratio] = at::zeros(
+            {static_cast<int64_t>(sizeof(kernels::StepNumbers))}, device.dtype(at::kByte));
   }
 
   void begin(const optim::StepInfo& step) override {
-    const kernels::StepNumbers numbers = optimizer_.step_numbers(step);
-    at::Tensor host = at::empty({static_cast<int64_t>(sizeof numbers)}, at::kByte);
-    std::memcpy(host.mutable_data_ptr(), &numbers, sizeof numbers);
-    ops::copy_to_device(host, step_numbers_);
+    for (auto& [ratio, there] : step_numbers_) {
+      optim::StepInfo own = step;
+      own.lr *= ratio;
+      const kernels::StepNumbers numbers = optimizer_.step_numbers(own);
+      at::Tensor host = at::empty({static_cast<int64_t>(sizeof numbers)}, at::kByte);
+      std::memcpy(host.mutable_data_ptr(), &numbers, sizeof numbers);
+      ops::copy_to_device(host, there);
+    }
     squares_.zero_();
     whole_.zero_();
     rounding_.zero_();
@@ -170,7 +184,7 @@ class DeviceBook final : public GradientBook {
   void update(weights::Weight& weight, const ops::MatrixRows& gradient) override {
     optimizer_.update_on_device(weight, gradient.whole(),
                                 {clipped_ ? whole_ : squares_of(weight), clipped_, scale_,
-                                 rounding_, step_numbers_});
+                                 rounding_, step_numbers_.at(weight.lr_ratio)});
   }
 
   std::unique_ptr<PendingReport> report() override {
@@ -189,7 +203,7 @@ class DeviceBook final : public GradientBook {
   at::Tensor whole_;         // [1] double, their sum, where they are clipped
   at::Tensor scale_;         // [1] fp32
   at::Tensor rounding_;      // [2] int64
-  at::Tensor step_numbers_;  // bytes
+  std::map<double, at::Tensor> step_numbers_;  // by Weight::lr_ratio, as bytes
   bool clipped_ = false;
 };
 

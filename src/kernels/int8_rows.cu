@@ -60,9 +60,9 @@ __global__ void quantize(const T* values, int64_t rows, int64_t columns, int8_t*
 
 template <class T>
 __global__ void dequantize(const int8_t* codes, const float* scales, int64_t rows,
-                           int64_t columns, T* out) {
+                           int64_t columns, int64_t width, T* out) {
   for_rows_of_block(rows, [&](int64_t row) {
-    const uint8_t* in = reinterpret_cast<const uint8_t*>(codes) + row * columns;
+    const uint8_t* in = reinterpret_cast<const uint8_t*>(codes) + row * width;
     T* to = out + row * columns;
     const float factor = scales[row] * (1.0f / 127);
     for_eights_of_block(0, columns, all_aligned(in, to), [&](int64_t i, auto lanes) {
@@ -86,10 +86,10 @@ void quantize_int8(const ConstArray& values, int64_t rows, int64_t columns, int8
 }
 
 void dequantize_int8(const int8_t* codes, const float* scales, int64_t rows,
-                     int64_t columns, Array out, Stream stream) {
+                     int64_t columns, int64_t width, Array out, Stream stream) {
   with_mutable_type(out, [&]<class T>(T* to) {
     launch(dequantize<T>, grid_of(rows), threads_for(columns), stream, codes, scales,
-           rows, columns, to);
+           rows, columns, width, to);
   });
 }
 

@@ -79,12 +79,26 @@ __global__ void quantize(const T* values, int64_t count, uint8_t* codes, float* 
   });
 }
 
+// Part of a matrix.
+struct Part {
+  int64_t first, columns, width;
+
+  __device__ int64_t place_of(int64_t i) const {
+    return first + i / columns * width + i % columns;
+  }
+  // Whether eights are of one row and one block, and of whole bytes.
+  __device__ bool of_eights(int64_t count) const {
+    return first % kEight == 0 &&
+           (count <= columns || (columns % kEight == 0 && width % kEight == 0));
+  }
+};
+
 template <class T>
-__global__ void dequantize(Nf4View matrix, int64_t first, int64_t count, T* out) {
-  const bool vectors = all_aligned(matrix.codes);
+__global__ void dequantize(Nf4View matrix, Part part, int64_t count, T* out) {
+  const bool vectors = all_aligned(matrix.codes), eights = part.of_eights(count);
   for_own_eight(count, all_aligned(out), [&](int64_t i, auto lanes) {
-    const int64_t from = first + i;
-    if (first % kEight == 0) {  // the eight are of one block, and of whole bytes
+    if (eights) {
+      const int64_t from = part.place_of(i);
       const float scale = scale_of(matrix, kAbsmax, from / kNf4Block);
       const uint32_t pairs = load_pairs(matrix.codes + from / 2, vectors, lanes);
       store(out + i, eight_of([&](int k) {
@@ -95,7 +109,7 @@ __global__ void dequantize(Nf4View matrix, int64_t first, int64_t count, T* out)
     }
     store(out + i, eight_of([&](int k) {
             if (!in_use(k, lanes)) return 0.0f;
-            const int64_t at = from + k;
+            const int64_t at = part.place_of(i + k);
             const int code = matrix.codes[at / 2] >> (at % 2 == 0 ? 4 : 0);
             return kNf4.level[code & 15] * scale_of(matrix, kAbsmax, at / kNf4Block);
           }),
@@ -144,11 +158,12 @@ void quantize_nf4(const ConstArray& values, int64_t count, uint8_t* codes, float
   });
 }
 
-void dequantize_nf4(const Nf4View& matrix, int64_t first, int64_t count, Array out,
-                    Stream stream) {
+void dequantize_nf4(const Nf4View& matrix, int64_t first, int64_t rows, int64_t columns,
+                    int64_t width, Array out, Stream stream) {
+  const int64_t count = rows * columns;
   with_mutable_type(out, [&]<class T>(T* to) {
-    launch(dequantize<T>, blocks_of_eights(count), kMostThreads, stream, matrix, first,
-           count, to);
+    launch(dequantize<T>, blocks_of_eights(count), kMostThreads, stream, matrix,
+           Part{first, columns, width}, count, to);
   });
 }
 

@@ -4,6 +4,7 @@
 #include "lowmem/kernels/adafactor.h"
 #include "lowmem/kernels/adam.h"
 #include "lowmem/kernels/cross_entropy.h"
+#include "lowmem/kernels/dropout.h"
 #include "lowmem/kernels/embedding.h"
 #include "lowmem/kernels/int8_rows.h"
 #include "lowmem/kernels/nf4.h"
@@ -49,8 +50,12 @@ void cross_entropy_gradient(const LogitSlice&, const float*, float, int64_t, Str
 
 void embedding_gradient(const EmbeddingArgs&, Array, Stream) { refuse(); }
 
+void dropout(const DropoutArgs&, int64_t, Stream) { refuse(); }
+
 void quantize_nf4(const ConstArray&, int64_t, uint8_t*, float*, Stream) { refuse(); }
-void dequantize_nf4(const Nf4View&, int64_t, int64_t, Array, Stream) { refuse(); }
+void dequantize_nf4(const Nf4View&, int64_t, int64_t, int64_t, int64_t, Array, Stream) {
+  refuse();
+}
 void quantize_absmax(const float*, int64_t, uint8_t*, float*, float*, Stream) {
   refuse();
 }
@@ -59,7 +64,8 @@ void quantize_int8(const ConstArray&, int64_t, int64_t, int8_t*, float*, int64_t
                    Stream) {
   refuse();
 }
-void dequantize_int8(const int8_t*, const float*, int64_t, int64_t, Array, Stream) {
+void dequantize_int8(const int8_t*, const float*, int64_t, int64_t, int64_t, Array,
+                     Stream) {
   refuse();
 }
 

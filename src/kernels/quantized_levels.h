@@ -68,7 +68,9 @@ LOWMEM_SHARED_INLINE float scale_of(const Nf4View& matrix, const AbsmaxTable& ta
                                     int64_t block) {
   if (matrix.absmax != nullptr) return matrix.absmax[block];
   const float fraction = table.level[matrix.absmax_codes[block]];
-  return fraction * matrix.nested_absmax[block / kNf4Nested] + matrix.offset;
+  const float offset =
+      matrix.offset_there == nullptr ? matrix.offset : *matrix.offset_there;
+  return fraction * matrix.nested_absmax[block / kNf4Nested] + offset;
 }
 
 }  // namespace lowmem::kernels

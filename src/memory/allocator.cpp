@@ -114,8 +114,12 @@ class CountingAllocator final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     if (bytes == 0) return {nullptr, nullptr, &release, c10::kCPU};
     auto* block = static_cast<std::byte*>(allocate_or_fail(bytes));
-    const Header header{static_cast<int64_t>(bytes), current_item(),
-                        &ledger_of_cpu_tensors()};
+    Ledger& ledger = ledger_of_cpu_tensors();
+    // What stands in for a GPU's tensor counts as LibTorch's allocator there has it.
+    constexpr int64_t kOnGpu = 512;
+    const int64_t unit = &ledger == &gpu_ledger() ? kOnGpu : 1;
+    const int64_t counted = (static_cast<int64_t>(bytes) + unit - 1) / unit * unit;
+    const Header header{counted, current_item(), &ledger};
     std::memcpy(block, &header, sizeof header);
     header.ledger->add(header.bytes, header.item);
     void* data = block + kHeader;

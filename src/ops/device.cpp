@@ -5,11 +5,16 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "lowmem/kernels/place.h"
+#include "lowmem/memory/rehearsal.h"
 
 namespace lowmem::ops {
 
 bool on_device(const at::Tensor& tensor) {
   return !tensor.is_cpu() || kernels::cuda::on_cpu();
+}
+
+bool for_device(const at::Tensor& tensor) {
+  return on_device(tensor) || memory::rehearsed_gpu() != nullptr;
 }
 
 kernels::Stream stream_of(const at::Tensor& tensor) {

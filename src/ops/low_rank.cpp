@@ -21,7 +21,7 @@ namespace {
 int64_t slice_of(const at::Tensor& wide, int64_t elements_each) {
   constexpr int64_t kFloat = sizeof(float), kLine = 32;
   // A device is kept busy by large ones alone.
-  const int64_t slice = (on_device(wide) ? 64 * kMiB : kMiB) / kFloat;
+  const int64_t slice = (for_device(wide) ? 64 * kMiB : kMiB) / kFloat;
   return std::max<int64_t>(kLine,
                            slice / std::max<int64_t>(1, elements_each) / kLine * kLine);
 }
@@ -45,6 +45,8 @@ void leave_out(at::Tensor& values, const Dropout& dropout, int64_t row, int64_t 
   args.left_out = static_cast<uint32_t>(std::lround(dropout.rate * kAll));
   args.scale = static_cast<float>(kAll / (kAll - args.left_out));
   args.noise = dropout.noise;
+  if (on_device(values))
+    return kernels::cuda::dropout(args, values.size(0), stream_of(values));
   parallel(values.size(0), rows_of_grain(values.size(1)),
            [&](int64_t begin, int64_t end) { kernels::dropout(args, begin, end); });
 }

@@ -9,6 +9,7 @@
 #include "lowmem/core/units.h"
 #include "lowmem/kernels/int8_rows.h"
 #include "lowmem/kernels/nf4.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "lowmem/ops/large.h"
 
@@ -17,12 +18,14 @@ namespace {
 
 // Numbers that are made of codes at a time: some of a core's second cache, and of rows or
 // columns enough to keep a product busy.
-constexpr int64_t kSliceBytes = 2 * kMiB;
+// A device is kept busy by large ones alone.
+constexpr int64_t kSliceBytes = 2 * kMiB, kDeviceSliceBytes = 64 * kMiB;
 constexpr int64_t kLeast = 64;
 
-int64_t slice_of(int64_t elements_each, at::ScalarType type) {
-  const auto bytes = elements_each * static_cast<int64_t>(c10::elementSize(type));
-  return std::max(kLeast, kSliceBytes / std::max<int64_t>(1, bytes) / kLeast * kLeast);
+int64_t slice_of(int64_t elements_each, const at::Tensor& like) {
+  const int64_t bytes = elements_each * like.element_size();
+  const int64_t most = for_device(like) ? kDeviceSliceBytes : kSliceBytes;
+  return std::max(kLeast, most / std::max<int64_t>(1, bytes) / kLeast * kLeast);
 }
 
 kernels::Nf4View view_of(const StoredMatrix& matrix) {
@@ -34,7 +37,11 @@ kernels::Nf4View view_of(const StoredMatrix& matrix) {
   }
   view.absmax_codes = matrix.scales.const_data_ptr<uint8_t>();
   view.nested_absmax = matrix.nested.const_data_ptr<float>();
-  view.offset = *matrix.offset.const_data_ptr<float>();
+  const float* offset = matrix.offset.const_data_ptr<float>();
+  if (on_device(matrix.offset))
+    view.offset_there = offset;
+  else
+    view.offset = *offset;
   return view;
 }
 
@@ -49,6 +56,17 @@ void make_numbers(const StoredMatrix& matrix, int64_t row, int64_t column,
                   at::Tensor& to) {
   const int64_t columns = to.size(1);
   const kernels::Array numbers = array_of(to);
+  if (on_device(to)) {
+    const kernels::Stream stream = stream_of(to);
+    const int64_t first = row * matrix.in + column;
+    if (matrix.form == Stored::kInt8)
+      return kernels::cuda::dequantize_int8(
+          matrix.numbers.const_data_ptr<int8_t>() + first,
+          matrix.scales.const_data_ptr<float>() + row, to.size(0), columns, matrix.in,
+          numbers, stream);
+    return kernels::cuda::dequantize_nf4(view_of(matrix), first, to.size(0), columns,
+                                         matrix.in, numbers, stream);
+  }
   parallel(to.size(0), rows_of_grain(columns), [&](int64_t begin, int64_t end) {
     if (matrix.form == Stored::kInt8) {
       const int8_t* codes = matrix.numbers.const_data_ptr<int8_t>();
@@ -108,7 +126,7 @@ at::Tensor StoredMatrix::block(int64_t first, int64_t count, int64_t column,
 
 at::Tensor product_by_rows(const at::Tensor& x, const StoredMatrix& matrix) {
   at::Tensor y = at::empty({x.size(0), matrix.out}, x.options());
-  const int64_t slice = std::min(matrix.out, slice_of(matrix.in, x.scalar_type()));
+  const int64_t slice = std::min(matrix.out, slice_of(matrix.in, x));
   const at::Tensor room = at::empty({slice, matrix.in}, x.options());
   for (int64_t first = 0; first < matrix.out; first += slice) {
     const int64_t count = std::min(slice, matrix.out - first);
@@ -122,7 +140,7 @@ at::Tensor product_by_rows(const at::Tensor& x, const StoredMatrix& matrix) {
 at::Tensor product_by_columns(const at::Tensor& dy, const StoredMatrix& matrix,
                               int64_t first, int64_t columns) {
   at::Tensor dx = at::empty({dy.size(0), columns}, dy.options());
-  const int64_t slice = std::min(columns, slice_of(matrix.out, dy.scalar_type()));
+  const int64_t slice = std::min(columns, slice_of(matrix.out, dy));
   const at::Tensor room = at::empty({slice * matrix.out}, dy.options());
   for (int64_t at = 0; at < columns; at += slice) {
     const int64_t count = std::min(slice, columns - at);

@@ -20,10 +20,11 @@ kernels::ConstArray from_the_first(const at::Tensor& part, int64_t begin) {
 }  // namespace
 
 Passes::Passes(weights::Weight& weight, const ops::MatrixRows& gradient,
-               weights::Home* home)
+               weights::Home* home, std::optional<double> norm)
     : weight_(weight),
       gradient_(gradient.is_whole() ? gradient.whole().contiguous() : gradient),
-      home_(home) {}
+      home_(home),
+      norm_(norm) {}
 
 void Passes::each(weights::Access access,
                   const std::function<void(const Piece&)>& use) const {
@@ -33,6 +34,7 @@ void Passes::each(weights::Access access,
 }
 
 double Passes::squared_norm() const {
+  if (norm_) return *norm_;
   if (gradient_.is_whole()) return ops::squared_norm(gradient_.whole());
   ops::SquaredNorm norm;
   each_part(weights::Access::kRead,

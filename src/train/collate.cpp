@@ -29,9 +29,14 @@ engine::MicroBatch pack(const model::Llama& model,
   engine::MicroBatch part;
   part.packed = model.pack(sequences, multiple);
   part.packed.draw = draw;
-  if (draw) part.packed.draw->tokens = at::arange(before, before + start, at::kLong);
+  // Of what pads them too, whose places nobody sees.
+  if (draw)
+    part.packed.draw->tokens =
+        at::arange(before, before + part.packed.ids.size(0), at::kLong);
   if (group > 0) model::attend_in_groups(part.packed, group);
   part.rows = model::select_rows(part.packed, labelled);
+  for (std::optional<model::Draw>* there : {&part.packed.draw, &part.rows.draw})
+    if (*there) (*there)->tokens = ops::to_device((*there)->tokens, model.device());
   part.labels = ops::to_device(at::tensor(labels, at::kLong), model.device());
   return part;
 }

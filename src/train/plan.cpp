@@ -112,13 +112,6 @@ int64_t evaluations_of(const RunConfig& config, int64_t begin, int64_t end,
   return around + (end - 1) / interval - begin / interval;
 }
 
-int64_t largest_weight_bytes(const RunConfig& config, const model::Config& shape) {
-  int64_t most = 0;
-  for (const weights::Spec& spec : model::weight_specs(shape))
-    most = std::max(most, spec.elements());
-  return most * dtype_size(config.model.dtype);
-}
-
 // Rows that the steps up to this one take: each epoch's last batch may be smaller.
 int64_t rows_up_to(int64_t step, const TrainConfig& train, int64_t rows) {
   const int64_t an_epoch = (rows + train.batch_size - 1) / train.batch_size;
@@ -136,22 +129,38 @@ std::optional<memory::RehearsedGpu> gpu_of(const Inputs& inputs) {
   return memory::RehearsedGpu{kernels::cuda_multiprocessors(inputs.device.index())};
 }
 
+// A GPU's weights come through the host, and go, a piece at a time, beside those that live
+// there. In this order it is no peak of loading, when there are no states yet.
+void pass_through_host(weights::Home& home) {
+  const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kWeights);
+  int64_t largest = 0;
+  for (weights::Weight& weight : home.table().all()) {
+    if (weight.by_rows)
+      home.write(weight, [](int64_t, std::span<std::byte>) {});
+    else
+      largest = std::max(largest, weight.bytes());
+  }
+  const memory::OnHost on_host;
+  weights::room_to_quantize(home.table());
+  at::empty({std::min(ops::kPieceBytes, largest)}, at::kByte);
+}
+
 // The run in the order of train/trainer, as far as memory can tell. `step_seconds`: what
 // a step takes without its arithmetic.
 memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
-                           const Work& work, double& step_seconds, Written& written,
+                           Work& work, double& step_seconds, Written& written,
                            weights::Traffic& traffic) {
   using Clock = std::chrono::steady_clock;
   const memory::Rehearsal rehearsal(gpu_of(inputs));
   {
-    if (!inputs.device.is_cpu()) {
-      // A GPU's weights come through the host, a piece at a time.
-      const memory::OnHost on_host;
-      at::empty({std::min(ops::kPieceBytes, largest_weight_bytes(config, inputs.shape))},
-                at::kByte);
-    }
+    at::Tensor workspace;
+    // DoRA's magnitudes are norms of sums with products.
+    if (config.adapter.kind == AdapterKind::kDora)
+      workspace = library_workspace(inputs.device);
     Session session(config, inputs);
-    const at::Tensor workspace = library_workspace(inputs.device);
+    if (!inputs.device.is_cpu()) pass_through_host(session.home());
+    if (!workspace.defined()) workspace = library_workspace(inputs.device);
+    work.evaluated_together = session.evaluation_tokens();
     const auto evaluate = [&] {
       const memory::Scope item(memory::Item::kEvaluation);
       if (work.evaluations > 0) session.rehearse_evaluation();
@@ -295,6 +304,7 @@ nlohmann::ordered_json Plan::to_json() const {
   return {{"device", on_cpu ? "cpu" : "cuda"},
           {"peak_bytes", peaks},
           {"items", items},
+          {"host_peak_bytes", memory.host_peak},
           {"host_bytes", on_cpu ? memory.peak + program : program + memory.host_peak},
           {"free_bytes", free},
           {"step_read_bytes", traffic.read},

@@ -118,7 +118,8 @@ struct Lives {
 // How often an update looks at a gradient that is made anew each time, by rows, and at the
 // weight's rows with it; the last time it writes.
 double looks(const RunConfig& config) {
-  return rule_of(config.optimizer.name).whole_matrix ? 3 : 2;
+  if (rule_of(config.optimizer.name).whole_matrix) return 3;
+  return config.optimizer.clip_norm > 0 ? 1 : 2;  // its norm is known already
 }
 
 bool clips_in_a_pass(const RunConfig& config) {
@@ -215,7 +216,8 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
 
   // On a CPU a trained head that lives on the disk passes by rows.
   const bool by_rows = speed.host == 0 && config.memory.weights == WeightsMode::kDisk;
-  const double anew = 2 * trained_head * (looks(config) - 1);
+  const bool measured = config.optimizer.clip_norm > 0 && times == 1;
+  const double anew = 2 * trained_head * (looks(config) - 1 + (measured ? 1 : 0));
 
   // Two operations a weight and token: forward, for the input's gradient, and for the
   // weight's.
@@ -227,8 +229,10 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   const double width = static_cast<double>(shape.num_attention_heads * shape.head_dim *
                                            shape.num_hidden_layers);
   const double attention = 2 * times * work.attended * width * (2 * forward + 5);
-  const double evaluating = 2 * blocks * static_cast<double>(work.evaluated_tokens) *
-                            static_cast<double>(work.evaluations);
+  const double evaluated =
+      static_cast<double>(work.evaluated_tokens) * static_cast<double>(work.evaluations);
+  const double ways = evaluated / static_cast<double>(work.evaluated_together);
+  const double evaluating = 2 * blocks * evaluated / speed.operations;
   const double updating =
       moved_bytes(config.optimizer, static_cast<double>(dtype_size(config.model.dtype))) *
       trained;
@@ -258,8 +262,20 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
                            states == StatesMode::kHost, memory.kept == KeptMode::kHost,
                            /*edges=*/false},
                           speed.host));
-  return std::max(computing, moving) + kInTurns * std::min(computing, moving) +
-         evaluating / speed.operations;
+  // Each way over the weights brings those that do not stay.
+  const double away =
+      (blocks * (1 - static_cast<double>(memory.resident_blocks) /
+                         static_cast<double>(shape.num_hidden_layers)) +
+       head) *
+      static_cast<double>(dtype_size(config.model.dtype));
+  const double brought =
+      memory.weights == WeightsMode::kDisk   ? ways * away / speed.disk
+      : memory.weights == WeightsMode::kHost ? ways * away / speed.host
+                                             : 0;
+  const auto both = [&](double a, double b) {
+    return std::max(a, b) + kInTurns * std::min(a, b);
+  };
+  return both(computing, moving) + both(evaluating, brought);
 }
 
 }  // namespace lowmem::train

@@ -98,6 +98,8 @@ Peaks Peaks::now(const Peaks& before) {
     peaks.by_phase[i] = std::max(peaks.by_phase[i], phases[i]);
   peaks.resident = std::max(peaks.resident, memory::peak_resident_bytes());
   peaks.device_used = std::max(peaks.device_used, memory::device_used_bytes());
+  if (!memory::device().is_cpu())
+    peaks.host = std::max(peaks.host, memory::host_ledger().peak());
   return peaks;
 }
 
@@ -117,6 +119,7 @@ ordered_json Results::to_json() const {
       {"peak_bytes", by_phase(peaks)},
       {"peak_rss_bytes", peaks.resident},
       {"device_used_bytes", peaks.device_used},
+      {"host_peak_bytes", peaks.host},
       {"examples_per_second", static_cast<double>(examples) / in_steps},
       {"tokens_per_second", static_cast<double>(tokens) / in_steps},
       {"seconds", seconds},
@@ -143,7 +146,8 @@ nlohmann::json Results::save() const {
        {{"total", peaks.total},
         {"by_phase", peaks.by_phase},
         {"resident", peaks.resident},
-        {"device_used", peaks.device_used}}}};
+        {"device_used", peaks.device_used},
+        {"host", peaks.host}}}};
   for (const Epoch& epoch : epochs) saved["epochs"].push_back(save_epoch(epoch));
   return saved;
 }
@@ -168,7 +172,7 @@ Results Results::load(const nlohmann::json& saved) {
   results.seconds = saved.at("seconds");
   const auto& peaks = saved.at("peaks");
   results.before_resume = {peaks.at("total"), peaks.at("by_phase"), peaks.at("resident"),
-                           peaks.at("device_used")};
+                           peaks.at("device_used"), peaks.value("host", int64_t{0})};
   return results;
 }
 

@@ -124,16 +124,9 @@ HousedModel make_room(const RunConfig& config, const model::Config& shape,
         "is on a GPU for the inputs of blocks that are run again, but "
         "memory.activations = keep runs none",
         "Set memory.activations = recompute or a number, or leave memory.kept out");
-  if (!device.is_cpu())
-    for (const auto& [given, key] :
-         {std::pair{config.model.quantize != QuantizeMode::kNone, "model.quantize"},
-          std::pair{config.adapter.kind == AdapterKind::kAdalora,
-                    "adapter.kind = adalora"},
-          std::pair{config.adapter.dropout > 0, "adapter.dropout"},
-          std::pair{config.adapter.lr_ratio != 1, "adapter.lr_ratio"}})
-      if (given)
-        throw Error(key, "is not there on a GPU yet",
-                    "Leave it out, or set memory.device = cpu");
+  if (!device.is_cpu() && config.adapter.kind == AdapterKind::kAdalora)
+    throw Error("adapter.kind = adalora", "is not there on a GPU yet",
+                "Choose lora or dora, or set memory.device = cpu");
   if (config.memory.resident_blocks > shape.num_hidden_layers)
     throw Error(
         "memory.resident_blocks = " + std::to_string(config.memory.resident_blocks),
@@ -281,9 +274,10 @@ Session::Session(const RunConfig& config, const Inputs& inputs, const Checkpoint
            .device = house_.model->device(),
            .scratch = scratch_folder(config),
            .ahead = config.memory.ahead,
-           // A graph has the addresses of the weights that it was recorded with.
+           // A graph has the addresses of the weights that it was recorded with, and the
+           // step's number in the draws of dropout.
            .graphs = house_.model->device().is_cpu() || config.memory.moves() ||
-                             span_group(config.model) > 0
+                             span_group(config.model) > 0 || config.adapter.dropout > 0
                          ? GraphsMode::kFalse
                          : config.memory.cuda_graphs,
            .hooks_replay = gradients_.replays()})),
@@ -396,15 +390,14 @@ void Session::rehearse_evaluation() const {
 int64_t Session::evaluation_tokens() const {
   const auto element =
       static_cast<int64_t>(at::elementSize(house_.model->options().stream()));
-  // Training holds a gradient, or all, beside a batch's activations.
-  int64_t largest = 0, all = 0;
-  for (const weights::Weight& weight : house_.table->all()) {
-    const int64_t bytes = weight.trained && !weight.by_rows ? weight.bytes() : 0;
-    largest = std::max(largest, bytes);
-    all += bytes;
-  }
-  const int64_t gradients =
-      config_.memory.gradients == GradientsMode::kUpdate ? largest : all;
+  // Training holds at least one block's gradient beside a batch's activations, whatever
+  // the policies, and wherever weights live: the last bits of a score depend on the tokens
+  // that it was made with.
+  int64_t gradient = 0;
+  for (const weights::Weight& weight : house_.table->all())
+    if (weight.trained && weight.spec.group > 0 &&
+        weight.spec.group < house_.table->top())
+      gradient = std::max(gradient, weight.bytes());
   // Evaluation holds gate and up, and a few tensors of the hidden size.
   const int64_t a_token =
       element * (2 * shape_.intermediate_size + 8 * shape_.hidden_size);
@@ -416,7 +409,7 @@ int64_t Session::evaluation_tokens() const {
   const int64_t rows = std::min(part > 0 ? part : config_.train.batch_size, examples);
   const double a_batch = static_cast<double>(tokens) * static_cast<double>(rows) /
                          static_cast<double>(examples);
-  return std::max(static_cast<int64_t>(a_batch), gradients / a_token);
+  return std::max(static_cast<int64_t>(a_batch), gradient / a_token);
 }
 
 engine::PendingStep Session::begin_step(int64_t step, bool report_rounding) {

@@ -321,7 +321,6 @@ void rehearse_magnitude(Home& home, const std::vector<AdapterLayer>& layers) {
 }  // namespace
 
 void rehearse_start(Home& home, const AdapterConfig& adapter) {
-  const memory::OnHost on_host;
   Table& table = home.table();
   const AdapterLayer* largest = nullptr;
   int64_t most = 0;
@@ -330,10 +329,14 @@ void rehearse_start(Home& home, const AdapterConfig& adapter) {
     for (const AdapterLayer& layer : layers)
       for (const std::string& name : {layer.a(), layer.b()})
         most = std::max(most, table.at(name).spec.elements());
-    at::empty({most}, at::kFloat);
+    {
+      const memory::OnHost on_host;
+      at::empty({most}, at::kFloat);
+    }
     rehearse_magnitude(home, layers);
     return;
   }
+  const memory::OnHost on_host;
   for (const AdapterLayer& layer : layers) {
     const ops::StoredMatrix matrix = matrix_of(table, layer.module);
     const int64_t room = ops::principal_room(matrix.out, matrix.in);

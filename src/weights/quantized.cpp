@@ -133,6 +133,34 @@ std::vector<Weight*> parts_of(Table& table, const Weight& codes) {
   return parts;
 }
 
+namespace {
+
+// Elements that quantize() looks at at a time, of whole blocks or rows.
+int64_t piece_of(const Spec& codes) {
+  constexpr int64_t kPiece = int64_t{1} << 18;
+  const int64_t in = codes.matrix[1];
+  const int64_t piece =
+      codes.stored == Stored::kInt8 ? std::max<int64_t>(1, kPiece / in) * in : kPiece;
+  return std::min(piece, codes.matrix[0] * in);
+}
+
+}  // namespace
+
+at::Tensor room_to_quantize(const Table& table) {
+  int64_t most = 0;
+  for (const Weight& weight : table.all()) {
+    const Spec& spec = weight.spec;
+    if (spec.stored == Stored::kPlain || spec.part > 0) continue;
+    const int64_t count = spec.matrix[0] * spec.matrix[1];
+    const int64_t scales = spec.stored == Stored::kInt8 ? spec.matrix[0] * 4
+                           : spec.stored == Stored::kNf4
+                               ? kernels::nf4_blocks(count) * 4
+                               : kernels::nf4_blocks(count) * 5;
+    most = std::max(most, piece_of(spec) * 4 + weight.bytes() + scales);
+  }
+  return at::empty({most}, at::kByte);
+}
+
 ops::StoredMatrix quantize(const Spec& codes,
                            const std::function<void(int64_t, at::Tensor&)>& read) {
   const at::NoGradGuard no_grad;
@@ -145,9 +173,8 @@ ops::StoredMatrix quantize(const Spec& codes,
       rows ? std::vector{at::empty({out, in}, at::kChar), at::empty({out}, at::kFloat)}
            : std::vector{at::empty({kernels::nf4_bytes(count)}, at::kByte),
                          at::empty({blocks}, at::kFloat)});
-  constexpr int64_t kPiece = int64_t{1} << 18;  // elements, of whole blocks or rows
-  const int64_t piece = rows ? std::max<int64_t>(1, kPiece / in) * in : kPiece;
-  const at::Tensor room = at::empty({std::min(piece, count)}, at::kFloat);
+  const int64_t piece = piece_of(codes);
+  const at::Tensor room = at::empty({piece}, at::kFloat);
   for (int64_t first = 0; first < count; first += piece) {
     at::Tensor values = room.narrow(0, 0, std::min(piece, count - first));
     read(first, values);

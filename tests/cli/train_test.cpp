@@ -36,7 +36,8 @@ TEST_F(Train, WritesTheRunFolderOfTheOutputsPage) {
   const json results = read_json(folder / "results.json");
   EXPECT_THAT(keys_of(results),
               ElementsAre("accuracy", "best", "device_used_bytes", "examples_per_second",
-                          "exported_step", "final_loss", "nonfinite_steps", "peak_bytes",
+                          "exported_step", "final_loss", "host_peak_bytes",
+                          "nonfinite_steps", "peak_bytes",
                           "peak_rss_bytes", "perplexity", "seconds", "skipped_rows",
                           "status", "steps", "tokens_per_second", "versions"));
   EXPECT_EQ(results["status"], "finished");

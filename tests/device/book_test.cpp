@@ -18,7 +18,7 @@ struct Watching final : optim::Optimizer {
   std::vector<weights::StateSpec> rule_states(const weights::Weight&) const override {
     return {};
   }
-  optim::UpdateResult apply(weights::Weight&, const at::Tensor&,
+  optim::UpdateResult apply(weights::Weight&, const optim::Passes&,
                             const optim::StepInfo&) override {
     return {};
   }

@@ -33,15 +33,12 @@ struct Recipe {
 };
 
 // `spoil` may change the model before the first step.
-Curve run(Recipe recipe, const std::function<void(model::Llama&)>& spoil = {}) {
+Curve run(Recipe recipe, const std::function<void(test::Trainer&)>& spoil = {}) {
   static const json batches = read_json(test::fixture("training/batches.json"));
   test::Trainer trainer(
       test::load_model(test::fixture("models/" + recipe.model), recipe.options),
       recipe.train, recipe.optimizer, recipe.policies);
-  if (spoil) {
-    const at::NoGradGuard no_grad;
-    spoil(*trainer.llama);
-  }
+  if (spoil) spoil(trainer);
   Curve found;
   for (int64_t i = 0; i < recipe.steps; ++i) {
     const json& batch =
@@ -58,7 +55,7 @@ Curve run(Recipe recipe, const std::function<void(model::Llama&)>& spoil = {}) {
   return found;
 }
 
-Curve run_on_device(Recipe recipe, const std::function<void(model::Llama&)>& spoil = {}) {
+Curve run_on_device(Recipe recipe, const std::function<void(test::Trainer&)>& spoil = {}) {
   const test::DeviceScope scope;
   recipe.options.device = test::device();
   return run(std::move(recipe), spoil);
@@ -221,10 +218,11 @@ TEST_P(DeviceTraining, ALossThatIsNotFiniteChangesNothing) {
       broken.optimizer.clip_norm = clip_norm;
       broken.steps = 2;
       State before;
-      const Curve got = run_on_device(broken, [&](model::Llama& llama) {
-        at::Tensor norm = llama.table().at("model.norm.weight").here.detach();
-        norm.fill_(std::numeric_limits<double>::infinity());
-        before = test::copy_of(llama);
+      const Curve got = run_on_device(broken, [&](test::Trainer& trainer) {
+        test::change(trainer, "model.norm.weight", [](at::Tensor& norm) {
+          norm.fill_(std::numeric_limits<double>::infinity());
+        });
+        before = test::copy_of(trainer);
       });
       for (const StepResult& result : got.results) {
         EXPECT_FALSE(result.finite_loss());
@@ -313,11 +311,9 @@ TEST(DeviceTrainingParts, UntiedAndPartlyTrainedModelsFollowTheCpu) {
 
 // The reference's gradient of one norm weight leaves fp32's range, all else stays finite.
 TEST(DeviceTrainingParts, AGradientThatIsNotFiniteIsNamedAsOnTheCpu) {
-  const auto spoil = [](model::Llama& llama) {
-    at::Tensor norm = llama.table().at("model.norm.weight").here.detach();
-    at::Tensor head = llama.head().detach();
-    norm.mul_(1e-22);
-    head.mul_(1e22);
+  const auto spoil = [](test::Trainer& trainer) {
+    test::change(trainer, "model.norm.weight", [](at::Tensor& norm) { norm.mul_(1e-22); });
+    test::change(trainer, "lm_head.weight", [](at::Tensor& head) { head.mul_(1e22); });
   };
   for (const Policies& policies : test::every_policy(c10::kCUDA)) {
     Recipe recipe;

@@ -93,11 +93,65 @@ TEST_P(EmulatedQuantized, AnySliceOfNf4ComesBackAsOnTheCpu) {
           dequantize_nf4(view, first, size, want.array());
           EXPECT_TRUE(test::for_all_launches([&] {
                         Numbers got(size, GetParam(), shift);
-                        emulated::dequantize_nf4(view, first, size, got.array(), nullptr);
+                        emulated::dequantize_nf4(view, first, 1, size, size, got.array(),
+                                                 nullptr);
                         return got.bytes();
                       }) == want.bytes());
         }
   }
+}
+
+// Rows and columns of a matrix that is wider, as a product takes them; the mean of the
+// scales lies in the device's memory.
+TEST_P(EmulatedQuantized, APartOfAMatrixComesBackAsOnTheCpu) {
+  struct Cut {
+    int64_t width, row, rows, column, columns;
+  };
+  for (const int64_t shift : test::kShifts)
+    for (const Cut& cut : {Cut{128, 1, 5, 64, 64}, Cut{128, 0, 7, 8, 40},
+                           Cut{100, 2, 4, 3, 61}, Cut{128, 3, 2, 5, 16}}) {
+      const int64_t rows = cut.row + cut.rows, count = rows * cut.width;
+      SCOPED_TRACE(testing::Message() << cut.columns << " of " << cut.width);
+      const int64_t first = cut.row * cut.width + cut.column;
+      Numbers values = matrix_of(count, DType::kF32, shift);
+      Nf4 matrix(values, shift);
+      matrix.quantize_on_cpu(values);
+      Numbers codes(count, DType::kU8, shift), scales(rows, DType::kF32);
+      for (int64_t row = 0; row < rows; ++row)
+        quantize_int8({values.as<float>() + row * cut.width, DType::kF32}, cut.width,
+                      codes.as<int8_t>() + row * cut.width, scales.as<float>() + row);
+      Numbers want(cut.rows * cut.columns, GetParam(), shift),
+          want_int8(cut.rows * cut.columns, GetParam(), shift);
+      const auto row_of = [&](Numbers& numbers, int64_t row) {
+        return Array{static_cast<char*>(numbers.array().data) +
+                         row * cut.columns * dtype_size(GetParam()),
+                     GetParam()};
+      };
+      for (int64_t row = 0; row < cut.rows; ++row) {
+        const int64_t from = first + row * cut.width;
+        dequantize_nf4(matrix.double_quantized(), from, cut.columns, row_of(want, row));
+        dequantize_int8(codes.as<int8_t>() + from, scales.at(cut.row + row), cut.columns,
+                        row_of(want_int8, row));
+      }
+      const float offset = matrix.double_quantized().offset;
+      Nf4View view = matrix.double_quantized();
+      view.offset = 1000;
+      view.offset_there = &offset;
+      EXPECT_TRUE(test::for_all_launches([&] {
+                    Numbers got(cut.rows * cut.columns, GetParam(), shift);
+                    emulated::dequantize_nf4(view, first, cut.rows, cut.columns,
+                                             cut.width, got.array(), nullptr);
+                    return got.bytes();
+                  }) == want.bytes());
+      EXPECT_TRUE(test::for_all_launches([&] {
+                    Numbers got(cut.rows * cut.columns, GetParam(), shift);
+                    emulated::dequantize_int8(codes.as<int8_t>() + first,
+                                              scales.as<float>() + cut.row, cut.rows,
+                                              cut.columns, cut.width, got.array(),
+                                              nullptr);
+                    return got.bytes();
+                  }) == want_int8.bytes());
+    }
 }
 
 TEST_P(EmulatedQuantized, Int8IsThatOfTheCpuBothWays) {
@@ -132,7 +186,7 @@ TEST_P(EmulatedQuantized, Int8IsThatOfTheCpuBothWays) {
                     EXPECT_EQ(not_finite, 7);
                     emulated::dequantize_int8(own_codes.as<int8_t>(),
                                               own_scales.as<float>(), kRows, columns,
-                                              own_back.array(), nullptr);
+                                              columns, own_back.array(), nullptr);
                     return own_codes.bytes() + own_scales.bytes() + own_back.bytes();
                   }) == codes.bytes() + scales.bytes() + back.bytes());
     }

@@ -17,10 +17,11 @@ inline const nlohmann::json& training_batches() {
 inline std::unique_ptr<model::Llama> adapted(const std::string& model,
                                              const AdapterConfig& adapter,
                                              at::ScalarType dtype = at::kFloat,
-                                             const ModelConfig& quantized = {}) {
+                                             const ModelConfig& quantized = {},
+                                             c10::Device device = c10::kCPU) {
   const auto folder = fixture("models") / model;
   const model::Config shape = model::read_model_config(folder);
-  model::ModelOptions options{dtype, dtype};
+  model::ModelOptions options{dtype, dtype, device};
   for (const auto& layer : weights::adapter_layers(model::weight_specs(shape), adapter))
     options.adapted[layer.module] = layer;
   RunConfig config;
@@ -30,7 +31,7 @@ inline std::unique_ptr<model::Llama> adapted(const std::string& model,
       weights::with_quantized(weights::with_adapter(model::weight_specs(shape), adapter),
                               config),
       dtype == at::kFloat ? DType::kF32 : DType::kBF16);
-  table->allocate(c10::kCPU);
+  table->allocate(device);
   auto llama = std::make_unique<model::Llama>(shape, options, table);
   weights::load(*home_of(*llama), folder);
   return llama;
@@ -59,7 +60,8 @@ inline void number_tokens(std::vector<engine::MicroBatch>& parts, uint32_t step)
   int64_t before = 0;
   for (engine::MicroBatch& part : parts) {
     const int64_t tokens = part.packed.tokens();
-    const at::Tensor places = at::arange(before, before + tokens, at::kLong);
+    const at::Tensor places =
+        at::arange(before, before + part.packed.ids.size(0), part.packed.ids.options());
     part.packed.draw = model::Draw{11, step, places};
     part.rows.draw = model::Draw{11, step, places.index_select(0, part.rows.index)};
     before += tokens;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
+#include "lowmem/kernels/stream.h"
 
 namespace lowmem::kernels {
 
@@ -26,5 +27,12 @@ struct DropoutArgs {
 
 // Of rows [begin, end).
 void dropout(const DropoutArgs& args, int64_t begin, int64_t end);
+
+namespace LOWMEM_DEVICE {
+
+// Of all `rows`, whose numbers are the device's.
+void dropout(const DropoutArgs& args, int64_t rows, Stream stream);
+
+}  // namespace LOWMEM_DEVICE
 
 }  // namespace lowmem::kernels

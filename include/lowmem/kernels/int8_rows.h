@@ -32,8 +32,10 @@ namespace LOWMEM_DEVICE {
 // is added to *not_finite.
 void quantize_int8(const ConstArray& values, int64_t rows, int64_t columns, int8_t* codes,
                    float* scales, int64_t* not_finite, Stream stream);
+// Of a matrix `width` wide a part [rows, columns], into one that is contiguous; codes and
+// scales from its beginning on.
 void dequantize_int8(const int8_t* codes, const float* scales, int64_t rows,
-                     int64_t columns, Array out, Stream stream);
+                     int64_t columns, int64_t width, Array out, Stream stream);
 
 }  // namespace LOWMEM_DEVICE
 

@@ -66,6 +66,7 @@ struct Nf4View {
   const uint8_t* absmax_codes = nullptr;
   const float* nested_absmax = nullptr;
   float offset = 0;
+  const float* offset_there = nullptr;  // in place of it, in a device's memory
 };
 
 // Codes and scales of `count` values, which must be finite. A matrix may be quantized in
@@ -87,8 +88,10 @@ namespace LOWMEM_DEVICE {
 
 void quantize_nf4(const ConstArray& values, int64_t count, uint8_t* codes, float* absmax,
                   Stream stream);
-void dequantize_nf4(const Nf4View& matrix, int64_t first, int64_t count, Array out,
-                    Stream stream);
+// Of a matrix `width` wide a part [rows, columns] that begins with element `first`, into
+// one that is contiguous. Fastest where all but `rows` are multiples of 8.
+void dequantize_nf4(const Nf4View& matrix, int64_t first, int64_t rows, int64_t columns,
+                    int64_t width, Array out, Stream stream);
 void quantize_absmax(const float* absmax, int64_t count, uint8_t* codes,
                      float* nested_absmax, float* offset, Stream stream);
 

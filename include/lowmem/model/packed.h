@@ -17,7 +17,7 @@ namespace lowmem::model {
 struct Draw {
   uint64_t seed = 0;
   uint32_t step = 0;
-  at::Tensor tokens;  // [N] int64 on the host: each one's place in the batch
+  at::Tensor tokens;  // [N] int64: each one's place in the batch
 };
 
 // Sequences laid end to end. N tokens in all, B sequences. None is padded.

@@ -10,6 +10,8 @@ namespace lowmem::ops {
 // Whether the kernels of kernels::cuda work on a tensor, and its numbers are unknown to
 // the host until it waits for them.
 bool on_device(const at::Tensor& tensor);
+// The same, or it stands in for such a one in a rehearsal.
+bool for_device(const at::Tensor& tensor);
 
 // What a tensor's kernels are put on: the device's current stream.
 kernels::Stream stream_of(const at::Tensor& tensor);

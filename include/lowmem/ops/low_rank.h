@@ -16,7 +16,7 @@ namespace lowmem::ops {
 struct Dropout {
   double rate = 0;  // the share
   kernels::Noise noise;
-  at::Tensor tokens;  // [n] int64 on the host: each row's place in the batch
+  at::Tensor tokens;  // [n] int64 beside the input: each row's place in the batch
 
   bool defined() const { return tokens.defined(); }
 };

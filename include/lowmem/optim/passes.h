@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "lowmem/kernels/elements.h"
 #include "lowmem/ops/matrix_rows.h"
@@ -15,9 +16,10 @@ namespace lowmem::optim {
 class Passes {
  public:
   // `gradient`: contiguous or not, of the weight's shape, in its type or fp32. Null: the
-  // weight, and what is beside it, is here. On the CPU.
+  // weight, and what is beside it, is here. `norm`: the gradient's squared norm where it
+  // has been measured. On the CPU.
   Passes(weights::Weight& weight, const ops::MatrixRows& gradient,
-         weights::Home* home = nullptr);
+         weights::Home* home = nullptr, std::optional<double> norm = {});
 
   // Elements [begin, end), which are there meanwhile; of the weight and of what is beside
   // it at Weight's addresses. All count from the first element of the whole. Whole rows,
@@ -41,6 +43,7 @@ class Passes {
   weights::Weight& weight_;
   ops::MatrixRows gradient_;
   weights::Home* home_;
+  std::optional<double> norm_;
 };
 
 }  // namespace lowmem::optim

@@ -18,6 +18,7 @@ struct Work {
   int64_t examples = 0, tokens = 0, labelled = 0;
   double attended = 0;  // pairs of a token and one that it sees, itself among them
   int64_t evaluations = 0, evaluated_tokens = 0;  // tokens of each
+  int64_t evaluated_together = 1;                 // of these, in one way over the weights
   // Batches, as indices of examples: those that may need most memory, which are some of
   // most tokens, that of most labelled ones, and the one with the largest micro-batch.
   std::vector<std::vector<int64_t>> rehearsed;

@@ -20,6 +20,7 @@ struct Peaks {
   std::array<int64_t, memory::kPhases> by_phase{};
   int64_t resident = 0;     // of the process
   int64_t device_used = 0;  // of the GPU
+  int64_t host = 0;         // of tensors on the host, where a GPU computes
 
   // What the meter has seen in this process, or `before` where that was higher.
   static Peaks now(const Peaks& before);

@@ -80,6 +80,8 @@ class Session {
   EvaluationResult evaluate(const std::function<void()>& between = {}) const;
   // Its batches that need most memory, for a rehearsal.
   void rehearse_evaluation() const;
+  // Tokens that an evaluation may take at once without exceeding what training needs.
+  int64_t evaluation_tokens() const;
 
   // Of these, what is in memory for the whole run.
   Resident resident() const {
@@ -141,8 +143,6 @@ class Session {
   void prepare();
   void go_on(const Checkpoint& from);
   std::string shape_fingerprint() const;
-  // Tokens that an evaluation may take at once without exceeding what training needs.
-  int64_t evaluation_tokens() const;
 };
 
 }  // namespace lowmem::train

@@ -42,4 +42,7 @@ std::vector<Weight*> parts_of(Table& table, const Weight& codes);
 ops::StoredMatrix quantize(const Spec& codes,
                            const std::function<void(int64_t, at::Tensor&)>& read);
 
+// As many bytes as quantize() takes for the largest matrix of the table, and its result.
+at::Tensor room_to_quantize(const Table& table);
+
 }  // namespace lowmem::weights
