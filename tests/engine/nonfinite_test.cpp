@@ -91,7 +91,7 @@ struct OverflowingOptimizer final : optim::Optimizer {
   std::vector<weights::StateSpec> rule_states(const weights::Weight&) const override {
     return {};
   }
-  optim::UpdateResult apply(weights::Weight& weight, const at::Tensor&,
+  optim::UpdateResult apply(weights::Weight& weight, const optim::Passes&,
                             const optim::StepInfo&) override {
     seen.push_back(weight.name());
     const bool broken = weight.name() == "model.layers.1.self_attn.o_proj.weight";
