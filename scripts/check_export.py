@@ -11,7 +11,8 @@ computed: {"rows": [{"ids": [...], "positions": [...], "logits": [[...], ...]}, 
 list of logits a position. One line is printed with the largest difference, relative to the
 largest logit; past --tolerance (1e-5), or where a tensor is missing, left over or not
 finite, the exit status is 1. With --adapter PEFT lays that folder's adapter beside the model
-first. Needs torch, transformers and safetensors, and peft for adapters.
+first. Needs torch, transformers and safetensors, peft for adapters, and bitsandbytes for folders
+in codes.
 """
 
 import argparse
@@ -23,6 +24,24 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+
+import ctypes
+
+
+def refused(*_):
+    raise OSError("the compiled library is not to be loaded")
+
+
+# Folders in codes are read by bitsandbytes' PyTorch implementation: its compiled library for
+# CPUs takes each row's scales from a block of its own, which is wrong where rows end within
+# one, and computes in bf16 on processors that have it.
+loading, ctypes.LibraryLoader.LoadLibrary = ctypes.LibraryLoader.LoadLibrary, refused
+os.environ["TORCHDYNAMO_DISABLE"] = "1"
+try:
+    import bitsandbytes  # noqa: F401
+except ImportError:
+    pass
+ctypes.LibraryLoader.LoadLibrary = loading
 
 import torch
 from transformers import AutoModelForCausalLM

@@ -37,7 +37,7 @@ ops::LinearWeight Linear::weight(const std::optional<Draw>& draw) const {
   ops::LinearWeight weight = weight_;
   ops::LowRank& pair = weight.low_rank;
   if (values_.defined()) pair.a = ops::scaled_rows(pair.a, values_);
-  if (pair.magnitude.defined()) pair.norm = ops::norms_of_sum(weight.matrix, pair);
+  if (pair.magnitude.defined()) pair.norm = norms_.of_sum(weight.matrix, pair);
   if (draw && dropout_ > 0) {
     constexpr uint32_t kApart = uint32_t{1} << 31;  // from the roundings' draws
     pair.dropout = {dropout_, {draw->seed, draw->step, kApart | index_}, draw->tokens};

@@ -206,8 +206,9 @@ void LinearGradients::add_low_rank(const at::Tensor& dy, const at::Tensor& x,
   if (pair.magnitude.defined()) add_magnitude(dy, x, first);
 }
 
-// The sums over each row of the product dy.T @ x times W + scale * B @ A, which are those
-// of dy times the output before its gain; some of the input's columns at a time.
+// The sums over tokens of dy times what the matrix alone makes of the input, some of its
+// columns at a time; the pair's share is in finish(). Like the output itself this is a
+// product with the matrix, some rows of which are taken at a time.
 void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& input,
                                     int64_t first) {
   const LowRank& pair = weight_.low_rank;
@@ -216,19 +217,19 @@ void LinearGradients::add_magnitude(const at::Tensor& dy, const at::Tensor& inpu
       pair.dropout.defined() ? dropped(input, pair.dropout, first, matrix.in) : input;
   if (!by_magnitude_.defined())
     by_magnitude_ = zeros(pair.norm.sizes(), pair.norm.options());
-  constexpr int64_t kSlice = kMiB / sizeof(float);
+  // Of numbers those that a product gives, of codes those that it takes.
+  constexpr int64_t kSlice = kMiB / sizeof(float), kLeast = 256;
   const int64_t columns = x.size(1);
-  const int64_t slice = std::max<int64_t>(1, kSlice / columns);
+  const int64_t slice = std::max(
+      kLeast, kSlice / std::max<int64_t>(1, matrix.plain() ? x.size(0) : columns));
   for (int64_t row = 0; row < matrix.out; row += slice) {
     const int64_t rows = std::min(slice, matrix.out - row);
-    at::Tensor sum =
-        product(pair.b.narrow(0, row, rows), pair.a.narrow(1, first, columns));
-    const at::Tensor own = matrix.block(row, rows, first, columns, at::kFloat);
-    const at::Tensor both = product(dy.narrow(1, row, rows).t(), x);
-    const at::Tensor wide = converted(both, at::kFloat);
+    const at::Tensor y =
+        product(x, matrix.block(row, rows, first, columns, x.scalar_type()).t());
+    at::Tensor shares = converted(y, at::kFloat);
+    const at::Tensor wide = converted(dy.narrow(1, row, rows), at::kFloat);
     if (memory::rehearsing()) continue;
-    sum.mul_(pair.scale).add_(own).mul_(wide);
-    by_magnitude_.narrow(0, row, rows).add_(sum.sum(1));
+    by_magnitude_.narrow(0, row, rows).add_(shares.mul_(wide).sum(0));
   }
 }
 
@@ -262,9 +263,14 @@ std::vector<at::Tensor> LinearGradients::finish(const at::Tensor& dy) {
   if (wants_low_rank()) {
     const memory::Scope item(memory::Item::kGradients);
     at::Tensor by_b = by_thin(dy, low_);
-    if (!memory::rehearsing()) {
-      by_b.mul_(pair.scale);
-      if (pair.magnitude.defined()) by_b.mul_(pair.gain().unsqueeze(1));
+    if (!memory::rehearsing()) by_b.mul_(pair.scale);
+    if (pair.magnitude.defined()) {
+      at::Tensor shares = at::empty(by_b.sizes(), by_b.options());
+      if (!memory::rehearsing()) {
+        at::mul_out(shares, by_b, pair.b);
+        by_magnitude_.add_(shares.sum(1));
+        by_b.mul_(pair.gain().unsqueeze(1));
+      }
     }
     const size_t at = place_of_a(weight_);
     found[at] = std::exchange(by_a_, {});

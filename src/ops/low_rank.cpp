@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "dropped.h"
@@ -101,14 +102,35 @@ at::Tensor norms_of_sum(const StoredMatrix& matrix, const LowRank& low_rank) {
   const at::NoGradGuard no_grad;
   const at::Tensor& a = low_rank.a;
   at::Tensor norms = at::empty({matrix.out}, a.options());
-  for_slices(matrix.out, slice_of(a, matrix.in), [&](int64_t first, int64_t rows) {
-    at::Tensor sum = product(low_rank.b.narrow(0, first, rows), a);
-    const at::Tensor own = matrix.rows(first, rows, at::kFloat);
+  const int64_t slice = std::min(matrix.out, slice_of(a, matrix.in));
+  const at::Tensor room = at::empty({slice, matrix.in}, a.options());
+  for_slices(matrix.out, slice, [&](int64_t first, int64_t rows) {
+    const at::Tensor own = matrix.plain() ? matrix.numbers.narrow(0, first, rows)
+                                          : matrix.rows(first, rows, at::kFloat);
+    at::Tensor sum = room.narrow(0, 0, rows);
+    convert_into(sum, own);
+    const at::Tensor b = low_rank.b.narrow(0, first, rows).mul(low_rank.scale);
+    add_product(sum, b, a);
     if (memory::rehearsing()) return;
     at::Tensor part = norms.narrow(0, first, rows);
-    at::linalg_vector_norm_out(part, sum.mul_(low_rank.scale).add_(own), 2, {1});
+    at::linalg_vector_norm_out(part, sum, 2, {1});
   });
   return norms;
+}
+
+at::Tensor KeptNorms::of_sum(const StoredMatrix& matrix, const LowRank& low_rank) {
+  // What is recorded on a device must make them each time.
+  if (on_device(low_rank.a)) return norms_of_sum(matrix, low_rank);
+  const std::array<int64_t, 2> versions = {static_cast<int64_t>(low_rank.a._version()),
+                                           static_cast<int64_t>(low_rank.b._version())};
+  if (!norms_.defined() || versions != versions_) {
+    norms_.reset();
+    norms_ = norms_of_sum(matrix, low_rank);
+    versions_ = versions;
+  }
+  at::Tensor own = at::empty(norms_.sizes(), norms_.options());
+  convert_into(own, norms_);
+  return own;
 }
 
 at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin) {

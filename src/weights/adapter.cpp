@@ -114,11 +114,6 @@ void check_entries(const StringList& entries, const std::string& key,
 
 }  // namespace
 
-bool means_module(const std::string& entry, const std::string& module) {
-  if (entry.find('*') != std::string::npos) return matches(entry, module);
-  return module == entry || module.ends_with("." + entry);
-}
-
 StringList multiplied(const StringList& patterns, const std::string& key, double by) {
   StringList found;
   for (const Pattern& pattern : patterns_of(patterns, key)) {
@@ -127,10 +122,6 @@ StringList multiplied(const StringList& patterns, const std::string& key, double
     found.push_back(pattern.module + "=" + text);
   }
   return found;
-}
-
-std::string module_of(const std::string& weight) {
-  return weight.substr(0, weight.rfind('.'));
 }
 
 std::vector<AdapterLayer> adapter_layers(const std::vector<Spec>& specs,

@@ -8,6 +8,7 @@
 
 #include "adapter_files.h"
 #include "adapter_triplets.h"
+#include "fewer_triplets.h"
 #include "lowmem/core/files.h"
 #include "lowmem/io/atomic_file.h"
 #include "lowmem/io/safetensors_writer.h"
@@ -15,6 +16,7 @@
 #include "lowmem/weights/adapter_folder.h"
 #include "lowmem/weights/adapter_start.h"
 #include "lowmem/weights/quantized.h"
+#include "lowmem/weights/rank_budget.h"
 
 namespace lowmem::weights {
 namespace {

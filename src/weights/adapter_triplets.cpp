@@ -1,7 +1,5 @@
 #include "adapter_triplets.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -114,28 +112,6 @@ json triplets_config(const AdapterConfig& adapter, const TripletsLeft& left,
           {"orth_reg_weight", adapter.orth_reg_weight},
           {"total_step", std::max(steps, adapter.tinit + adapter.tfinal + 1)},
           {"rank_pattern", fewer ? pattern : json()}};
-}
-
-FewerTriplets::FewerTriplets(const Spec& spec, const std::vector<bool>& left)
-    : shape_(spec.shape), dim_(spec.name.ends_with(".lora_B") ? 1 : 0) {
-  std::vector<int64_t> places;
-  for (size_t k = 0; k < left.size(); ++k)
-    if (left[k]) places.push_back(static_cast<int64_t>(k));
-  index_ = at::tensor(places, at::kLong);
-}
-
-std::vector<int64_t> FewerTriplets::shape() const {
-  std::vector<int64_t> shape = shape_;
-  shape[static_cast<size_t>(dim_)] = index_.numel();
-  return shape;
-}
-
-at::Tensor FewerTriplets::taken_from(const at::Tensor& all) const {
-  return all.detach().index_select(dim_, index_).contiguous();
-}
-
-at::Tensor FewerTriplets::put_among_zeros(const at::Tensor& fewer) const {
-  return at::zeros(shape_, fewer.options()).index_copy_(dim_, index_, fewer);
 }
 
 }  // namespace lowmem::weights

@@ -50,6 +50,7 @@ void Home::read(const Weight& weight, const std::string& state, const Read& use)
 
 void Home::write(Weight& weight, const std::string& state, const Fill& fill) {
   ops::write_pieces(state.empty() ? weight.here : weight.beside.at(state), fill);
+  if (state.empty()) weight.here.unsafeGetTensorImpl()->bump_version();
 }
 
 void Home::pass(Weight& weight, int64_t, Access, const Pass& use) {

@@ -180,6 +180,55 @@ INSTANTIATE_TEST_SUITE_P(Forms, AdaptedLinear,
                                          Adapted{Stored::kInt8, true, false, false},
                                          Adapted{Stored::kInt8, false, false, true}));
 
+// Rows enough that a magnitude's gradient takes them in several pieces.
+TEST(Magnitude, ItsGradientIsTheFormulasOfManyRows) {
+  constexpr int64_t kTokens = 1100, kIn = 48, kOut = 600, kRank = 2;
+  constexpr double kScale = 0.7;
+  const at::Tensor numbers = normal({kOut, kIn}, 1) * 0.3;
+  for (const Stored form : {Stored::kPlain, Stored::kNf4, Stored::kInt8})
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const StoredMatrix matrix = form == Stored::kPlain ? StoredMatrix(numbers.to(type))
+                                                         : in_form(form, numbers);
+      const at::Tensor x = normal({kTokens, kIn}, 2).to(type);
+      const Tensors in = {normal({kRank, kIn}, 3), normal({kOut, kRank}, 4),
+                          normal({kOut}, 5)};
+      const at::Tensor norm = norms_of_sum(matrix, {in[0], in[1], kScale});
+      const auto operation = [&](const Tensors& own) {
+        return linear(x, {matrix, {}, {own[0], own[1], kScale, own[2], norm}}, type);
+      };
+      const at::Tensor dense = matrix.rows(0, kOut, type).to(at::kDouble);
+      const auto exact = [&](const Tensors& own) {
+        const at::Tensor sum = dense + kScale * own[1].mm(own[0]);
+        return x.to(at::kDouble).mm(sum.t()) * (own[2] / norm);
+      };
+      const Tensors got = test::gradients(operation, in),
+                    want = test::gradients(exact, test::cast(in, at::kDouble));
+      for (size_t i = 0; i < in.size(); ++i)
+        expect_close(got[i], want[i], type == at::kFloat ? 2e-6 : 0.01);
+    }
+}
+
+TEST(Magnitude, NormsAreKeptUntilAMatrixChanges) {
+  const StoredMatrix matrix(normal({300, 40}, 1));
+  const LowRank pair{normal({2, 40}, 2), normal({300, 2}, 3), 0.5};
+  KeptNorms kept;
+  const at::Tensor first = kept.of_sum(matrix, pair);
+  EXPECT_TRUE(at::equal(first, norms_of_sum(matrix, pair)));
+  // What one answer's holder does to it is not seen by the next.
+  at::Tensor again = kept.of_sum(matrix, pair);
+  again.zero_();
+  EXPECT_TRUE(at::equal(kept.of_sum(matrix, pair), first));
+  for (const at::Tensor& changed : {pair.a, pair.b}) {
+    at::Tensor own = changed;
+    own.mul_(2);
+    const at::Tensor anew = kept.of_sum(matrix, pair);
+    EXPECT_TRUE(at::equal(anew, norms_of_sum(matrix, pair)));
+    EXPECT_FALSE(at::equal(anew, first));
+  }
+  const at::Tensor sum = matrix.numbers + 0.5 * pair.b.mm(pair.a);
+  expect_close(kept.of_sum(matrix, pair), sum.to(at::kDouble).norm(2, {1}), 1e-6);
+}
+
 TEST(Dropout, IsAFunctionOfTheTokenAndTheColumn) {
   const Dropout all{0.3, {1, 2, 3}, at::arange(40, at::kLong)};
   const at::Tensor ones = at::ones({40, 100}), unit = at::eye(100);

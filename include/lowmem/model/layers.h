@@ -47,7 +47,8 @@ class Linear : public torch::nn::Module {
 
  private:
   ops::LinearWeight weight_;
-  at::Tensor values_;  // [rank, 1], of an adapter that has them
+  mutable ops::KeptNorms norms_;  // of an adapter with a magnitude
+  at::Tensor values_;             // [rank, 1], of an adapter that has them
   double dropout_ = 0;
   uint32_t index_ = 0;  // among the adapted layers
   at::ScalarType compute_;

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 
 #include "lowmem/kernels/elements.h"
@@ -45,6 +46,18 @@ at::Tensor scaled_rows(const at::Tensor& a, const at::Tensor& by);
 
 // The norms of the rows of W + scale * B @ A, [out] fp32, a slice of rows at a time.
 at::Tensor norms_of_sum(const StoredMatrix& matrix, const LowRank& low_rank);
+
+// The same of a matrix that does not change, made anew only where A or B has changed: a
+// step that goes through a layer several times makes them once. Each answer is a tensor
+// of its own, since whoever keeps one may take its memory away for a while.
+class KeptNorms {
+ public:
+  at::Tensor of_sum(const StoredMatrix& matrix, const LowRank& low_rank);
+
+ private:
+  at::Tensor norms_;                            // [out] fp32
+  std::array<int64_t, 2> versions_ = {-1, -1};  // autograd's, of A and B
+};
 
 // wide [n, k] of any type @ thin [k, rank] -> [n, rank] fp32
 at::Tensor narrowed(const at::Tensor& wide, const at::Tensor& thin);

@@ -7,6 +7,7 @@
 #include "lowmem/config/run_config.h"
 #include "lowmem/ops/low_rank.h"
 #include "lowmem/weights/home.h"
+#include "lowmem/weights/names.h"
 
 // Low-rank adapters: beside the matrix W [out, in] of a linear layer lie A [rank, in] and
 // B [out, rank], and the layer multiplies by W + scale * B @ A. Hu et al. 2021, "LoRA";
@@ -38,16 +39,8 @@ struct AdapterLayer {
   const char* ending() const { return values ? "" : ".weight"; }
 };
 
-// Whether an entry of adapter.targets, exclude, also_train or a pattern means a module:
-// its whole name or the end of it after a dot, or a pattern in which * stands for any
-// text.
-bool means_module(const std::string& entry, const std::string& module);
-
 // Patterns "MODULE=NUMBER" of `key` with other numbers, `by` times as large.
 StringList multiplied(const StringList& patterns, const std::string& key, double by);
-
-// The module of a weight: its name without ".weight" or ".bias".
-std::string module_of(const std::string& weight);
 
 // The layers that the configuration adapts, in the order of `specs`, which are a model's.
 // Throws Error for an entry that means none, or one that cannot be adapted.

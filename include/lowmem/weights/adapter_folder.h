@@ -5,15 +5,11 @@
 #include <vector>
 
 #include "lowmem/weights/adapter.h"
+#include "lowmem/weights/adapter_settings.h"
 
-// A folder of PEFT's: adapter_config.json and adapter_model.safetensors.
+// A folder of PEFT's: adapter_config.json, which adapter_settings.h reads, and
+// adapter_model.safetensors.
 namespace lowmem::weights {
-
-// What such a folder says of its adapter, as settings: kind, rank, alpha, targets, their
-// patterns and what is trained beside. Throws Error for a folder that is damaged, that
-// contradicts itself, or that holds a kind of adapter that is not implemented: what is
-// not known and not empty is never ignored.
-AdapterConfig read_adapter(const std::filesystem::path& folder);
 
 // Fills an adapter's matrices and what adapter.also_train names. Throws Error for a
 // tensor that is missing, of another shape, not finite, or that the table has no place

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "lowmem/weights/adapter.h"
+#include "lowmem/weights/adapter_settings.h"
 
 // How AdaLoRA shares ranks out among layers: Zhang et al. 2023, "Adaptive Budget
 // Allocation for Parameter-Efficient Fine-Tuning", with the rules of PEFT. A layer
@@ -86,9 +87,8 @@ class RankBudget {
   void choose(int64_t left);
 };
 
-// Which triplets of each module are there: those whose E is not 0. All of them where none
-// is, as before the first step; empty for other kinds of adapter.
-using TripletsLeft = std::map<std::string, std::vector<bool>>;
+// Those whose E is not 0. All of them where none is, as before the first step; empty for
+// other kinds of adapter.
 TripletsLeft triplets_left(const Table& table, const AdapterConfig& adapter);
 
 }  // namespace lowmem::weights

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "lowmem/weights/names.h"
 #include "lowmem/weights/table.h"
 
 namespace lowmem::weights {
@@ -24,8 +25,5 @@ void check_selection(const std::vector<Spec>& specs,
 // Whether a weight is among those to train. A pattern may also name the tensor that files
 // join it with others in: all of them are meant.
 bool selects(const std::vector<std::string>& train, const Spec& spec);
-
-// Whether `name` matches `pattern`, in which * stands for any text, also none.
-bool matches(const std::string& pattern, const std::string& name);
 
 }  // namespace lowmem::weights
