@@ -58,8 +58,8 @@ class EmbeddingGradient final : public ops::RowSource {
 
   at::Tensor slice(int64_t begin, int64_t end) override {
     const memory::Scope item(memory::Item::kGradients);
-    at::Tensor rows = head_ ? head_->slice(begin, end)
-                            : ops::zeros({end - begin, columns_}, type_);
+    at::Tensor rows =
+        head_ ? head_->slice(begin, end) : ops::zeros({end - begin, columns_}, type_);
     const auto first = std::lower_bound(ids_.begin(), ids_.end(), begin);
     const auto last = std::lower_bound(first, ids_.end(), end);
     if (first == last) return rows;

@@ -138,8 +138,9 @@ class DeviceBook final : public GradientBook {
     rounding_ = at::zeros({2}, device.dtype(at::kLong));
     for (const weights::Weight& weight : table.all())
       if (weight.trained && !step_numbers_.contains(weight.lr_ratio))
-        step_numbers_[weight.lr_ratio] = at::zeros(
-            {static_cast<int64_t>(sizeof(kernels::StepNumbers))}, device.dtype(at::kByte));
+        step_numbers_[weight.lr_ratio] =
+            at::zeros({static_cast<int64_t>(sizeof(kernels::StepNumbers))},
+                      device.dtype(at::kByte));
   }
 
   void begin(const optim::StepInfo& step) override {
@@ -199,10 +200,10 @@ class DeviceBook final : public GradientBook {
   optim::Optimizer& optimizer_;
   std::vector<std::string> names_;
   std::unordered_map<const weights::Weight*, int64_t> place_;
-  at::Tensor squares_;       // [parameters] double
-  at::Tensor whole_;         // [1] double, their sum, where they are clipped
-  at::Tensor scale_;         // [1] fp32
-  at::Tensor rounding_;      // [2] int64
+  at::Tensor squares_;   // [parameters] double
+  at::Tensor whole_;     // [1] double, their sum, where they are clipped
+  at::Tensor scale_;     // [1] fp32
+  at::Tensor rounding_;  // [2] int64
   std::map<double, at::Tensor> step_numbers_;  // by Weight::lr_ratio, as bytes
   bool clipped_ = false;
 };

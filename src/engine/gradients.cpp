@@ -13,8 +13,7 @@
 namespace lowmem::engine {
 namespace {
 
-std::unique_ptr<GradientBook> make_book(optim::Optimizer& optimizer,
-                                        weights::Home& home,
+std::unique_ptr<GradientBook> make_book(optim::Optimizer& optimizer, weights::Home& home,
                                         weights::RankBudget* budget) {
   const weights::Table& table = home.table();
   const bool device = std::any_of(table.all().begin(), table.all().end(),

@@ -238,8 +238,8 @@ void Step::finish_embedding(std::span<const MicroBatch> batch, const GradientPas
   ops::MatrixRows gradient;
   if (head_ == embedding_) gradient = take_head_gradient();
   if (embedding_->by_rows) {
-    gradient = {weight, embedding_gradient_by_rows(weight, gradient.source(),
-                                                   std::move(parts))};
+    gradient = {weight,
+                embedding_gradient_by_rows(weight, gradient.source(), std::move(parts))};
   } else {
     at::Tensor table = head_ == embedding_ ? gradient.whole()
                                            : ops::zeros(weight.sizes(), weight.options());

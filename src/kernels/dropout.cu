@@ -1,6 +1,6 @@
 // Dropout in place, a block a row, of as many threads as it has eights, at most 256: 8
-// bytes an element. Noise comes by eights of the whole matrix, so a row that begins within
-// one takes two counters for each of its own.
+// bytes an element. Noise comes by eights of the whole matrix, so a row that begins
+// within one takes two counters for each of its own.
 #include "device_writer.h"
 #include "lowmem/kernels/dropout.h"
 

@@ -19,16 +19,15 @@ DType checked_dtype(const at::Tensor& tensor) {
   return dtype_of(tensor);
 }
 
-// Adds the squares of elements [begin, end) to a sum: one sum a piece of fixed size, these
-// added up in order.
+// Adds the squares of elements [begin, end) to a sum: one sum a piece of fixed size,
+// these added up in order.
 double add_squares(double sum, const kernels::ConstArray& elements, int64_t begin,
                    int64_t end) {
   std::vector<double> sums(static_cast<size_t>((end - begin + kGrain - 1) / kGrain));
   parallel(static_cast<int64_t>(sums.size()), 1, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; ++piece)
-      sums[static_cast<size_t>(piece)] =
-          kernels::squared_norm(elements, begin + piece * kGrain,
-                                std::min(end, begin + (piece + 1) * kGrain));
+      sums[static_cast<size_t>(piece)] = kernels::squared_norm(
+          elements, begin + piece * kGrain, std::min(end, begin + (piece + 1) * kGrain));
   });
   return std::accumulate(sums.begin(), sums.end(), sum);
 }

@@ -120,7 +120,7 @@ at::Tensor norms_of_sum(const StoredMatrix& matrix, const LowRank& low_rank) {
 
 at::Tensor KeptNorms::of_sum(const StoredMatrix& matrix, const LowRank& low_rank) {
   // What is recorded on a device must make them each time.
-  if (on_device(low_rank.a)) return norms_of_sum(matrix, low_rank);
+  if (for_device(low_rank.a)) return norms_of_sum(matrix, low_rank);
   const std::array<int64_t, 2> versions = {static_cast<int64_t>(low_rank.a._version()),
                                            static_cast<int64_t>(low_rank.b._version())};
   if (!norms_.defined() || versions != versions_) {

@@ -51,8 +51,8 @@ class Statistics {
         });
   }
 
-  const at::Tensor& rows() const { return rows_; }         // [rows] double
-  at::Tensor columns() const { return columns_.sum(0); }   // [columns] fp32
+  const at::Tensor& rows() const { return rows_; }        // [rows] double
+  at::Tensor columns() const { return columns_.sum(0); }  // [columns] fp32
   double squared_gradient() const { return total(rows_); }
   double squared_weights() const { return total(weights_); }
 
@@ -135,14 +135,13 @@ class Adafactor final : public Optimizer {
     const double update_norm = std::sqrt(total(sums));
     const float factor =
         static_cast<float>(step.lr * weight_norm / (update_norm + 1e-20));
-    each(weights::Access::kWrite,
-         [&](const kernels::AdafactorArgs& args, int64_t first, int64_t last) {
-           result.rounding +=
-               ops::parallel_update(last - first, grain, [&](int64_t begin, int64_t end) {
-                 return kernels::adafactor_write(args, factor, first + begin,
-                                                 first + end);
-               });
-         });
+    each(weights::Access::kWrite, [&](const kernels::AdafactorArgs& args, int64_t first,
+                                      int64_t last) {
+      result.rounding +=
+          ops::parallel_update(last - first, grain, [&](int64_t begin, int64_t end) {
+            return kernels::adafactor_write(args, factor, first + begin, first + end);
+          });
+    });
     return result;
   }
 
@@ -215,8 +214,8 @@ class Adafactor final : public Optimizer {
     float* averages = ops::floats_of(row(weight));
     const double* squares = statistics.rows().const_data_ptr<double>();
     for (int64_t i = 0; i < rows; ++i)
-      averages[i] = static_cast<float>(
-          (1 - rate) * averages[i] + rate * squares[i] / static_cast<double>(columns));
+      averages[i] = static_cast<float>((1 - rate) * averages[i] +
+                                       rate * squares[i] / static_cast<double>(columns));
   }
 
   // sqrt(R / mean(R)) of each row.

@@ -90,8 +90,8 @@ class Adam final : public Optimizer {
   void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
                        const DeviceUpdate& update) override {
     if (!update.measured) measure_on_device(grad, update.squared_norm);
-    kernels::cuda::adam(args_of(weight, ops::const_array_of(grad), {}), grad.numel(), pending_of(update),
-                        report_of(update), ops::stream_of(grad));
+    kernels::cuda::adam(args_of(weight, ops::const_array_of(grad), {}), grad.numel(),
+                        pending_of(update), report_of(update), ops::stream_of(grad));
   }
 
   // The most that m^2 may be of v after t updates (kernels/adam.h).

@@ -11,9 +11,9 @@ namespace {
 kernels::ConstArray from_the_first(const at::Tensor& part, int64_t begin) {
   kernels::ConstArray array = ops::const_array_of(part);
   // Through an integer: before the part there may be nothing to point to.
-  array.data = reinterpret_cast<const void*>(
-      reinterpret_cast<uintptr_t>(array.data) -
-      static_cast<uintptr_t>(begin * part.element_size()));
+  array.data =
+      reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(array.data) -
+                                    static_cast<uintptr_t>(begin * part.element_size()));
   return array;
 }
 
@@ -45,8 +45,7 @@ double Passes::squared_norm() const {
 void Passes::each_part(
     weights::Access access,
     const std::function<void(int64_t begin, const at::Tensor& gradient)>& use) const {
-  if (home_ == nullptr || weight_.here.dim() != 2)
-    return use(0, gradient_.whole());
+  if (home_ == nullptr || weight_.here.dim() != 2) return use(0, gradient_.whole());
   const int64_t columns = weight_.here.size(1);
   home_->pass(weight_, gradient_.step(), access, [&](int64_t begin, int64_t end) {
     use(begin * columns, gradient_.slice(begin, end));

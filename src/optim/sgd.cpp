@@ -42,8 +42,8 @@ class Sgd final : public Optimizer {
                        const DeviceUpdate& update) override {
     if (!update.measured) measure_on_device(grad, update.squared_norm);
     kernels::cuda::sgd(args_of(weight, ops::const_array_of(grad), weights_of(weight, {})),
-                       grad.numel(),
-                       pending_of(update), report_of(update), ops::stream_of(grad));
+                       grad.numel(), pending_of(update), report_of(update),
+                       ops::stream_of(grad));
   }
 
   // All but what changes from step to step.

@@ -37,7 +37,8 @@ struct Held {
 std::vector<Held> weights_of(const weights::Table& table, bool whole) {
   std::vector<Held> held;
   for (const weights::Weight& weight : table.all())
-    if (weight.trained || whole) held.push_back({weight.name(), &weight, "", weight.here});
+    if (weight.trained || whole)
+      held.push_back({weight.name(), &weight, "", weight.here});
   return held;
 }
 
@@ -75,9 +76,8 @@ ManifestFile write_tensors(const fs::path& path, std::vector<Held> tensors,
     };
     if (!lease || lease->group() != group) {
       lease.reset();
-      lease.emplace(home.borrow(
-          group,
-          held.state.empty() ? weights::Access::kRead : weights::Access::kReadAll));
+      lease.emplace(home.borrow(group, held.state.empty() ? weights::Access::kRead
+                                                          : weights::Access::kReadAll));
     }
     home.read(*held.weight, held.state, write);
   }

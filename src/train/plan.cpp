@@ -129,8 +129,8 @@ std::optional<memory::RehearsedGpu> gpu_of(const Inputs& inputs) {
   return memory::RehearsedGpu{kernels::cuda_multiprocessors(inputs.device.index())};
 }
 
-// A GPU's weights come through the host, and go, a piece at a time, beside those that live
-// there. In this order it is no peak of loading, when there are no states yet.
+// A GPU's weights come through the host, and go, a piece at a time, beside those that
+// live there. In this order it is no peak of loading, when there are no states yet.
 void pass_through_host(weights::Home& home) {
   const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kWeights);
   int64_t largest = 0;
@@ -147,8 +147,8 @@ void pass_through_host(weights::Home& home) {
 
 // The run in the order of train/trainer, as far as memory can tell. `step_seconds`: what
 // a step takes without its arithmetic.
-memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs,
-                           Work& work, double& step_seconds, Written& written,
+memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs, Work& work,
+                           double& step_seconds, Written& written,
                            weights::Traffic& traffic) {
   using Clock = std::chrono::steady_clock;
   const memory::Rehearsal rehearsal(gpu_of(inputs));

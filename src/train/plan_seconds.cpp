@@ -115,8 +115,8 @@ struct Lives {
   bool edges;  // what of the embedding and of the head is trained, too
 };
 
-// How often an update looks at a gradient that is made anew each time, by rows, and at the
-// weight's rows with it; the last time it writes.
+// How often an update looks at a gradient that is made anew each time, by rows, and at
+// the weight's rows with it; the last time it writes.
 double looks(const RunConfig& config) {
   if (rule_of(config.optimizer.name).whole_matrix) return 3;
   return config.optimizer.clip_norm > 0 ? 1 : 2;  // its norm is known already
@@ -221,10 +221,9 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
 
   // Two operations a weight and token: forward, for the input's gradient, and for the
   // weight's.
-  const double products =
-      2 * times * tokens * (blocks * (forward + 1) + trained_blocks) +
-      2 * static_cast<double>(work.labelled) *
-          (times * (3 * head + trained_head) + (by_rows ? anew : 0));
+  const double products = 2 * times * tokens * (blocks * (forward + 1) + trained_blocks) +
+                          2 * static_cast<double>(work.labelled) *
+                              (times * (3 * head + trained_head) + (by_rows ? anew : 0));
   // Two products, and five backward.
   const double width = static_cast<double>(shape.num_attention_heads * shape.head_dim *
                                            shape.num_hidden_layers);
@@ -253,25 +252,22 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   const StatesMode states =
       weights::HomeSetup{.weights = memory.weights, .states = memory.states}
           .states_live();
-  const double moving =
-      std::max(seconds_of({memory.weights == WeightsMode::kDisk,
-                           states == StatesMode::kDisk, memory.kept == KeptMode::kDisk,
-                           speed.host == 0},
-                          speed.disk),
-               seconds_of({memory.weights == WeightsMode::kHost,
-                           states == StatesMode::kHost, memory.kept == KeptMode::kHost,
-                           /*edges=*/false},
-                          speed.host));
+  const double moving = std::max(
+      seconds_of({memory.weights == WeightsMode::kDisk, states == StatesMode::kDisk,
+                  memory.kept == KeptMode::kDisk, speed.host == 0},
+                 speed.disk),
+      seconds_of({memory.weights == WeightsMode::kHost, states == StatesMode::kHost,
+                  memory.kept == KeptMode::kHost,
+                  /*edges=*/false},
+                 speed.host));
   // Each way over the weights brings those that do not stay.
-  const double away =
-      (blocks * (1 - static_cast<double>(memory.resident_blocks) /
-                         static_cast<double>(shape.num_hidden_layers)) +
-       head) *
-      static_cast<double>(dtype_size(config.model.dtype));
-  const double brought =
-      memory.weights == WeightsMode::kDisk   ? ways * away / speed.disk
-      : memory.weights == WeightsMode::kHost ? ways * away / speed.host
-                                             : 0;
+  const double away = (blocks * (1 - static_cast<double>(memory.resident_blocks) /
+                                         static_cast<double>(shape.num_hidden_layers)) +
+                       head) *
+                      static_cast<double>(dtype_size(config.model.dtype));
+  const double brought = memory.weights == WeightsMode::kDisk   ? ways * away / speed.disk
+                         : memory.weights == WeightsMode::kHost ? ways * away / speed.host
+                                                                : 0;
   const auto both = [&](double a, double b) {
     return std::max(a, b) + kInTurns * std::min(a, b);
   };

@@ -391,8 +391,8 @@ int64_t Session::evaluation_tokens() const {
   const auto element =
       static_cast<int64_t>(at::elementSize(house_.model->options().stream()));
   // Training holds at least one block's gradient beside a batch's activations, whatever
-  // the policies, and wherever weights live: the last bits of a score depend on the tokens
-  // that it was made with.
+  // the policies, and wherever weights live: the last bits of a score depend on the
+  // tokens that it was made with.
   int64_t gradient = 0;
   for (const weights::Weight& weight : house_.table->all())
     if (weight.trained && weight.spec.group > 0 &&

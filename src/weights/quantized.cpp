@@ -152,10 +152,9 @@ at::Tensor room_to_quantize(const Table& table) {
     const Spec& spec = weight.spec;
     if (spec.stored == Stored::kPlain || spec.part > 0) continue;
     const int64_t count = spec.matrix[0] * spec.matrix[1];
-    const int64_t scales = spec.stored == Stored::kInt8 ? spec.matrix[0] * 4
-                           : spec.stored == Stored::kNf4
-                               ? kernels::nf4_blocks(count) * 4
-                               : kernels::nf4_blocks(count) * 5;
+    const int64_t scales = spec.stored == Stored::kInt8  ? spec.matrix[0] * 4
+                           : spec.stored == Stored::kNf4 ? kernels::nf4_blocks(count) * 4
+                                                         : kernels::nf4_blocks(count) * 5;
     most = std::max(most, piece_of(spec) * 4 + weight.bytes() + scales);
   }
   return at::empty({most}, at::kByte);

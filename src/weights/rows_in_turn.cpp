@@ -56,7 +56,8 @@ class Turns {
     part.begin = begin;
     part.end = end;
     if (matrix_.filled || memory::rehearsing())
-      part.read = matrix_.store->read(matrix_.offset + begin * row_bytes_, bytes_of(part));
+      part.read =
+          matrix_.store->read(matrix_.offset + begin * row_bytes_, bytes_of(part));
     else
       part.room.clear(whole_sectors((end - begin) * row_bytes_));
   }
@@ -70,8 +71,8 @@ class Turns {
   }
   void take_back(size_t turn) {
     Part& part = parts_[turn % 2];
-    part.written = matrix_.store->write(matrix_.offset + part.begin * row_bytes_,
-                                        bytes_of(part));
+    part.written =
+        matrix_.store->write(matrix_.offset + part.begin * row_bytes_, bytes_of(part));
   }
   void settle() {
     for (Part& part : parts_) matrix_.store->wait(std::exchange(part.written, 0));

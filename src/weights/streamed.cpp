@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "extent.h"
 #include "homes.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
@@ -19,32 +20,6 @@
 
 namespace lowmem::weights {
 namespace {
-
-// Tensors of a group lie in one piece, each from such a multiple on.
-constexpr int64_t kTensorAlignment = 64;  // bytes
-int64_t aligned(int64_t bytes) {
-  return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;
-}
-
-// Tensors of a group that lie one after another in a store.
-struct Extent {
-  int64_t offset = 0;  // in it
-  int64_t bytes = 0;
-  bool filled = false;  // it holds numbers; else they are zeros, or nobody's
-  std::vector<std::pair<at::Tensor, int64_t>> tensors;  // and where each begins in it
-
-  void add(const at::Tensor& tensor) {
-    tensors.emplace_back(tensor, bytes);
-    bytes += aligned(static_cast<int64_t>(tensor.nbytes()));
-  }
-  int64_t whole() const { return whole_sectors(bytes); }
-  void point_into(std::byte* memory) const {
-    for (const auto& [tensor, begin] : tensors) point(tensor, memory + begin);
-  }
-  void point_nowhere() const {
-    for (const auto& [tensor, begin] : tensors) point(tensor, nullptr);
-  }
-};
 
 struct Group {
   Extent weights, states;
@@ -155,9 +130,8 @@ class Streamed final : public Home {
       groups_[weight.spec.group].filled_anew = true;
     LyingMatrix* matrix = lying(weight, state);
     if (matrix == nullptr) return Home::write(weight, state, fill);
-    matrix->store->write_through(matrix->offset,
-                                 static_cast<int64_t>(matrix->tensor.nbytes()), spare(),
-                                 fill);
+    matrix->store->write_through(
+        matrix->offset, static_cast<int64_t>(matrix->tensor.nbytes()), spare(), fill);
     matrix->filled = true;
   }
   void pass(Weight& weight, int64_t step, Access access, const Pass& use) override {

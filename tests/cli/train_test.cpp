@@ -34,12 +34,12 @@ TEST_F(Train, WritesTheRunFolderOfTheOutputsPage) {
   const fs::path folder = folder_of("full");
 
   const json results = read_json(folder / "results.json");
-  EXPECT_THAT(keys_of(results),
-              ElementsAre("accuracy", "best", "device_used_bytes", "examples_per_second",
-                          "exported_step", "final_loss", "host_peak_bytes",
-                          "nonfinite_steps", "peak_bytes",
-                          "peak_rss_bytes", "perplexity", "seconds", "skipped_rows",
-                          "status", "steps", "tokens_per_second", "versions"));
+  EXPECT_THAT(
+      keys_of(results),
+      ElementsAre("accuracy", "best", "device_used_bytes", "examples_per_second",
+                  "exported_step", "final_loss", "host_peak_bytes", "nonfinite_steps",
+                  "peak_bytes", "peak_rss_bytes", "perplexity", "seconds", "skipped_rows",
+                  "status", "steps", "tokens_per_second", "versions"));
   EXPECT_EQ(results["status"], "finished");
   EXPECT_EQ(results["steps"], 8);
   for (const char* key :

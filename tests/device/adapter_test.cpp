@@ -1,8 +1,7 @@
 // Adapters, over codes as well, on the device: the CPU's curves, and the same bits for
 // every policy.
-#include "engine/adapter_models.h"
-
 #include "device/device.h"
+#include "engine/adapter_models.h"
 
 namespace lowmem::engine {
 namespace {
@@ -43,9 +42,8 @@ class DeviceAdapter : public testing::TestWithParam<Variant> {
     Curve found;
     for (int64_t i = 0; i < 6; ++i) {
       // Tokens are padded, as the program pads them for a GPU.
-      auto parts =
-          test::micro_batches(*trainer.llama,
-                              test::training_batches()[static_cast<size_t>(i)], 3, 64);
+      auto parts = test::micro_batches(
+          *trainer.llama, test::training_batches()[static_cast<size_t>(i)], 3, 64);
       test::number_tokens(parts, static_cast<uint32_t>(i));
       found.losses.push_back(trainer.update(parts, i).loss_sum);
     }

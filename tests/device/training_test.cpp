@@ -55,7 +55,8 @@ Curve run(Recipe recipe, const std::function<void(test::Trainer&)>& spoil = {}) 
   return found;
 }
 
-Curve run_on_device(Recipe recipe, const std::function<void(test::Trainer&)>& spoil = {}) {
+Curve run_on_device(Recipe recipe,
+                    const std::function<void(test::Trainer&)>& spoil = {}) {
   const test::DeviceScope scope;
   recipe.options.device = test::device();
   return run(std::move(recipe), spoil);
@@ -312,7 +313,8 @@ TEST(DeviceTrainingParts, UntiedAndPartlyTrainedModelsFollowTheCpu) {
 // The reference's gradient of one norm weight leaves fp32's range, all else stays finite.
 TEST(DeviceTrainingParts, AGradientThatIsNotFiniteIsNamedAsOnTheCpu) {
   const auto spoil = [](test::Trainer& trainer) {
-    test::change(trainer, "model.norm.weight", [](at::Tensor& norm) { norm.mul_(1e-22); });
+    test::change(trainer, "model.norm.weight",
+                 [](at::Tensor& norm) { norm.mul_(1e-22); });
     test::change(trainer, "lm_head.weight", [](at::Tensor& head) { head.mul_(1e22); });
   };
   for (const Policies& policies : test::every_policy(c10::kCUDA)) {

@@ -145,10 +145,9 @@ TEST_P(EmulatedQuantized, APartOfAMatrixComesBackAsOnTheCpu) {
                   }) == want.bytes());
       EXPECT_TRUE(test::for_all_launches([&] {
                     Numbers got(cut.rows * cut.columns, GetParam(), shift);
-                    emulated::dequantize_int8(codes.as<int8_t>() + first,
-                                              scales.as<float>() + cut.row, cut.rows,
-                                              cut.columns, cut.width, got.array(),
-                                              nullptr);
+                    emulated::dequantize_int8(
+                        codes.as<int8_t>() + first, scales.as<float>() + cut.row,
+                        cut.rows, cut.columns, cut.width, got.array(), nullptr);
                     return got.bytes();
                   }) == want_int8.bytes());
     }

@@ -303,9 +303,11 @@ TEST_F(ProgramOnFakeGpu, ThePlanCountsBothMemories) {
       static_cast<int64_t>(fs::file_size(deep_model() / "model.safetensors"));
   EXPECT_GT(more(host, "host_bytes"), weights * 3 / 4);
   EXPECT_LT(more(host, "host_bytes"), weights * 5 / 4);
-  // Pieces: of the size of a block those that are read and written, and rows.
-  EXPECT_GT(more(disk, "host_bytes"), weights / 12);
-  EXPECT_LT(more(disk, "host_bytes"), weights);
+  // Pieces: of the size of a block those that are read and written, and rows; and of
+  // 8 MiB, through which the embedding and the head are loaded.
+  constexpr int64_t kPassing = 8 << 20;
+  EXPECT_GT(more(disk, "host_bytes"), weights / 12 + kPassing);
+  EXPECT_LT(more(disk, "host_bytes"), weights + kPassing);
   EXPECT_GT(more(disk, "scratch_bytes"), weights * 3 / 4);
   for (const json* other : {&host, &disk})
     EXPECT_LT((*other)["peak_bytes"]["total"].get<int64_t>(),

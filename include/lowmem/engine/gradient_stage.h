@@ -14,9 +14,9 @@ namespace lowmem::engine {
 class GradientStage {
  public:
   virtual ~GradientStage() = default;
-  // A weight's gradient, of its shape, in its type or fp32; where that is not in memory as
-  // a whole, by rows. Takes it over. Called once a weight and pass, in the order in which
-  // gradients are complete.
+  // A weight's gradient, of its shape, in its type or fp32; where that is not in memory
+  // as a whole, by rows. Takes it over. Called once a weight and pass, in the order in
+  // which gradients are complete.
   virtual void take(weights::Weight& weight, ops::MatrixRows gradient) = 0;
   // All gradients of a group have come.
   virtual void done(size_t /*group*/) {}

@@ -50,8 +50,8 @@ Loss linear_cross_entropy(const LossRequest& request, bool hidden_gradient,
 at::Tensor head_gradient(const LossRequest& request, const at::Tensor& log_sum_exp,
                          const LossOptions& options);
 
-// Rows [first, last) of it alone, with the same bits: first, and last unless it is V, must
-// be multiples of rows_of_slice(), and of the weight only these rows need be there.
+// Rows [first, last) of it alone, with the same bits: first, and last unless it is V,
+// must be multiples of rows_of_slice(), and of the weight only these rows need be there.
 at::Tensor head_gradient_rows(const LossRequest& request, const at::Tensor& log_sum_exp,
                               const LossOptions& options, int64_t first, int64_t last);
 int64_t rows_of_slice(const LossRequest& request, const LossOptions& options);

@@ -10,9 +10,9 @@
 
 namespace lowmem::optim {
 
-// A weight and its gradient as a rule goes over them: as a whole, or some rows of a matrix
-// at a time where they are not in memory together. In order, as often as the rule asks;
-// what it makes of them does not depend on how they are cut.
+// A weight and its gradient as a rule goes over them: as a whole, or some rows of a
+// matrix at a time where they are not in memory together. In order, as often as the rule
+// asks; what it makes of them does not depend on how they are cut.
 class Passes {
  public:
   // `gradient`: contiguous or not, of the weight's shape, in its type or fp32. Null: the
