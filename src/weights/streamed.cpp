@@ -12,6 +12,7 @@
 #include "homes.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
+#include "lowmem/kernels/place.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
@@ -182,8 +183,9 @@ class Streamed final : public Home {
   bool is_block(size_t group) const { return group > 0 && group + 1 < groups_.size(); }
   // Of an edge.
   bool passes_by_rows(const Weight& weight) const {
-    const bool changes = device_.is_cpu() && memory::rehearsed_gpu() == nullptr;
-    return weight.spec.kind == Kind::kMatrix && (changes || !weight.trained);
+    const bool on_gpu = !device_.is_cpu() || kernels::cuda::on_cpu() ||
+                        memory::rehearsed_gpu() != nullptr;
+    return weight.spec.kind == Kind::kMatrix && (!on_gpu || !weight.trained);
   }
   // What is not in memory as a whole, of a weight or of what is beside it; else null.
   LyingMatrix* lying(const Weight& weight, const std::string& state) {
