@@ -12,6 +12,9 @@
 #include <sstream>
 #include <string>
 
+#include "lowmem/core/error.h"
+#include "lowmem/core/units.h"
+
 namespace lowmem::memory {
 namespace {
 
@@ -83,6 +86,18 @@ bool has_reserve() {
   if (found == MAP_FAILED) return false;
   munmap(found, kReserve);
   return true;
+}
+
+void require_reserve() {
+  if (has_reserve()) return;
+  const int64_t limit = address_limit();
+  const bool limited = limit < machine_bytes();
+  throw Error("memory",
+              "is exhausted: what the program itself takes leaves less than 64.0 MiB" +
+                  (limited ? " of the " + format_bytes(limit) + " that it may have" : ""),
+              limited ? "Lift the limit on the process, as with `ulimit -v unlimited -d "
+                        "unlimited`"
+                      : "Let other processes end, or give the machine more memory");
 }
 
 int64_t private_bytes() {

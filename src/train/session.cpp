@@ -13,6 +13,7 @@
 #include "lowmem/core/units.h"
 #include "lowmem/io/checksum.h"
 #include "lowmem/kernels/device_memory.h"
+#include "lowmem/memory/limits.h"
 #include "lowmem/memory/meter.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/cuda.h"
@@ -180,6 +181,7 @@ int64_t total_steps(const TrainConfig& train, int64_t steps_per_epoch) {
 
 c10::Device open_device(const MemoryConfig& memory) {
   ops::settle_threads();
+  lowmem::memory::require_reserve();
   const bool gpu = memory.device == DeviceMode::kCuda ||
                    (memory.device == DeviceMode::kAuto && ops::has_gpu());
   if (!gpu) return c10::kCPU;
@@ -247,6 +249,7 @@ Inputs read_inputs(const RunConfig& config) {
   check_rank_schedule(
       config.adapter,
       total_steps(config.train, order_of(config, *inputs.texts).steps_per_epoch()));
+  memory::require_reserve();
   return inputs;
 }
 

@@ -154,6 +154,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "memory.cuda_graphs = true"},
         Invalid{{"memory.cuda_graphs=true", "memory.attention=math"},
                 "memory.cuda_graphs = true"},
+        Invalid{{"memory.cuda_graphs=true", "adapter.kind=lora", "adapter.dropout=0.1"},
+                "memory.cuda_graphs = true"},
         Invalid{{"memory.cuda_graphs=true", "memory.weights=host"},
                 "memory.cuda_graphs = true"},
         Invalid{{"memory.cuda_graphs=true", "memory.states=disk"},

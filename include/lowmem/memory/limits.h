@@ -18,6 +18,9 @@ int64_t address_limit();
 // kernels, packed matrices), some of which crash where they get none: a tensor that
 // leaves less is refused instead. 2 us.
 bool has_reserve();
+// Throws Error where it cannot: tensors of a small model may be too small to be asked for
+// it one by one.
+void require_reserve();
 
 // What this process alone keeps resident: without libraries and mapped files. 3 us.
 int64_t private_bytes();
