@@ -9,8 +9,8 @@
 # the noise of rounding alone, and one in fp32, which has no rounding to speak of.
 #
 # Environment, with what it is by default:
-#   STEPS=200     steps of 8 rows; the first is not counted in times. All four runs take some 20
-#                 minutes on two cores
+#   STEPS=200     steps of 8 rows; the first is not counted in times. All four runs take some 25
+#                 minutes on two cores (estimated)
 #   RATE=1e-4     the learning rate
 #   PAD=longest   how Python pads a batch: to its longest row, or to 160
 #   PYTHON        one that has torch, transformers and tokenizers; that of
@@ -49,7 +49,8 @@ if ! [[ $STEPS =~ ^[1-9][0-9]*$ ]] || [ "$STEPS" -lt 2 ] || [ "$STEPS" -gt 537 ]
   fail "STEPS=$STEPS: give 2 to 537, which are all rows once"
 fi
 [ -e "$rows" ] ||
-  fail "there is no $rows: a clone alone has no real rows; SHARED names a folder with data/hellaswag"
+  fail "there is no $rows: a clone alone has no real rows;" \
+    "SHARED names a folder with data/hellaswag"
 command -v "$LOWMEM_TRAIN" >/dev/null ||
   fail "there is no executable $LOWMEM_TRAIN: build it, or name one in LOWMEM_TRAIN"
 "$PYTHON" -c 'import tokenizers, torch, transformers' 2>/dev/null ||

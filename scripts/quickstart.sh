@@ -7,9 +7,10 @@
 #
 # does so with a real model, SmolLM2-135M-Instruct (scripts/real_model.sh fetches it), trained for
 # STEPS (60) updates of 8 rows and evaluated on ROWS (100), which is too few to tell recipes apart
-# by accuracy: bench/real_table.sh does that. Ten minutes on two cores beside set-up and build, 1.8
-# GB of disk. The rows are HellaSwag's own where SHARED (../shared) has data/hellaswag, else the
-# demo's.
+# by accuracy: bench/real_table.sh does that. Beside set-up and build it takes less than ten
+# minutes on two idle cores, and 1.8 GB of disk. The rows are HellaSwag's own where SHARED
+# (../shared) has data/hellaswag, else the demo's. MODEL is where the model goes, by default a
+# folder in the user's cache folder; the runs are left in ./demo/real.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
