@@ -100,7 +100,8 @@ OrthogonalPart orthogonal_part(const at::Tensor& matrix, int64_t rank) {
             at::empty({rank, matrix.size(1)}, at::kFloat)};
   }
   // Later columns change nothing of the first ones' Q.
-  const auto [q, r] = at::linalg_qr(matrix.narrow(1, 0, rank).to(at::kDouble), "reduced");
+  const at::Tensor q =
+      std::get<0>(at::linalg_qr(matrix.narrow(1, 0, rank).to(at::kDouble), "reduced"));
   at::Tensor rows = at::zeros({rank, matrix.size(1)}, q.options());
   for_row_slices(matrix, [&](int64_t first, int64_t count, const at::Tensor& part) {
     rows.addmm_(q.narrow(0, first, count).t(), part);

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <bit>
+
 #include "lowmem/ops/elements.h"
 
 namespace lowmem::optim {
@@ -10,10 +12,10 @@ namespace {
 // As a kernel sees the whole, of which the part begins at that element.
 kernels::ConstArray from_the_first(const at::Tensor& part, int64_t begin) {
   kernels::ConstArray array = ops::const_array_of(part);
-  // Through an integer: before the part there may be nothing to point to.
+  // As an address in numbers: before the part there may be nothing to point to.
   array.data =
-      reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(array.data) -
-                                    static_cast<uintptr_t>(begin * part.element_size()));
+      std::bit_cast<const void*>(std::bit_cast<uintptr_t>(array.data) -
+                                 static_cast<uintptr_t>(begin * part.element_size()));
   return array;
 }
 
