@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "lowmem/memory/scope.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/large.h"
 
 namespace lowmem::engine {
@@ -53,7 +54,8 @@ class EmbeddingGradient final : public ops::RowSource {
     for (const int64_t token : order) ids_.push_back(all[static_cast<size_t>(token)]);
     const at::Tensor joined = own.size() == 1 ? std::move(own[0]) : at::cat(own);
     own.clear();
-    gradients_ = joined.index_select(0, at::tensor(order, at::kLong));
+    gradients_ = joined.index_select(
+        0, ops::to_device(at::tensor(order, at::kLong), joined.device()));
   }
 
   at::Tensor slice(int64_t begin, int64_t end) override {

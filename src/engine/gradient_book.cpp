@@ -123,8 +123,9 @@ class Arriving final : public PendingReport {
 // All numbers stay at one address, where replayed launches find them.
 class DeviceBook final : public GradientBook {
  public:
-  DeviceBook(optim::Optimizer& optimizer, const weights::Table& table)
-      : optimizer_(optimizer) {
+  DeviceBook(optim::Optimizer& optimizer, weights::Home& home)
+      : optimizer_(optimizer), home_(home) {
+    const weights::Table& table = home.table();
     for (const weights::Weight& weight : table.all()) {
       if (!weight.trained) continue;
       place_[&weight] = static_cast<int64_t>(names_.size());
@@ -166,7 +167,7 @@ class DeviceBook final : public GradientBook {
   }
 
   void measure(weights::Weight& weight, const ops::MatrixRows& gradient) override {
-    optim::measure_on_device(gradient.whole().contiguous(), squares_of(weight));
+    optim::Passes(weight, gradient, &home_).add_squared_norm(squares_of(weight));
   }
 
   bool clip(double clip_norm) override {
@@ -183,7 +184,7 @@ class DeviceBook final : public GradientBook {
   }
 
   void update(weights::Weight& weight, const ops::MatrixRows& gradient) override {
-    optimizer_.update_on_device(weight, gradient.whole(),
+    optimizer_.update_on_device(weight, optim::Passes(weight, gradient, &home_),
                                 {clipped_ ? whole_ : squares_of(weight), clipped_, scale_,
                                  rounding_, step_numbers_.at(weight.lr_ratio)});
   }
@@ -198,6 +199,7 @@ class DeviceBook final : public GradientBook {
   }
 
   optim::Optimizer& optimizer_;
+  weights::Home& home_;
   std::vector<std::string> names_;
   std::unordered_map<const weights::Weight*, int64_t> place_;
   at::Tensor squares_;   // [parameters] double
@@ -216,8 +218,8 @@ std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer, weights::Ho
 }
 
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
-                                          const weights::Table& table) {
-  return std::make_unique<DeviceBook>(optimizer, table);
+                                          weights::Home& home) {
+  return std::make_unique<DeviceBook>(optimizer, home);
 }
 
 }  // namespace lowmem::engine

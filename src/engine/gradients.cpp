@@ -20,7 +20,7 @@ std::unique_ptr<GradientBook> make_book(optim::Optimizer& optimizer, weights::Ho
                                   [](const weights::Weight& weight) {
                                     return weight.trained && ops::on_device(weight.here);
                                   });
-  return device ? device_book(optimizer, table) : host_book(optimizer, home, budget);
+  return device ? device_book(optimizer, home) : host_book(optimizer, home, budget);
 }
 
 GradientChain make_chain(GradientsMode mode, GradientBook& book, weights::Home& home,

@@ -14,6 +14,13 @@ constexpr int kTogether = 4;  // rows that a thread reads before it adds them up
 
 Tiles tiles_of(int64_t rows, int64_t columns) { return {rows, columns, 256}; }
 
+// Rows that are there, of a matrix whose pointers are those of the first of them: what
+// comes from outside is checked on its way.
+struct Rows {
+  int64_t begin, end;
+  __host__ __device__ int64_t count() const { return end - begin; }
+};
+
 // The parts of each row's sums, [rows, tiles across], and of each column's, [groups,
 // columns].
 struct Parts {
@@ -22,18 +29,30 @@ struct Parts {
   float* columns;
 };
 
+// A group that began with earlier rows goes on from the sums of its columns, in the order
+// that it would have had as a whole.
 template <class P, class G>
-__global__ void sum_tiles(AdafactorArgs a, const P* weights, const G* gradient,
+__global__ void sum_tiles(AdafactorArgs a, Rows of, const P* weights, const G* gradient,
                           Pending pending, Tiles tiles, Parts parts) {
   LOWMEM_BLOCK_ARRAY(float, row_sums, 2 * kBatch * kMostWarps);
   const float scale = scale_of(a.scale, pending);
   const bool vectors =
       a.columns % kEight == 0 && all_aligned(weights, gradient, parts.columns);
-  for_rows_of_block(tiles.count(), [&](int64_t index) {
-    const OwnTile tile(tiles, index);
+  weights -= of.begin * a.columns;
+  gradient -= of.begin * a.columns;
+  const int64_t before = of.begin / tiles.group_rows;
+  const int64_t groups = ceil_div(of.end, tiles.group_rows) - before;
+  for_rows_of_block(groups * tiles.across, [&](int64_t index) {
+    const OwnTile tile(tiles, before * tiles.across + index);
+    const bool goes_on = tile.first_row < of.begin;
+    const int64_t first_row = goes_on ? of.begin : tile.first_row;
+    const int64_t last_row = tile.last_row < of.end ? tile.last_row : of.end;
+    float* sums = parts.columns + tile.group * a.columns + tile.column;
     Eight column_sums{};
-    for (int64_t first = tile.first_row; first < tile.last_row; first += kBatch) {
-      const int64_t left = tile.last_row - first;
+    if (goes_on)
+      tile.with_lanes(vectors, [&](auto lanes) { column_sums = load(sums, lanes); });
+    for (int64_t first = first_row; first < last_row; first += kBatch) {
+      const int64_t left = last_row - first;
       const int rows = left < kBatch ? static_cast<int>(left) : kBatch;
       for (int row = 0; row < rows; row += kTogether) {
         float squares_of_row[kTogether]{}, weights_of_row[kTogether]{};
@@ -79,17 +98,14 @@ __global__ void sum_tiles(AdafactorArgs a, const P* weights, const G* gradient,
       }
       __syncthreads();  // before row_sums are written again
     }
-    tile.with_lanes(vectors, [&](auto lanes) {
-      store(parts.columns + tile.group * a.columns + tile.column, column_sums, lanes);
-    });
+    tile.with_lanes(vectors, [&](auto lanes) { store(sums, column_sums, lanes); });
   });
 }
 
 // sums[row] = the parts of each row, in order.
-__global__ void add_parts(const double* row_parts, const double* weight_parts,
-                          int64_t rows, int64_t across, double* row_sums,
-                          double* weight_sums) {
-  for (int64_t row = grid_thread(); row < rows; row += grid_threads()) {
+__global__ void add_parts(const double* row_parts, const double* weight_parts, Rows of,
+                          int64_t across, double* row_sums, double* weight_sums) {
+  for (int64_t row = of.begin + grid_thread(); row < of.end; row += grid_threads()) {
     double squares = 0, weights = 0;
     for (int64_t k = 0; k < across; ++k) {
       squares += row_parts[row * across + k];
@@ -164,11 +180,12 @@ __device__ float root_of_row(const AdafactorArgs& a, int64_t row) {
 }
 
 template <class G>
-__global__ void norm_of_rows(AdafactorArgs a, const G* gradient, Pending pending,
+__global__ void norm_of_rows(AdafactorArgs a, Rows of, const G* gradient, Pending pending,
                              double* sums) {
   const float scale = scale_of(a.scale, pending);
-  for_rows_of_block(a.rows, [&](int64_t row) {
-    const G* g = gradient + row * a.columns;
+  for_rows_of_block(of.count(), [&](int64_t index) {
+    const int64_t row = of.begin + index;
+    const G* g = gradient + index * a.columns;
     const float root = root_of_row(a, row);
     double own = 0;
     for_eights_of_block(
@@ -196,15 +213,17 @@ __global__ void take_factor(int64_t rows, const double* sums, const double* squa
 // Eights begin where the noise's do, at multiples of eight of the whole parameter, which
 // need not be those of a row.
 template <class P, class G>
-__global__ void write(AdafactorArgs a, const P* weights, const G* gradient,
+__global__ void write(AdafactorArgs a, Rows of, const P* weights, const G* gradient,
                       const float* factor, Pending pending, RoundingReport* report) {
   if (!may_write(pending)) return;
   const float scale = scale_of(a.scale, pending), times = *factor;
   a.weights.noise = noise_of_step(a.weights.noise, pending);
   WeightWriter<P> writer(a.weights, report);
   const bool all = all_aligned(weights, gradient) && writer.vectors();
-  for_rows_of_block(a.rows, [&](int64_t row) {
-    const int64_t start = row * a.columns;
+  weights -= of.begin * a.columns;
+  gradient -= of.begin * a.columns;
+  for_rows_of_block(of.count(), [&](int64_t index) {
+    const int64_t row = of.begin + index, start = row * a.columns;
     const float root = root_of_row(a, row);
     const bool vectors = all && start % kEight == 0 && all_aligned(a.column_root);
     for_eights_of_block(start, start + a.columns, vectors, [&](int64_t i, auto lanes) {
@@ -241,10 +260,11 @@ int64_t adafactor_workspace(int64_t rows, int64_t columns) {
          tiles.groups * columns * static_cast<int64_t>(sizeof(float));
 }
 
-void adafactor_statistics(const AdafactorArgs& args, const Pending& pending,
-                          double* row_sums, double* weight_sums, float* column_sums,
-                          void* workspace, Stream stream) {
-  if (args.rows == 0 || args.columns == 0) return;
+void adafactor_statistics(const AdafactorArgs& args, int64_t begin, int64_t end,
+                          const Pending& pending, double* row_sums, double* weight_sums,
+                          float* column_sums, void* workspace, Stream stream) {
+  if (begin == end || args.columns == 0) return;
+  const Rows of{begin, end};
   const Tiles tiles = tiles_of(args.rows, args.columns);
   double* of_rows = static_cast<double*>(workspace);
   double* of_weights = of_rows + row_parts(tiles);
@@ -255,13 +275,14 @@ void adafactor_statistics(const AdafactorArgs& args, const Pending& pending,
     parts.weights = weight_sums;
   }
   with_types(args, [&]<class P, class G>(P* weights, const G* gradient) {
+    const int64_t first = begin * args.columns;
     launch(sum_tiles<P, G>, grid_of(tiles.count()), threads_for(args.columns), stream,
-           args, weights, gradient, pending, tiles, parts);
+           args, of, weights + first, gradient + first, pending, tiles, parts);
   });
   if (tiles.across > 1)
-    launch(add_parts, grid_of_threads(args.rows), kMostThreads, stream, parts.rows,
-           parts.weights, args.rows, tiles.across, row_sums, weight_sums);
-  sum_groups<false>(parts.columns, tiles, column_sums, stream);
+    launch(add_parts, grid_of_threads(of.count()), kMostThreads, stream, parts.rows,
+           parts.weights, of, tiles.across, row_sums, weight_sums);
+  if (end == args.rows) sum_groups<false>(parts.columns, tiles, column_sums, stream);
 }
 
 void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& averages,
@@ -273,11 +294,12 @@ void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& aver
          averages, column_sums, pending);
 }
 
-void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
-                           double* sums, Stream stream) {
+void adafactor_update_norm(const AdafactorArgs& args, int64_t begin, int64_t end,
+                           const Pending& pending, double* sums, Stream stream) {
+  const Rows of{begin, end};
   with_type(args.gradient, [&]<class G>(const G* gradient) {
-    launch(norm_of_rows<G>, grid_of(args.rows), threads_for(args.columns), stream, args,
-           gradient, pending, sums);
+    launch(norm_of_rows<G>, grid_of(of.count()), threads_for(args.columns), stream, args,
+           of, gradient + begin * args.columns, pending, sums);
   });
 }
 
@@ -288,11 +310,14 @@ void adafactor_factor(int64_t rows, const double* sums, const double* squared_we
          least_norm, lr, pending, factor);
 }
 
-void adafactor_write(const AdafactorArgs& args, const float* factor,
-                     const Pending& pending, RoundingReport* report, Stream stream) {
+void adafactor_write(const AdafactorArgs& args, const float* factor, int64_t begin,
+                     int64_t end, const Pending& pending, RoundingReport* report,
+                     Stream stream) {
+  const Rows of{begin, end};
   with_types(args, [&]<class P, class G>(P* weights, const G* gradient) {
-    launch(write<P, G>, grid_of(args.rows), threads_for(args.columns), stream, args,
-           weights, gradient, factor, pending, report);
+    const int64_t first = begin * args.columns;
+    launch(write<P, G>, grid_of(of.count()), threads_for(args.columns), stream, args, of,
+           weights + first, gradient + first, factor, pending, report);
   });
 }
 

@@ -30,9 +30,10 @@ __device__ float regained(float v, float m, float old, int64_t i,
   return v;
 }
 
+// `weights`, `gradient`: of element `begin`.
 template <class P, class G, class M, class S>
-__global__ void update(AdamArgs args, const P* weights, const G* gradient, int64_t count,
-                       Pending pending, RoundingReport* report) {
+__global__ void update(AdamArgs args, const P* weights, const G* gradient, int64_t begin,
+                       int64_t end, Pending pending, RoundingReport* report) {
   if (!may_write(pending)) return;
   const AdamArgs a = at_step(args, pending);
   WeightWriter<P> writer(a.weights, report);
@@ -40,7 +41,9 @@ __global__ void update(AdamArgs args, const P* weights, const G* gradient, int64
   StateStream<S> square(a.mean_square);
   const bool vectors = all_aligned(weights, gradient) && writer.vectors() &&
                        mean.vectors() && square.vectors();
-  for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
+  weights -= begin;
+  gradient -= begin;
+  for_own_eight(begin, end, vectors, [&](int64_t i, auto lanes) {
     const Eight p = load(weights + i, lanes), raw = load(gradient + i, lanes);
     const Eight old_mean = mean.read(i, lanes), old_square = square.read(i, lanes);
     const Eight g =
@@ -61,20 +64,20 @@ __global__ void update(AdamArgs args, const P* weights, const G* gradient, int64
                  }),
                  lanes);
   });
-  mean.finish(count);
-  square.finish(count);
+  mean.finish(begin, end);
+  square.finish(begin, end);
   writer.finish();
 }
 
 }  // namespace
 
-void adam(const AdamArgs& args, int64_t count, const Pending& pending,
+void adam(const AdamArgs& args, int64_t begin, int64_t end, const Pending& pending,
           RoundingReport* report, Stream stream) {
   with_type(args.gradient, [&]<class G>(const G* gradient) {
     with_mutable_type(args.weights, [&]<class P>(P* weights) {
       with_averages(args.mean, args.mean_square, [&]<class M, class S>(M*, S*) {
-        launch(update<P, G, M, S>, blocks_of_eights(count), kMostThreads, stream, args,
-               weights, gradient, count, pending, report);
+        launch(update<P, G, M, S>, blocks_of_eights(end - begin), kMostThreads, stream,
+               args, weights + begin, gradient + begin, begin, end, pending, report);
       });
     });
   });

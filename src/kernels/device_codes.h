@@ -81,13 +81,14 @@ class StateStream<Code> {
     return map_of<Code>().most_lost * scales_[i / kCodeBlock];
   }
 
-  // All threads of the grid must call it, of which each wrote its eight of [0, count).
-  __device__ void finish(int64_t count) {
+  // All threads of the grid must call it, of which each wrote its eight of [begin, end), which
+  // begins at a block of codes.
+  __device__ void finish(int64_t begin, int64_t end) {
     float own = 0;
     LOWMEM_UNROLL
     for (int k = 0; k < kEight; ++k) own = larger(own, fabsf(written_.at[k]));
     const float scale = warp_largest(own);
-    for_own_eight(count, vectors(), [&](int64_t i, auto lanes) {
+    for_own_eight(begin, end, vectors(), [&](int64_t i, auto lanes) {
       if (lane() == 0) scales_[i / kCodeBlock] = scale;
       Codes codes;
       LOWMEM_UNROLL

@@ -134,7 +134,7 @@ class StateStream {
     else
       store(data_ + i, x, lanes);
   }
-  __device__ void finish(int64_t) {}
+  __device__ void finish(int64_t, int64_t) {}
 
  private:
   T* data_;

@@ -60,14 +60,14 @@ __device__ inline float largest(const Eight& x) {
 template <class T>
 __global__ void quantize(const T* values, int64_t count, uint8_t* codes, float* absmax) {
   Eight x{};
-  for_own_eight(count, all_aligned(values),
+  for_own_eight(0, count, all_aligned(values),
                 [&](int64_t i, auto lanes) { x = load(values + i, lanes); });
   float most = largest(x);  // then of the eight threads of a block of 64
   LOWMEM_UNROLL
   for (int k = kNf4Block / kEight / 2; k > 0; k /= 2)
     most = larger(most, __shfl_xor_sync(kAllLanes, most, k));
   const bool vectors = all_aligned(codes);
-  for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
+  for_own_eight(0, count, vectors, [&](int64_t i, auto lanes) {
     const int64_t block = i / kNf4Block;
     const BlockScale scale(most, (block + 1) * kNf4Block <= count);
     if (i % kNf4Block == 0) absmax[block] = scale.stored;
@@ -96,7 +96,7 @@ struct Part {
 template <class T>
 __global__ void dequantize(Nf4View matrix, Part part, int64_t count, T* out) {
   const bool vectors = all_aligned(matrix.codes), eights = part.of_eights(count);
-  for_own_eight(count, all_aligned(out), [&](int64_t i, auto lanes) {
+  for_own_eight(0, count, all_aligned(out), [&](int64_t i, auto lanes) {
     if (eights) {
       const int64_t from = part.place_of(i);
       const float scale = scale_of(matrix, kAbsmax, from / kNf4Block);
@@ -132,12 +132,12 @@ __global__ void quantize_scales(const float* absmax, int64_t count, uint8_t* cod
   const float mean = *offset;
   const bool vectors = all_aligned(absmax, codes);
   Eight x{};
-  for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
+  for_own_eight(0, count, vectors, [&](int64_t i, auto lanes) {
     const Eight scales = load(absmax + i, lanes);
     x = eight_of([&](int k) { return in_use(k, lanes) ? scales.at[k] - mean : 0.0f; });
   });
   const float most = warp_largest(largest(x));
-  for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
+  for_own_eight(0, count, vectors, [&](int64_t i, auto lanes) {
     const int64_t block = i / kNf4Nested;
     const BlockScale scale(most, (block + 1) * kNf4Nested <= count);
     if (lane() == 0) nested_absmax[block] = scale.stored;

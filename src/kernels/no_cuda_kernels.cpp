@@ -27,7 +27,8 @@ namespace {
 
 bool on_cpu() { return false; }
 
-void squared_norm(const ConstArray&, int64_t, double*, double*, Stream) { refuse(); }
+void squared_norms(const ConstArray&, int64_t, int64_t, double*, Stream) { refuse(); }
+void add_squared_norms(const double*, int64_t, double*, Stream) { refuse(); }
 
 void rms_norm(const RmsNormArgs&, Array, int64_t, Stream) { refuse(); }
 void rms_norm_backward(const RmsNormArgs&, ConstArray, Array, float*, float*, int64_t,
@@ -69,11 +70,15 @@ void dequantize_int8(const int8_t*, const float*, int64_t, int64_t, int64_t, Arr
   refuse();
 }
 
-void sgd(const SgdArgs&, int64_t, const Pending&, RoundingReport*, Stream) { refuse(); }
-void adam(const AdamArgs&, int64_t, const Pending&, RoundingReport*, Stream) { refuse(); }
+void sgd(const SgdArgs&, int64_t, int64_t, const Pending&, RoundingReport*, Stream) {
+  refuse();
+}
+void adam(const AdamArgs&, int64_t, int64_t, const Pending&, RoundingReport*, Stream) {
+  refuse();
+}
 
-void adafactor_statistics(const AdafactorArgs&, const Pending&, double*, double*, float*,
-                          void*, Stream) {
+void adafactor_statistics(const AdafactorArgs&, int64_t, int64_t, const Pending&, double*,
+                          double*, float*, void*, Stream) {
   refuse();
 }
 int64_t adafactor_workspace(int64_t, int64_t) { refuse(); }
@@ -81,15 +86,16 @@ void adafactor_averages(const AdafactorArgs&, const AdafactorAverages&, const do
                         const double*, const float*, const Pending&, Stream) {
   refuse();
 }
-void adafactor_update_norm(const AdafactorArgs&, const Pending&, double*, Stream) {
+void adafactor_update_norm(const AdafactorArgs&, int64_t, int64_t, const Pending&,
+                           double*, Stream) {
   refuse();
 }
 void adafactor_factor(int64_t, const double*, const double*, double, double,
                       const Pending&, float*, Stream) {
   refuse();
 }
-void adafactor_write(const AdafactorArgs&, const float*, const Pending&, RoundingReport*,
-                     Stream) {
+void adafactor_write(const AdafactorArgs&, const float*, int64_t, int64_t, const Pending&,
+                     RoundingReport*, Stream) {
   refuse();
 }
 

@@ -14,14 +14,17 @@ __device__ SgdArgs at_step(SgdArgs a, const Pending& pending) {
   return a;
 }
 
+// `weights`, `gradient`: of element `begin`.
 template <class P, class G>
-__global__ void update(SgdArgs args, const P* weights, const G* gradient, int64_t count,
-                       Pending pending, RoundingReport* report) {
+__global__ void update(SgdArgs args, const P* weights, const G* gradient, int64_t begin,
+                       int64_t end, Pending pending, RoundingReport* report) {
   if (!may_write(pending)) return;
   const SgdArgs a = at_step(args, pending);
   WeightWriter<P> writer(a.weights, report);
   const bool vectors = all_aligned(weights, gradient, a.buffer) && writer.vectors();
-  for_own_eight(count, vectors, [&](int64_t i, auto lanes) {
+  weights -= begin;
+  gradient -= begin;
+  for_own_eight(begin, end, vectors, [&](int64_t i, auto lanes) {
     const Eight p = load(weights + i, lanes), g = load(gradient + i, lanes);
     Eight step =
         eight_of([&](int k) { return a.scale * g.at[k] + a.weight_decay * p.at[k]; });
@@ -38,12 +41,12 @@ __global__ void update(SgdArgs args, const P* weights, const G* gradient, int64_
 
 }  // namespace
 
-void sgd(const SgdArgs& args, int64_t count, const Pending& pending,
+void sgd(const SgdArgs& args, int64_t begin, int64_t end, const Pending& pending,
          RoundingReport* report, Stream stream) {
   with_type(args.gradient, [&]<class G>(const G* gradient) {
     with_mutable_type(args.weights, [&]<class P>(P* weights) {
-      launch(update<P, G>, blocks_of_eights(count), kMostThreads, stream, args, weights,
-             gradient, count, pending, report);
+      launch(update<P, G>, blocks_of_eights(end - begin), kMostThreads, stream, args,
+             weights + begin, gradient + begin, begin, end, pending, report);
     });
   });
 }

@@ -97,16 +97,16 @@ class Adafactor final : public Optimizer {
     const int64_t columns = matrix ? weight.here.size(1) : weight.here.numel();
     const int64_t grain = ops::rows_of_grain(columns);
     at::Tensor row_root, column_root;
-    // Calls use(args, first, last) for rows that are there, all in order.
     const auto each = [&](weights::Access access, auto&& use) {
-      passes.each(access, [&](const Passes::Piece& piece) {
-        kernels::AdafactorArgs args =
-            args_of(weight, piece.gradient, weights_of(weight, step));
-        args.scale = step.grad_scale;
-        if (row_root.defined()) args.row_root = row_root.const_data_ptr<float>();
-        if (column_root.defined()) args.column_root = column_root.const_data_ptr<float>();
-        use(args, piece.begin / columns, piece.end / columns);
-      });
+      each_rows(weight, passes, step, access,
+                [&](kernels::AdafactorArgs args, int64_t first, int64_t last) {
+                  args.scale = step.grad_scale;
+                  if (row_root.defined())
+                    args.row_root = row_root.const_data_ptr<float>();
+                  if (column_root.defined())
+                    args.column_root = column_root.const_data_ptr<float>();
+                  use(args, first, last);
+                });
     };
 
     Statistics statistics(all_rows, columns);
@@ -145,30 +145,28 @@ class Adafactor final : public Optimizer {
     return result;
   }
 
-  // Seven launches or eight, with nothing between them but the device.
-  void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
+  // Seven launches or eight where all rows are there, with nothing between them but the
+  // device.
+  void apply_on_device(weights::Weight& weight, const Passes& passes,
                        const DeviceUpdate& update) override {
     const bool matrix = is_matrix(weight);
-    kernels::AdafactorArgs args =
-        args_of(weight, ops::const_array_of(grad), weights_of(weight, {}));
-    const auto doubles = grad.options().dtype(at::kDouble);
-    const auto floats = grad.options().dtype(at::kFloat);
-    at::Tensor rows = at::empty({2, args.rows}, doubles);  // of g^2, then u^2; of p^2
-    at::Tensor columns = at::empty({args.columns}, floats);
-    at::Tensor roots = at::empty({args.rows + args.columns}, floats);
+    const kernels::AdafactorArgs all = args_of(weight, {}, {});
+    const at::TensorOptions options = weight.here.options();
+    const auto doubles = options.dtype(at::kDouble), floats = options.dtype(at::kFloat);
+    at::Tensor rows = at::empty({2, all.rows}, doubles);  // of g^2, then u^2; of p^2
+    at::Tensor columns = at::empty({all.columns}, floats);
+    at::Tensor roots = at::empty({all.rows + all.columns}, floats);
     at::Tensor workspace =
-        at::empty({kernels::cuda::adafactor_workspace(args.rows, args.columns)},
-                  grad.options().dtype(at::kByte));
+        at::empty({kernels::cuda::adafactor_workspace(all.rows, all.columns)},
+                  options.dtype(at::kByte));
     at::Tensor weight_norm = at::empty({1}, doubles), factor = at::empty({1}, floats);
     at::Tensor squared_norm = update.squared_norm;
 
     double* row_sums = doubles_of(rows);
-    double* weight_sums = row_sums + args.rows;
+    double* weight_sums = row_sums + all.rows;
     // Those of columns first: 16 bytes are read at a time.
     float* column_root = ops::floats_of(roots);
-    float* row_root = matrix ? column_root + args.columns : nullptr;
-    args.row_root = row_root;
-    args.column_root = column_root;
+    float* row_root = matrix ? column_root + all.columns : nullptr;
     const kernels::cuda::AdafactorAverages averages{
         .rate = 1 - numbers_.beta2,
         .row = matrix ? ops::floats_of(row(weight)) : nullptr,
@@ -178,18 +176,47 @@ class Adafactor final : public Optimizer {
         .squared_norm = update.measured ? nullptr : doubles_of(squared_norm),
         .squared_weight_norm = doubles_of(weight_norm)};
     const kernels::Pending pending = pending_of(update);
-    const kernels::Stream stream = ops::stream_of(grad);
-    kernels::cuda::adafactor_statistics(args, pending, row_sums, weight_sums,
-                                        ops::floats_of(columns),
-                                        workspace.mutable_data_ptr(), stream);
-    kernels::cuda::adafactor_averages(args, averages, row_sums, weight_sums,
+    const kernels::Stream stream = ops::stream_of(weight.here);
+    const auto each = [&](weights::Access access, auto&& use) {
+      each_rows(weight, passes, {}, access,
+                [&](kernels::AdafactorArgs args, int64_t first, int64_t last) {
+                  args.row_root = row_root;
+                  args.column_root = column_root;
+                  use(args, first, last);
+                });
+    };
+    each(weights::Access::kRead,
+         [&](const kernels::AdafactorArgs& args, int64_t first, int64_t last) {
+           kernels::cuda::adafactor_statistics(args, first, last, pending, row_sums,
+                                               weight_sums, ops::floats_of(columns),
+                                               workspace.mutable_data_ptr(), stream);
+         });
+    kernels::cuda::adafactor_averages(all, averages, row_sums, weight_sums,
                                       ops::floats_of(columns), pending, stream);
-    kernels::cuda::adafactor_update_norm(args, pending, row_sums, stream);
-    kernels::cuda::adafactor_factor(args.rows, row_sums, doubles_of(weight_norm),
+    each(weights::Access::kRead, [&](const kernels::AdafactorArgs& args, int64_t first,
+                                     int64_t last) {
+      kernels::cuda::adafactor_update_norm(args, first, last, pending, row_sums, stream);
+    });
+    kernels::cuda::adafactor_factor(all.rows, row_sums, doubles_of(weight_norm),
                                     least_norm(weight), 0, pending,
                                     ops::floats_of(factor), stream);
-    kernels::cuda::adafactor_write(args, ops::floats_of(factor), pending,
-                                   report_of(update), stream);
+    each(weights::Access::kWrite,
+         [&](const kernels::AdafactorArgs& args, int64_t first, int64_t last) {
+           kernels::cuda::adafactor_write(args, ops::floats_of(factor), first, last,
+                                          pending, report_of(update), stream);
+         });
+  }
+
+  // Calls use(args, first, last) for the rows that are there, all in order. A vector is
+  // one row.
+  template <class Use>
+  void each_rows(weights::Weight& weight, const Passes& passes, const StepInfo& step,
+                 weights::Access access, Use&& use) const {
+    const int64_t columns = args_of(weight, {}, {}).columns;
+    passes.each(access, [&](const Passes::Piece& piece) {
+      use(args_of(weight, piece.gradient, weights_of(weight, step)),
+          piece.begin / columns, piece.end / columns);
+    });
   }
 
   // All but the gradient's scale and the roots.

@@ -87,11 +87,14 @@ class Adam final : public Optimizer {
     return result;
   }
 
-  void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
+  void apply_on_device(weights::Weight& weight, const Passes& passes,
                        const DeviceUpdate& update) override {
-    if (!update.measured) measure_on_device(grad, update.squared_norm);
-    kernels::cuda::adam(args_of(weight, ops::const_array_of(grad), {}), grad.numel(),
-                        pending_of(update), report_of(update), ops::stream_of(grad));
+    if (!update.measured) passes.add_squared_norm(update.squared_norm);
+    passes.each(weights::Access::kWrite, [&](const Passes::Piece& piece) {
+      kernels::cuda::adam(args_of(weight, piece.gradient, {}), piece.begin, piece.end,
+                          pending_of(update), report_of(update),
+                          ops::stream_of(weight.here));
+    });
   }
 
   // The most that m^2 may be of v after t updates (kernels/adam.h).

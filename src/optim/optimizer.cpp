@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "lowmem/core/error.h"
-#include "lowmem/kernels/norm.h"
-#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 #include "optimizers.h"
 
@@ -54,15 +52,14 @@ UpdateResult Optimizer::update(weights::Weight& weight, const Passes& passes,
   return result;
 }
 
-void Optimizer::update_on_device(weights::Weight& weight, const at::Tensor& grad,
+void Optimizer::update_on_device(weights::Weight& weight, const Passes& passes,
                                  const DeviceUpdate& update) {
   const at::NoGradGuard no_grad;
-  apply_on_device(weight, grad.contiguous(), update);
+  apply_on_device(weight, passes, update);
   weight.here.unsafeGetTensorImpl()->bump_version();
 }
 
-void Optimizer::apply_on_device(weights::Weight&, const at::Tensor&,
-                                const DeviceUpdate&) {
+void Optimizer::apply_on_device(weights::Weight&, const Passes&, const DeviceUpdate&) {
   throw Error("optimizer.name", "has no kernel for GPUs",
               "Choose another, or set memory.device = cpu");
 }
@@ -82,14 +79,6 @@ kernels::Pending pending_of(const DeviceUpdate& update) {
 
 kernels::RoundingReport* report_of(const DeviceUpdate& update) {
   return static_cast<kernels::RoundingReport*>(update.rounding.mutable_data_ptr());
-}
-
-void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm) {
-  at::Tensor workspace =
-      at::empty({kernels::cuda::kSquaredNormWorkspace}, squared_norm.options());
-  kernels::cuda::squared_norm(ops::const_array_of(grad), grad.numel(),
-                              squared_norm.mutable_data_ptr<double>(),
-                              workspace.mutable_data_ptr<double>(), ops::stream_of(grad));
 }
 
 kernels::ParamView Optimizer::weights_of(weights::Weight& weight,

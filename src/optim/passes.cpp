@@ -4,6 +4,8 @@
 
 #include <bit>
 
+#include "lowmem/kernels/norm.h"
+#include "lowmem/ops/device.h"
 #include "lowmem/ops/elements.h"
 
 namespace lowmem::optim {
@@ -42,6 +44,17 @@ double Passes::squared_norm() const {
   each_part(weights::Access::kRead,
             [&](int64_t, const at::Tensor& part) { norm.add(part); });
   return norm.total();
+}
+
+void Passes::add_squared_norm(const at::Tensor& sum) const {
+  const int64_t count = kernels::cuda::norm_pieces(weight_.here.numel());
+  at::Tensor pieces = at::empty({count}, sum.options());
+  auto* const norms = pieces.mutable_data_ptr<double>();
+  const kernels::Stream stream = ops::stream_of(sum);
+  each(weights::Access::kRead, [&](const Piece& piece) {
+    kernels::cuda::squared_norms(piece.gradient, piece.begin, piece.end, norms, stream);
+  });
+  kernels::cuda::add_squared_norms(norms, count, sum.mutable_data_ptr<double>(), stream);
 }
 
 void Passes::each_part(

@@ -38,12 +38,14 @@ class Sgd final : public Optimizer {
     return result;
   }
 
-  void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
+  void apply_on_device(weights::Weight& weight, const Passes& passes,
                        const DeviceUpdate& update) override {
-    if (!update.measured) measure_on_device(grad, update.squared_norm);
-    kernels::cuda::sgd(args_of(weight, ops::const_array_of(grad), weights_of(weight, {})),
-                       grad.numel(), pending_of(update), report_of(update),
-                       ops::stream_of(grad));
+    if (!update.measured) passes.add_squared_norm(update.squared_norm);
+    passes.each(weights::Access::kWrite, [&](const Passes::Piece& piece) {
+      kernels::cuda::sgd(args_of(weight, piece.gradient, weights_of(weight, {})),
+                         piece.begin, piece.end, pending_of(update), report_of(update),
+                         ops::stream_of(weight.here));
+    });
   }
 
   // All but what changes from step to step.

@@ -214,8 +214,8 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   const double forward = 2 - kept_share(config.memory.activations, shape);
   const auto tokens = static_cast<double>(work.tokens);
 
-  // On a CPU a trained head that lives on the disk passes by rows.
-  const bool by_rows = speed.host == 0 && config.memory.weights == WeightsMode::kDisk;
+  // A trained head that lives elsewhere passes by rows.
+  const bool by_rows = config.memory.weights != WeightsMode::kResident;
   const bool measured = config.optimizer.clip_norm > 0 && times == 1;
   const double anew = 2 * trained_head * (looks(config) - 1 + (measured ? 1 : 0));
 

@@ -34,7 +34,8 @@ class Turns {
     const bool alone = rows >= matrix.tensor.size(0);
     for (Part& part : parts_) {
       if (alone && &part != parts_.data()) break;
-      part.room = Room(whole_sectors(rows * row_bytes_), matrix.item);
+      part.room =
+          Room(whole_sectors(rows * row_bytes_), matrix.item, matrix.tensor.device());
     }
   }
   Turns(const Turns&) = delete;

@@ -137,15 +137,18 @@ class StagedFile::Rows final : public RowsInStore {
  public:
   Rows(StagedFile& store, int64_t offset, const at::Tensor& like)
       : RowsInStore(store, offset, like, like.device()),
+        staged_(store),
         in_file_(store.file_, offset, like, c10::kCPU) {}
 
   at::Tensor gather(const at::Tensor& ids) override {
+    staged_.pass_on(0);  // what the device has written
     const at::Tensor host = ids.cpu();
     const memory::OnHost on_host;
     return ops::to_device(in_file_.gather(host), device_);
   }
 
  private:
+  StagedFile& staged_;
   RowsInFile in_file_;
 };
 

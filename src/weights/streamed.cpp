@@ -12,7 +12,6 @@
 #include "homes.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
-#include "lowmem/kernels/place.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/ops/dtype.h"
 #include "lowmem/ops/pieces.h"
@@ -44,9 +43,8 @@ struct Slot {
 // memory.weights = host or disk: blocks live in a store and come into one of a few slots
 // of the device's memory for their turn, the slot whose block was asked for longest ago;
 // what was changed goes back in the background. The matrices of the embedding and of the
-// head pass by rows, on a GPU where they are not trained. What else is not of a block
-// stays. With memory.states the same of what is beside the weights, in a store of its own
-// or in that one.
+// head pass by rows. What else is not of a block stays. With memory.states the same of
+// what is beside the weights, in a store of its own or in that one.
 class Streamed final : public Home {
  public:
   Streamed(const HomeSetup& setup, Table& table, std::shared_ptr<Store> weights,
@@ -182,10 +180,8 @@ class Streamed final : public Home {
   }
   bool is_block(size_t group) const { return group > 0 && group + 1 < groups_.size(); }
   // Of an edge.
-  bool passes_by_rows(const Weight& weight) const {
-    const bool on_gpu = !device_.is_cpu() || kernels::cuda::on_cpu() ||
-                        memory::rehearsed_gpu() != nullptr;
-    return weight.spec.kind == Kind::kMatrix && (!on_gpu || !weight.trained);
+  static bool passes_by_rows(const Weight& weight) {
+    return weight.spec.kind == Kind::kMatrix;
   }
   // What is not in memory as a whole, of a weight or of what is beside it; else null.
   LyingMatrix* lying(const Weight& weight, const std::string& state) {

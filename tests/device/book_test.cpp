@@ -22,7 +22,7 @@ struct Watching final : optim::Optimizer {
                             const optim::StepInfo&) override {
     return {};
   }
-  void apply_on_device(weights::Weight& weight, const at::Tensor&,
+  void apply_on_device(weights::Weight& weight, const optim::Passes&,
                        const optim::DeviceUpdate& update) override {
     seen[weight.name() + " squared norm"].insert(update.squared_norm.const_data_ptr());
     seen["scale"].insert(update.scale.const_data_ptr());

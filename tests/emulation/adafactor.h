@@ -48,9 +48,11 @@ struct AdafactorProblem {
   void take_statistics(const Pending& pending = {}) {
     const int64_t bytes = emulated::adafactor_workspace(rows, columns);
     Numbers workspace(bytes / 4, DType::kF32);
-    emulated::adafactor_statistics(args, pending, row_sums.data(), weight_sums.data(),
-                                   column_sums.as<float>(), workspace.as<void>(),
-                                   nullptr);
+    each_part([&](int64_t begin, int64_t end) {
+      emulated::adafactor_statistics(args, begin, end, pending, row_sums.data(),
+                                     weight_sums.data(), column_sums.as<float>(),
+                                     workspace.as<void>(), nullptr);
+    });
     workspace.bytes();
   }
   void make_up_statistics() {
@@ -69,7 +71,10 @@ struct AdafactorProblem {
   float prepare(const Pending& pending, double lr) {
     take_statistics(pending);
     move_averages(pending);
-    emulated::adafactor_update_norm(args, pending, row_sums.data(), nullptr);
+    each_part([&](int64_t begin, int64_t end) {
+      emulated::adafactor_update_norm(args, begin, end, pending, row_sums.data(),
+                                      nullptr);
+    });
     float factor = 0;
     emulated::adafactor_factor(rows, row_sums.data(), &squared_weight_norm,
                                /*least_norm=*/0, lr, pending, &factor, nullptr);
@@ -77,13 +82,23 @@ struct AdafactorProblem {
   }
   void update(const Pending& pending, double lr) {
     const float factor = prepare(pending, lr);
-    emulated::adafactor_write(args, &factor, pending, nullptr, nullptr);
+    each_part([&](int64_t begin, int64_t end) {
+      emulated::adafactor_write(args, &factor, begin, end, pending, nullptr, nullptr);
+    });
   }
   std::string averaged() const {
     return row.bytes() + column.bytes() + row_root.bytes() + column_root.bytes();
   }
 
+  // Rows that come at a time.
+  template <class F>
+  void each_part(F f) const {
+    const int64_t step = together == 0 ? rows : together;
+    for (int64_t at = 0; at < rows; at += step) f(at, std::min(rows, at + step));
+  }
+
   int64_t rows, columns;
+  int64_t together = 0;  // rows; 0: all
   Parameter parameter;
   Numbers gradient, row, column, row_root, column_root;
   std::vector<double> row_sums, weight_sums;

@@ -188,8 +188,8 @@ TEST_P(EmulatedAdafactor, UpdateNormIsThatOfTheCpu) {
       adafactor_update_norm(want.args, 0, shape.rows, want.row_sums.data());
       test::for_all_launches([&] {
         Problem problem(shape, dtype_, rounding_, gradient_type_, matrix);
-        emulated::adafactor_update_norm(problem.args, {}, problem.row_sums.data(),
-                                        nullptr);
+        emulated::adafactor_update_norm(problem.args, 0, shape.rows, {},
+                                        problem.row_sums.data(), nullptr);
         expect_near(problem.row_sums, want.row_sums);
         return bytes_of(problem.row_sums);
       });
@@ -228,12 +228,27 @@ TEST_P(EmulatedAdafactorWrite, WeightsHaveTheBitsOfTheCpu) {
         Problem problem(shape, dtype_, rounding_, gradient_type_, matrix);
         RoundingReport report;
         const double norm = 1;
-        emulated::adafactor_write(problem.args, &factor, {.squared_norm = &norm}, &report,
-                                  nullptr);
+        emulated::adafactor_write(problem.args, &factor, 0, shape.rows,
+                                  {.squared_norm = &norm}, &report, nullptr);
         return problem.parameter.bytes() + test::bytes_of(report);
       });
       EXPECT_TRUE(got == want.parameter.bytes() + test::bytes_of(counted));
     }
+}
+
+// Groups of eight rows, which parts cut anywhere, and rows of one tile and of two.
+TEST_P(EmulatedAdafactorWrite, DoesNotDependOnHowRowsCome) {
+  for (const Shape& shape : {Shape{29, 40, 0}, Shape{19, 2056, 0}}) {
+    const auto run = [&](int64_t together) {
+      Problem problem(shape, dtype_, rounding_, gradient_type_, true);
+      problem.together = together;
+      problem.update({.squared_norm = &problem.squared_norm}, 0.1);
+      return problem.parameter.bytes() + problem.averaged() +
+             problem.column_sums.bytes() + test::bytes_of(problem.squared_norm);
+    };
+    const std::string whole = run(shape.rows);
+    for (const int64_t together : {1, 3, 8, 13}) EXPECT_TRUE(run(together) == whole);
+  }
 }
 
 TEST_P(EmulatedAdafactorWrite, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) {
@@ -241,8 +256,8 @@ TEST_P(EmulatedAdafactorWrite, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) 
     Problem problem({3, 40, 0}, dtype_, rounding_, gradient_type_, true);
     const std::string before = problem.parameter.bytes();
     const float factor = 0.01f;
-    emulated::adafactor_write(problem.args, &factor, {.squared_norm = &norm}, nullptr,
-                              nullptr);
+    emulated::adafactor_write(problem.args, &factor, 0, 3, {.squared_norm = &norm},
+                              nullptr, nullptr);
     EXPECT_TRUE(problem.parameter.bytes() == before);
   }
 }

@@ -15,10 +15,17 @@ class EmulatedNorm : public testing::TestWithParam<DType> {
  protected:
   // Added to `start`.
   static double norm_of(const Numbers& numbers, double start = 0) {
+    return norm_in_parts(numbers, numbers.count(), start);
+  }
+  // So many elements at a time, that are there alone.
+  static double norm_in_parts(const Numbers& numbers, int64_t together, double start) {
+    const int64_t count = numbers.count(), all = emulated::norm_pieces(count);
     double sum = start;
-    std::vector<double> workspace(emulated::kSquaredNormWorkspace);
-    emulated::squared_norm(numbers.read_only(), numbers.count(), &sum, workspace.data(),
-                           nullptr);
+    std::vector<double> pieces(static_cast<size_t>(all), -1);
+    for (int64_t at = 0; at < count; at += together)
+      emulated::squared_norms(numbers.read_only(), at, std::min(count, at + together),
+                              pieces.data(), nullptr);
+    emulated::add_squared_norms(pieces.data(), all, &sum, nullptr);
     return sum;
   }
 };
@@ -37,11 +44,13 @@ TEST_P(EmulatedNorm, IsThatOfTheCpu) {
     }
 }
 
-TEST_P(EmulatedNorm, PiecesGrowWithTheCount) {
-  constexpr int64_t kCount = 1024 * 2048 + 9;  // one more eight than blocks of one turn
+TEST_P(EmulatedNorm, DoesNotDependOnHowElementsCome) {
+  constexpr int64_t kCount = 9 * emulated::kNormPiece + 11;
   const Numbers numbers(kCount, GetParam(), 0, 1);
-  const double want = squared_norm(numbers.read_only(), 0, kCount);
-  EXPECT_NEAR(norm_of(numbers), want, 1e-12 * want);
+  const double want = norm_of(numbers);
+  EXPECT_NEAR(want, squared_norm(numbers.read_only(), 0, kCount), 1e-12 * want);
+  for (const int64_t pieces : {1, 2, 4})
+    EXPECT_EQ(norm_in_parts(numbers, pieces * emulated::kNormPiece, 0), want);
 }
 
 TEST_P(EmulatedNorm, AddsNothingForNoElements) {

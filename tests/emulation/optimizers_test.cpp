@@ -48,7 +48,7 @@ TEST_P(EmulatedUpdate, SgdGivesTheBitsOfTheCpu) {
       const SgdArgs args = test::sgd_args(parameter.weights, gradient,
                                           momentum ? states[0].as<float>() : nullptr);
       if (on_device)
-        emulated::sgd(args, parameter.count(), {}, report, nullptr);
+        emulated::sgd(args, 0, parameter.count(), {}, report, nullptr);
       else
         *report += sgd(args, 0, parameter.count());
     });
@@ -62,7 +62,7 @@ TEST_P(EmulatedUpdate, AdamGivesTheBitsOfTheCpu) {
           const AdamArgs args = test::adam_args(parameter.weights, gradient,
                                                 states[0].array(), states[1].array());
           if (on_device)
-            emulated::adam(args, parameter.count(), {}, report, nullptr);
+            emulated::adam(args, 0, parameter.count(), {}, report, nullptr);
           else
             *report += adam(args, 0, parameter.count());
         });
@@ -81,7 +81,7 @@ TEST_P(EmulatedUpdate, AdamWithCodesGivesTheBitsOfTheCpu) {
         const AdamArgs args = averages.args(parameter.weights, gradient.read_only());
         for (int step = 0; step < 2; ++step)
           if (on_device)
-            emulated::adam(args, count, {}, &report, nullptr);
+            emulated::adam(args, 0, count, {}, &report, nullptr);
           else
             report += adam(args, 0, count);
         return parameter.bytes() + averages.bytes() + test::bytes_of(report);
@@ -89,6 +89,30 @@ TEST_P(EmulatedUpdate, AdamWithCodesGivesTheBitsOfTheCpu) {
       const std::string want = run(false);
       EXPECT_TRUE(test::for_all_launches([&] { return run(true); }) == want);
     }
+}
+
+TEST_P(EmulatedUpdate, DoesNotDependOnHowElementsCome) {
+  const auto [dtype, rounding, gradient_type] = GetParam();
+  constexpr int64_t kCount = 9 * kCodeBlock + 41;
+  const Numbers gradient(kCount, gradient_type, 0, 3);
+  const auto run = [&, dtype = dtype, rounding = rounding](int64_t together) {
+    Parameter by_sgd(kCount, dtype, 0, rounding), by_adam(kCount, dtype, 0, rounding);
+    Numbers buffer(kCount, DType::kF32, 0, 4, 0.0f, 1.0f);
+    test::Averages<Numbers> averages(kCount, DType::kU8, 0);
+    RoundingReport report;
+    const SgdArgs sgd =
+        test::sgd_args(by_sgd.weights, gradient.read_only(), buffer.as<float>());
+    const AdamArgs adam = averages.args(by_adam.weights, gradient.read_only());
+    for (int64_t at = 0; at < kCount; at += together) {
+      const int64_t end = std::min(kCount, at + together);
+      emulated::sgd(sgd, at, end, {}, &report, nullptr);
+      emulated::adam(adam, at, end, {}, &report, nullptr);
+    }
+    return by_sgd.bytes() + buffer.bytes() + by_adam.bytes() + averages.bytes() +
+           test::bytes_of(report);
+  };
+  const std::string whole = run(kCount);
+  for (const int64_t blocks : {1, 2, 5}) EXPECT_TRUE(run(blocks * kCodeBlock) == whole);
 }
 
 TEST_P(EmulatedUpdate, ScaleOnTheDeviceMultipliesThatOfTheArguments) {
@@ -99,7 +123,7 @@ TEST_P(EmulatedUpdate, ScaleOnTheDeviceMultipliesThatOfTheArguments) {
   Parameter got(kCount, dtype, 0, rounding), want(kCount, dtype, 0, rounding);
   SgdArgs args{.weights = got.weights, .gradient = gradient.read_only(), .lr = 0.1f};
   args.scale = 0.6f;
-  emulated::sgd(args, kCount, {.scale = &pending_scale}, nullptr, nullptr);
+  emulated::sgd(args, 0, kCount, {.scale = &pending_scale}, nullptr, nullptr);
   args.weights = want.weights;
   args.weights.report = false;
   args.scale = 0.6f * 0.375f;
@@ -131,12 +155,12 @@ TEST_P(EmulatedUpdate, NothingIsWrittenWhereTheSquaredNormIsBeyondFp32) {
     RoundingReport report;
     const Pending pending{.squared_norm = &norm};
     emulated::sgd(
-        test::sgd_args(parameter.weights, gradient.read_only(), states[0].as<float>()),
+        test::sgd_args(parameter.weights, gradient.read_only(), states[0].as<float>()), 0,
         kCount, pending, &report, nullptr);
     emulated::adam(test::adam_args(parameter.weights, gradient.read_only(),
                                    states[0].array(), states[1].array()),
-                   kCount, pending, &report, nullptr);
-    emulated::adam(codes.args(second.weights, gradient.read_only()), kCount, pending,
+                   0, kCount, pending, &report, nullptr);
+    emulated::adam(codes.args(second.weights, gradient.read_only()), 0, kCount, pending,
                    &report, nullptr);
     EXPECT_EQ(bytes() == before, !allowed);
     EXPECT_EQ(bytes_of_codes() == codes_before, !allowed);

@@ -91,23 +91,23 @@ class EmulatedStepNumbers
   }
   void expect_same_adam(bool decoupled) const {
     for (const DType state : {DType::kF32, DType::kBF16, DType::kU8})
-      expect_same_bits(
-          maker(state), [&](Subject& subject, const StepNumbers& now, By by) {
-            const StepNumbers& own = arguments(now, by);
-            AdamArgs args = subject.averages.args(subject.parameter.weights,
-                                                  subject.gradient.read_only());
-            if (decoupled) args.coupled_decay = 0;
-            args.weights.noise.step = args.mean.noise.step = args.mean_square.noise.step =
-                own.step;
-            args.step_size = own.step_size;
-            args.root = own.root;
-            args.most_ratio = own.most_ratio;
-            args.decoupled_keep = own.decoupled_keep;
-            if (by == By::kCpu)
-              adam(args, 0, Subject::kCount);
-            else
-              emulated::adam(args, Subject::kCount, pending(now, by), nullptr, nullptr);
-          });
+      expect_same_bits(maker(state), [&](Subject& subject, const StepNumbers& now,
+                                         By by) {
+        const StepNumbers& own = arguments(now, by);
+        AdamArgs args = subject.averages.args(subject.parameter.weights,
+                                              subject.gradient.read_only());
+        if (decoupled) args.coupled_decay = 0;
+        args.weights.noise.step = args.mean.noise.step = args.mean_square.noise.step =
+            own.step;
+        args.step_size = own.step_size;
+        args.root = own.root;
+        args.most_ratio = own.most_ratio;
+        args.decoupled_keep = own.decoupled_keep;
+        if (by == By::kCpu)
+          adam(args, 0, Subject::kCount);
+        else
+          emulated::adam(args, 0, Subject::kCount, pending(now, by), nullptr, nullptr);
+      });
   }
 };
 
@@ -124,7 +124,7 @@ TEST_P(EmulatedStepNumbers, SgdTakesThoseInMemory) {
           if (by == By::kCpu)
             sgd(args, 0, Subject::kCount);
           else
-            emulated::sgd(args, Subject::kCount, pending(now, by), nullptr, nullptr);
+            emulated::sgd(args, 0, Subject::kCount, pending(now, by), nullptr, nullptr);
         });
 }
 

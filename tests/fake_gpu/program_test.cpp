@@ -185,6 +185,7 @@ const std::vector<std::string>& elsewhere() {
       "memory.weights=host memory.states=device optimizer.name=adamw",
       "memory.kept=host memory.ahead=0 train.micro_batch_size=2",
       "memory.weights=disk optimizer.name=adamw memory.ahead=1",
+      "memory.weights=disk model.train=all train.micro_batch_size=2 memory.ahead=0",
       "memory.weights=host memory.states=disk optimizer.name=adamw memory.ahead=0",
       "memory.kept=disk memory.ahead=0",
   };

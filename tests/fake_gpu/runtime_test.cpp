@@ -101,18 +101,13 @@ TEST_F(FakeGpu, RefusesAKernelThatIsGivenMemoryOfTheHost) {
   float on_host[4] = {};
   auto* on_gpu = static_cast<float*>(device);
   auto* sum = static_cast<double*>(device);
-  const auto norm = [&](const float* of, double* workspace) {
-    kernels::cuda::squared_norm({of, DType::kF32}, 4, sum, workspace, stream);
+  const auto norm = [&](const float* of) {
+    kernels::cuda::squared_norms({of, DType::kF32}, 0, 4, sum, stream);
   };
-  void* workspace = nullptr;
-  cudaMalloc(&workspace, kernels::cuda::kSquaredNormWorkspace * sizeof(double));
-  EXPECT_GT(counted("/launches", [&] { norm(on_gpu, static_cast<double*>(workspace)); }),
-            0);
-  double workspace_on_host[1] = {};
-  EXPECT_THROW(norm(on_host, workspace_on_host), Error);
+  EXPECT_GT(counted("/launches", [&] { norm(on_gpu); }), 0);
+  EXPECT_THROW(norm(on_host), Error);
   EXPECT_THAT(fake_gpu_report()["refused"].back().get<std::string>(),
               HasSubstr("argument 1 is not memory of the GPU"));
-  cudaFree(workspace);
 }
 
 class FakeGpuCapture : public FakeGpu {

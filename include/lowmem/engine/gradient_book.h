@@ -58,6 +58,6 @@ class GradientBook {
 std::unique_ptr<GradientBook> host_book(optim::Optimizer& optimizer, weights::Home& home,
                                         weights::RankBudget* budget);
 std::unique_ptr<GradientBook> device_book(optim::Optimizer& optimizer,
-                                          const weights::Table& table);
+                                          weights::Home& home);
 
 }  // namespace lowmem::engine

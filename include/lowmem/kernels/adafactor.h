@@ -53,16 +53,18 @@ namespace LOWMEM_DEVICE {
 // On the device the numbers between the passes stay there, and so there are two steps
 // more: the averages and the factor. row_root and column_root, which the arguments point
 // to, are written by the averages. The gradient's scale is args.scale * *pending.scale.
+// Those that take rows [begin, end) look at nothing of others, which need not be there,
+// and are called for all of them in order.
 //
 //   adafactor_statistics -> adafactor_averages -> adafactor_update_norm
 //     -> adafactor_factor -> adafactor_write
 
 // Sums of squares: of each row of g into row_sums [rows], of each row of p into
-// weight_sums [rows], of each column of g into column_sums [columns], which is written,
-// not added to.
-void adafactor_statistics(const AdafactorArgs& args, const Pending& pending,
-                          double* row_sums, double* weight_sums, float* column_sums,
-                          void* workspace, Stream stream);
+// weight_sums [rows], of each column of g into column_sums [columns], which the call
+// with the last row writes. The workspace lasts until then.
+void adafactor_statistics(const AdafactorArgs& args, int64_t begin, int64_t end,
+                          const Pending& pending, double* row_sums, double* weight_sums,
+                          float* column_sums, void* workspace, Stream stream);
 // Bytes of its workspace: at most a few MiB.
 int64_t adafactor_workspace(int64_t rows, int64_t columns);
 
@@ -88,9 +90,9 @@ void adafactor_averages(const AdafactorArgs& args, const AdafactorAverages& aver
                         const double* row_sums, const double* weight_sums,
                         const float* column_sums, const Pending& pending, Stream stream);
 
-// u^2 summed over each row into sums [rows].
-void adafactor_update_norm(const AdafactorArgs& args, const Pending& pending,
-                           double* sums, Stream stream);
+// u^2 summed over each of rows [begin, end) into sums [rows].
+void adafactor_update_norm(const AdafactorArgs& args, int64_t begin, int64_t end,
+                           const Pending& pending, double* sums, Stream stream);
 
 // *factor = lr max(sqrt(*squared_weight_norm), least_norm)
 //           / (sqrt(the sum of `sums` [rows]) + 1e-20).
@@ -98,9 +100,11 @@ void adafactor_factor(int64_t rows, const double* sums, const double* squared_we
                       double least_norm, double lr, const Pending& pending, float* factor,
                       Stream stream);
 
-// p -= *factor * u. What rounding would lose is added to *report, if that is given.
-void adafactor_write(const AdafactorArgs& args, const float* factor,
-                     const Pending& pending, RoundingReport* report, Stream stream);
+// p -= *factor * u for rows [begin, end). What rounding would lose is added to *report,
+// if that is given.
+void adafactor_write(const AdafactorArgs& args, const float* factor, int64_t begin,
+                     int64_t end, const Pending& pending, RoundingReport* report,
+                     Stream stream);
 
 }  // namespace LOWMEM_DEVICE
 

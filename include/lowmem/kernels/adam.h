@@ -50,8 +50,9 @@ RoundingReport adam(const AdamArgs& args, int64_t begin, int64_t end);
 
 namespace LOWMEM_DEVICE {
 
-// What rounding would lose is added to *report, if that is given.
-void adam(const AdamArgs& args, int64_t count, const Pending& pending,
+// Updates elements [begin, end), of which the first is a multiple of kCodeBlock. What
+// rounding would lose is added to *report, if that is given.
+void adam(const AdamArgs& args, int64_t begin, int64_t end, const Pending& pending,
           RoundingReport* report, Stream stream);
 
 }  // namespace LOWMEM_DEVICE

@@ -26,8 +26,9 @@ RoundingReport sgd(const SgdArgs& args, int64_t begin, int64_t end);
 
 namespace LOWMEM_DEVICE {
 
-// What rounding would lose is added to *report, if that is given.
-void sgd(const SgdArgs& args, int64_t count, const Pending& pending,
+// Updates elements [begin, end), of which the first is a multiple of kCodeBlock. What
+// rounding would lose is added to *report, if that is given.
+void sgd(const SgdArgs& args, int64_t begin, int64_t end, const Pending& pending,
          RoundingReport* report, Stream stream);
 
 }  // namespace LOWMEM_DEVICE

@@ -74,7 +74,7 @@ class Optimizer {
                       const StepInfo& step);
   // The same on a device, put on its stream. Does not count Weight::updates, which stand
   // for the steps of the run there.
-  void update_on_device(weights::Weight& weight, const at::Tensor& grad,
+  void update_on_device(weights::Weight& weight, const Passes& passes,
                         const DeviceUpdate& update);
   // What update_on_device() reads of a step.
   virtual kernels::StepNumbers step_numbers(const StepInfo& step) const;
@@ -90,7 +90,7 @@ class Optimizer {
                              const StepInfo& step) = 0;
 
   // A rule without a device kernel leaves it at this, which throws Error.
-  virtual void apply_on_device(weights::Weight& weight, const at::Tensor& grad,
+  virtual void apply_on_device(weights::Weight& weight, const Passes& passes,
                                const DeviceUpdate& update);
 
   // The weight as kernels write it, with what its rounding needs.
@@ -99,9 +99,6 @@ class Optimizer {
   RuleNumbers numbers_;
   uint64_t seed_;
 };
-
-// Adds the squares of a contiguous gradient to squared_norm [1] double, on their device.
-void measure_on_device(const at::Tensor& grad, const at::Tensor& squared_norm);
 
 // The optimizer that the configuration names, its `auto` values resolved. `seed` is that
 // of the rounding noise.
