@@ -81,8 +81,8 @@ class StateStream<Code> {
     return map_of<Code>().most_lost * scales_[i / kCodeBlock];
   }
 
-  // All threads of the grid must call it, of which each wrote its eight of [begin, end), which
-  // begins at a block of codes.
+  // All threads of the grid must call it, of which each wrote its eight of [begin, end),
+  // which begins at a block of codes.
   __device__ void finish(int64_t begin, int64_t end) {
     float own = 0;
     LOWMEM_UNROLL

@@ -138,8 +138,8 @@ __device__ void for_eights_of_block(int64_t begin, int64_t end, bool vectors, F 
   for_eights(begin, end, threadIdx.x, blockDim.x, vectors, f);
 }
 // Calls f(i, lanes) for the one eight of [begin, end), a multiple of eight and anything,
-// that is the thread's, if there is one. No loop: what f needs of every eight, such as the
-// keys of its noise, would be made before it and take half of the registers.
+// that is the thread's, if there is one. No loop: what f needs of every eight, such as
+// the keys of its noise, would be made before it and take half of the registers.
 template <class F>
 __device__ void for_own_eight(int64_t begin, int64_t end, bool vectors, F f) {
   const int64_t i = begin + kEight * grid_thread();
