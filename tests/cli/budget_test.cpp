@@ -116,14 +116,23 @@ TEST_F(Plan, TellsTheTrafficOfAStepAsItIs) {
   }
 }
 
-TEST_F(Plan, EvaluationOnTheDiskGivesTheSameScores) {
-  const std::string evaluate = "evaluate -q model.path=" + at("model") +
-                               " eval.data=" + at("val.jsonl") +
-                               " run.dir=" + at("runs") + " eval.limit=24 ";
-  const Outcome resident = run_program(evaluate);
-  const Outcome disk = run_program(evaluate + "memory.weights=disk memory.ahead=1");
-  EXPECT_EQ(disk.status, 0) << disk.output;
-  EXPECT_THAT(disk.output, HasSubstr(resident.output));
+// To the last bit, in several batches.
+TEST_F(Plan, EvaluationGivesTheSameScoresUnderEveryPolicyAndInEveryHome) {
+  const auto scores = [](const std::string& settings) {
+    const Outcome evaluated =
+        run_program("evaluate -q --rows " + at("scores.jsonl") +
+                    " model.path=" + at("model") + " eval.data=" + at("val.jsonl") +
+                    " run.dir=" + at("runs") + " eval.limit=48 " + settings);
+    EXPECT_EQ(evaluated.status, 0) << evaluated.output;
+    return read_file(at("scores.jsonl"));
+  };
+  const std::string usual = scores("");
+  for (const char* settings :
+       {"memory.weights=disk memory.ahead=1",
+        "memory.weights=disk memory.resident_blocks=1 memory.activations=1",
+        "memory.states=disk memory.kept=disk memory.activations=keep "
+        "memory.gradients=accumulate"})
+    EXPECT_EQ(scores(settings), usual) << settings;
 }
 
 }  // namespace
