@@ -11,8 +11,11 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/memory/ledger.h"
+#include "lowmem/memory/rehearsal.h"
 #include "lowmem/memory/scope.h"
 #include "lowmem/ops/dtype.h"
+#include "lowmem/ops/pieces.h"
 #include "lowmem/train/run_folder.h"
 #include "lowmem/weights/adapter_folder.h"
 #include "lowmem/weights/adapter_start.h"
@@ -108,6 +111,9 @@ void write_merged(const RunConfig& config, weights::Home& home,
                                                    config.adapter)});
 }
 
+namespace {
+
+// What write_merged() makes for its largest matrix.
 void rehearse_merged(const RunConfig& config, weights::Home& home) {
   const weights::Table& table = home.table();
   const weights::AdapterLayer* largest = nullptr;
@@ -133,6 +139,42 @@ void rehearse_merged(const RunConfig& config, weights::Home& home) {
   if (type != at::kFloat || config.model.quantize != QuantizeMode::kNone)
     slice(at::kFloat);
   const at::Tensor rounded = type == at::kFloat ? sum : slice(type);
+  if (memory::rehearsed_gpu() == nullptr) return;
+  const memory::OnHost on_host;
+  slice(type);
+}
+
+// Tensors come from a GPU a piece at a time, beside all that lives on the host by then.
+void rehearse_pieces(const RunConfig& config, weights::Home& home) {
+  const bool checkpoints = config.train.save_every > 0;
+  const bool whole = !makes_adapter(config) || config.adapter.merge || checkpoints;
+  int64_t largest = 0;
+  const auto read = [&](const weights::Weight& weight, const std::string& state,
+                        const at::Tensor& tensor) {
+    home.read(weight, state, [&](std::span<const std::byte> bytes) {
+      // Others are the host's already.
+      if (bytes.data() == tensor.const_data_ptr())
+        largest = std::max(largest, static_cast<int64_t>(bytes.size()));
+    });
+  };
+  for (size_t group = 0; group < home.table().groups(); ++group) {
+    const weights::Lease lease = home.borrow(
+        group, checkpoints ? weights::Access::kReadAll : weights::Access::kRead);
+    for (const weights::Weight* weight : home.table().group(group)) {
+      if (whole || weight->trained) read(*weight, "", weight->here);
+      if (!checkpoints) continue;
+      for (const auto& [name, tensor] : weight->beside) read(*weight, name, tensor);
+    }
+  }
+  const memory::OnHost on_host;
+  at::empty({std::min(ops::kPieceBytes, largest)}, at::kByte);
+}
+
+}  // namespace
+
+void rehearse_saving(const RunConfig& config, weights::Home& home) {
+  if (memory::rehearsed_gpu() != nullptr) rehearse_pieces(config, home);
+  if (config.adapter.merge) rehearse_merged(config, home);
 }
 
 void begin_adapter(const RunConfig& config, weights::Home& home) {

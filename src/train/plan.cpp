@@ -134,11 +134,14 @@ std::optional<memory::RehearsedGpu> gpu_of(const Inputs& inputs) {
 void pass_through_host(weights::Home& home) {
   const memory::Scope scope(memory::Phase::kUpdate, memory::Item::kWeights);
   int64_t largest = 0;
-  for (weights::Weight& weight : home.table().all()) {
-    if (weight.by_rows)
-      home.write(weight, [](int64_t, std::span<std::byte>) {});
-    else
-      largest = std::max(largest, weight.bytes());
+  for (size_t group = 0; group < home.table().groups(); ++group) {
+    const weights::Lease lease = home.borrow(group, weights::Access::kRead);
+    for (weights::Weight* weight : home.table().group(group)) {
+      if (weight->by_rows)
+        home.write(*weight, [](int64_t, std::span<std::byte>) {});
+      else
+        largest = std::max(largest, weight->bytes());
+    }
   }
   const memory::OnHost on_host;
   weights::room_to_quantize(home.table());
@@ -192,7 +195,7 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs, Work& 
     for (const weights::Weight& weight : session.table().all())
       if (weight.trained) written.trained += weight.bytes();
     const memory::Scope save(memory::Phase::kSave, memory::Item::kSave);
-    if (config.adapter.merge) rehearse_merged(config, session.home());
+    rehearse_saving(config, session.home());
   }
   return rehearsal.peaks();
 }

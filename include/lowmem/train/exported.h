@@ -53,8 +53,9 @@ void read_kept(const RunConfig& config, weights::Home& home,
 void write_merged(const RunConfig& config, weights::Home& home,
                   const std::filesystem::path& folder);
 
-// Makes what write_merged() makes for its largest matrix: for a rehearsal.
-void rehearse_merged(const RunConfig& config, weights::Home& home);
+// Takes the memory that a run's checkpoints, its model or adapter, and what is merged
+// take while they are written: for a rehearsal.
+void rehearse_saving(const RunConfig& config, weights::Home& home);
 
 // Gives the adapter, if any, what it begins with: the folder adapter.path, or what
 // adapter.init says, by run.seed. Where that is a part of the model's matrices, it is
