@@ -9,11 +9,12 @@ namespace lowmem::ops {
 
 namespace {
 
-// Small products are computed all the same: oneDNN takes some hundred KiB for one, which
-// only a small model notices.
+// Small products are computed all the same where the CPU stands for itself: oneDNN takes
+// some hundred KiB for one, which only a small model notices.
 bool left_out(int64_t rows, int64_t inner, int64_t columns) {
   constexpr int64_t kSmall = int64_t{1} << 27;
-  return memory::rehearsing() && rows * inner * columns > kSmall;
+  return memory::rehearsed_gpu() != nullptr ||
+         (memory::rehearsing() && rows * inner * columns > kSmall);
 }
 bool left_out(const at::Tensor& a, const at::Tensor& b) {
   return left_out(a.size(0), a.size(1), b.size(1));

@@ -21,7 +21,7 @@ constexpr int64_t kMostSlices = 8;
 constexpr int64_t kDeviceSlice = 8 * kMiB;
 
 int64_t slices_of(const at::Tensor& gate) {
-  if (!on_device(gate)) return kMostSlices;
+  if (!for_device(gate)) return kMostSlices;
   const auto bytes = static_cast<int64_t>(gate.nbytes());
   return std::clamp<int64_t>((bytes + kDeviceSlice - 1) / kDeviceSlice, 1, kMostSlices);
 }

@@ -57,28 +57,27 @@ StagedFile::~StagedFile() {
 }
 
 std::shared_ptr<StagedFile::Piece> StagedFile::piece_for(int64_t bytes) {
-  const auto written = [&](const std::shared_ptr<Piece>& piece) {
+  const auto writing = [&](const std::shared_ptr<Piece>& piece) {
     return std::find_if(writes_.begin(), writes_.end(),
-                        [&](const Writing& writing) { return writing.piece == piece; });
+                        [&](const Writing& each) { return each.piece == piece; });
   };
-  // The smallest that is enough; of equal ones one that nothing uses, and that was used
-  // longest ago. A write that has one is waited for: how much memory there is depends on
-  // no GPU's speed.
+  const auto rank = [](const Piece& piece) {
+    return std::pair(piece.memory.bytes(), piece.asked_for);
+  };
+  // The smallest that is enough; of equal ones one that nothing uses, or that was used
+  // longest ago.
   auto found = pieces_.end();
   for (auto at = pieces_.begin(); at != pieces_.end(); ++at) {
-    const bool is_written = (*at)->asked_for && written(*at) != writes_.end();
-    if (((*at)->asked_for && !is_written) || (*at)->memory.bytes() < bytes) continue;
-    if (found == pieces_.end() || (*at)->memory.bytes() < (*found)->memory.bytes() ||
-        ((*at)->memory.bytes() == (*found)->memory.bytes() && (*found)->asked_for &&
-         !is_written))
-      found = at;
+    const bool is_read = (*at)->asked_for && writing(*at) == writes_.end();
+    if (is_read || (*at)->memory.bytes() < bytes) continue;
+    if (found == pieces_.end() || rank(**at) < rank(**found)) found = at;
   }
   std::shared_ptr<Piece> piece;
   if (found == pieces_.end()) {
     piece = std::make_shared<Piece>(bytes, device_);
   } else {
     if ((*found)->asked_for)
-      pass_on(static_cast<size_t>(writes_.end() - written(*found)) - 1);
+      pass_on(static_cast<size_t>(writes_.end() - writing(*found)) - 1);
     piece = std::move(*found);
     pieces_.erase(found);
     DeviceCopies::wait(std::exchange(piece->copied, nullptr));

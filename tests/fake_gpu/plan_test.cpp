@@ -69,6 +69,7 @@ const std::vector<std::string> kStatesAndInputsElsewhere = {
 
 const std::vector<std::string> kAdapters = {
     "adapter.kind=lora adapter.rank=4 optimizer.name=adamw",
+    "adapter.kind=lora adapter.targets=down_proj optimizer.name=adamw",
     "adapter.kind=lora adapter.targets=all-linear adapter.merge=true memory.weights=disk "
     "memory.ahead=0 optimizer.name=adamw",
     "model.quantize=nf4 adapter.kind=lora adapter.targets=all-linear adapter.rank=4 "
@@ -99,7 +100,8 @@ class PlanOnFakeGpu : public ProgramOnFakeGpu,
   }
 };
 
-// The allocator's peak, in multiples of 512 bytes, of what the CPU went through.
+// The allocator's peak, in multiples of 512 bytes, of what the CPU went through. Beside
+// the workspace of cuBLAS, which is in it after loading and known to the byte.
 TEST_P(PlanOnFakeGpu, IsWithinTwoPercentOfEachPhasesPeakAndOfTheHosts) {
   const bool evaluates = std::hash<std::string>()(GetParam()) % 2 == 0;
   const std::string settings =
@@ -111,11 +113,14 @@ TEST_P(PlanOnFakeGpu, IsWithinTwoPercentOfEachPhasesPeakAndOfTheHosts) {
   const Outcome trained = train("planned", settings + " -q");
   ASSERT_EQ(trained.status, 0) << trained.output;
   const json planned = json::parse(plan.output), measured = results("planned");
+  const auto workspace = planned["items"]["workspace"].get<double>();
+  EXPECT_GT(workspace, 0);
   for (const auto& [phase, bytes] : measured["peak_bytes"].items()) {
     const auto peak = bytes.get<double>();
-    EXPECT_NEAR(planned["peak_bytes"][phase].get<double>(), peak, 0.02 * peak) << phase;
+    const double beside = peak > workspace && phase != "load" ? peak - workspace : peak;
+    EXPECT_NEAR(planned["peak_bytes"][phase].get<double>(), peak, 0.02 * beside) << phase;
   }
-  const double host = measured["host_peak_bytes"].get<double>();
+  const auto host = measured["host_peak_bytes"].get<double>();
   EXPECT_NEAR(planned["host_peak_bytes"].get<double>(), host, 0.02 * host);
 }
 

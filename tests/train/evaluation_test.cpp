@@ -41,7 +41,7 @@ class EvaluatedTogether : public DemoFolder {
 
   static Found evaluated(const RunConfig& config, const Inputs& inputs) {
     const Session session(config, inputs);
-    Found found{session.evaluation_tokens(), {}, {}};
+    Found found{.tokens = session.evaluation_tokens(), .scores = {}};
     const EvaluationResult result = session.evaluate([&] { ++found.batches; });
     for (const eval::RowScore& row : result.hellaswag->rows)
       found.scores.push_back(row.log_likelihoods);

@@ -16,8 +16,9 @@ class DeviceCopies;
 
 // A working file for a GPU: what is read passes through some of the host's memory, locked
 // at its place, and so does what is written. The host waits for the disk, and for the GPU
-// where what it has written is read again at once, or rows are gathered. As many pieces
-// of memory as requests that are under way, of at most kWrites writes.
+// where what it has written is read again at once, rows are gathered, or a write still
+// has the memory that another request needs: so how much there is depends on no GPU's
+// speed, and is what a plan says.
 //
 // Where the device is the CPU, as in tests and rehearsals, copies are done at once.
 class StagedFile final : public Store {
@@ -52,7 +53,7 @@ class StagedFile final : public Store {
   struct Writing;
   class Rows;
 
-  // Memory for so many bytes that nothing uses.
+  // Memory for so many bytes that nothing uses; may wait for a write that does.
   std::shared_ptr<Piece> piece_for(int64_t bytes);
   // Lets writes go on to the file: the first ones that the GPU has copied, and as many as
   // leave no more than `most`.
