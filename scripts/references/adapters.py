@@ -66,7 +66,10 @@ STARTS = {
     "pissa": ("llama2_tiny", dict(r=4, lora_alpha=6, target_modules="all-linear")),
     "olora": ("llama32_tiny", dict(r=4, lora_alpha=2, target_modules="all-linear")),
     "loftq": ("llama2_tiny", dict(r=4, lora_alpha=16, target_modules="all-linear")),
+    "loftq_iterations": ("llama32_tiny", dict(r=4, lora_alpha=6, target_modules="all-linear")),
 }
+# num_iter of LoftQ.
+ITERATIONS = {"loftq": 1, "loftq_iterations": 4}
 # AdaLoRA's begin with E away from 0 or, as PEFT's do, at 0; each as long as STEPS.
 ADALORA = {
     "adalora": ("llama2_tiny", dict(
@@ -122,31 +125,38 @@ def start(name: str, config: dict, form=None):
 
 def start_from_base(case: str, dtype):
     """PEFT's own beginning; LoftQ's, which PEFT has for GPUs alone and without a scale,
-    from its decomposition and bitsandbytes' codes."""
+    from its decomposition and bitsandbytes' codes. The last value: how far codes and pair
+    are from each matrix."""
     name, config = STARTS[case]
     torch.manual_seed(3)
     base = load(name)
-    if case != "loftq":
+    if case not in ITERATIONS:
         model = get_peft_model(
             base, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=case, **config))
-        return model.to(dtype)
-    lost = {}
+        return model.to(dtype), None
+    found, errors = {}, {}
     for key, parameter in base.named_parameters():
         if key.startswith("model.layers.") and parameter.dim() == 2:
             with torch.no_grad():
-                codes = quantized.dequantized(parameter.detach(), "nf4", False)
-                lost[key.removesuffix(".weight")] = parameter.detach() - codes
+                # The loop of PEFT's loftq_init().
+                weight = parameter.detach().clone()
+                rest = weight
+                for _ in range(ITERATIONS[case]):
+                    codes = quantized.dequantized(rest, "nf4", False)
+                    pair = _low_rank_decomposition(weight - codes, config["r"])
+                    rest = weight - torch.mm(pair["L"], pair["R"])
                 parameter.copy_(codes)
+                found[key.removesuffix(".weight")] = pair
+                errors[key] = rounded((rest - codes).double().norm())
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config))
     for key, module in model.named_modules():
         if hasattr(module, "lora_A"):
-            found = _low_rank_decomposition(
-                lost[key.removeprefix("base_model.model.")], config["r"])
+            pair = found[key.removeprefix("base_model.model.")]
             root = module.scaling["default"] ** 0.5
             with torch.no_grad():
-                module.lora_A["default"].weight.copy_(found["R"] / root)
-                module.lora_B["default"].weight.copy_(found["L"] / root)
-    return model.to(dtype)
+                module.lora_A["default"].weight.copy_(pair["R"] / root)
+                module.lora_B["default"].weight.copy_(pair["L"] / root)
+    return model.to(dtype), errors
 
 
 def train(model, batches):
@@ -271,14 +281,16 @@ def main() -> None:
                            for n, p in trained.items()},
         })
     for case, (name, config) in STARTS.items():
-        losses, trained = train(start_from_base(case, torch.float32).train(), batches)
-        exact, _ = train(start_from_base(case, torch.float64).train(), batches)
+        model, errors = start_from_base(case, torch.float32)
+        losses, trained = train(model.train(), batches)
+        exact, _ = train(start_from_base(case, torch.float64)[0].train(), batches)
         error = difference(losses, exact)
         assert error < 1e-5, f"{case}: {error} from float64"
         print(f"  {case}: loss {losses[0]:.4f} to {losses[-1]:.4f}, {error:.1e} from float64")
         write_json(ADAPTERS / f"{case}.json", {
             "model": name,
-            "init": case,
+            "init": "loftq" if case in ITERATIONS else case,
+            **({"iterations": ITERATIONS[case], "errors": errors} if errors else {}),
             "rank": config["r"],
             "alpha": config["lora_alpha"],
             "loss": rounded(losses),

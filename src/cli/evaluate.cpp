@@ -49,7 +49,10 @@ void add_evaluate(CLI::App& app) {
   command->callback([options, rows] {
     RunConfig config = train::with_adapter_of_path(config_of(*options));
     // How it began is of no matter any more.
-    if (!config.adapter.path.empty()) config.adapter.init = AdapterInit::kDefault;
+    if (!config.adapter.path.empty()) {
+      config.adapter.init = AdapterInit::kDefault;
+      config.adapter.loftq_iterations = 1;
+    }
     if (!rows->empty()) refuse_another_file(*rows, "\"log_likelihoods\":", "--rows");
     validate(config, Purpose::kEvaluate);
     name_trained_model(options->file, config.model.path, config.adapter.path);

@@ -14,6 +14,11 @@ void check_adapter_init(const RunConfig& config) {
   const AdapterConfig& adapter = config.adapter;
   const std::string init = assigned("adapter.init", adapter.init);
   const QuantizeMode quantize = config.model.quantize;
+  check_count("adapter.loftq_iterations", adapter.loftq_iterations, 1);
+  if (adapter.init != AdapterInit::kLoftq && adapter.loftq_iterations > 1)
+    throw Error(assigned("adapter.loftq_iterations", adapter.loftq_iterations),
+                "is not read with " + init,
+                "Set adapter.init = loftq with model.quantize = nf4, or remove it");
   if (adapter.init == AdapterInit::kDefault) return;
   if (!adapter.path.empty())
     throw Error(init, "is of an adapter that begins, and adapter.path names one that has",
@@ -42,7 +47,8 @@ bool is_of_adalora(const std::string& key) {
 
 // And those that it has nothing for.
 bool is_not_of_adalora(const std::string& key) {
-  for (const char* other : {"rank_stabilized", "rank_pattern", "alpha_pattern", "init"})
+  for (const char* other :
+       {"rank_stabilized", "rank_pattern", "alpha_pattern", "init", "loftq_iterations"})
     if (key == other) return true;
   return false;
 }

@@ -10,6 +10,7 @@
 #include "lowmem/core/error.h"
 #include "lowmem/core/log.h"
 #include "lowmem/core/units.h"
+#include "lowmem/train/run_folder.h"
 #include "lowmem/weights/adapter_start.h"
 
 namespace lowmem::train {
@@ -64,7 +65,10 @@ DiskNeed disk_need(const RunConfig& config, const Written& written) {
   // What the pair began with, by itself and in the result.
   const int64_t taken =
       weights::takes_from_base(config.adapter) ? 2 * written.trained : 0;
-  need.model = made + taken + (adapter && config.adapter.merge ? written.weights : 0);
+  // The model with its codes, where these are made anew.
+  const int64_t base = weights::makes_codes_anew(config.adapter) ? written.stored : 0;
+  need.model =
+      made + taken + base + (adapter && config.adapter.merge ? written.weights : 0);
   (on_one_disk(scratch_folder(config), folder_of(config)) ? need.working
                                                           : need.elsewhere) =
       written.working;
@@ -81,7 +85,7 @@ DiskNeed disk_need(const RunConfig& config, const Written& written) {
                            : std::min(written.saves, train.keep_checkpoints + 1);
   }
   const fs::path folder = folder_of(config);
-  for (const char* name : {"model", "adapter", "best", "checkpoints"})
+  for (const char* name : {"model", "adapter", kBaseFolder, "best", "checkpoints"})
     need.there += bytes_in(folder / name);
   return need;
 }

@@ -11,6 +11,7 @@
 #include "lowmem/core/files.h"
 #include "lowmem/core/log.h"
 #include "lowmem/io/atomic_file.h"
+#include "lowmem/io/atomic_folder.h"
 #include "lowmem/memory/ledger.h"
 #include "lowmem/memory/rehearsal.h"
 #include "lowmem/memory/scope.h"
@@ -35,6 +36,38 @@ std::filesystem::path taken_file(const RunConfig& config) {
   return std::filesystem::path(config.run.dir) / config.run.name / kTakenFile;
 }
 
+std::filesystem::path base_folder(const RunConfig& config) {
+  return std::filesystem::path(config.run.dir) / config.run.name / kBaseFolder;
+}
+
+// The model's name, for whoever loads the adapter: of codes that were made anew the
+// folder beside the adapter's.
+std::string name_of_base(const RunConfig& config) {
+  return weights::makes_codes_anew(config.adapter) ? std::string("../") + kBaseFolder
+                                                   : base_name(config.model.path);
+}
+
+// Whether no quantizing of the model gives the codes: this run made them anew, or the one
+// whose adapter it began with.
+bool has_codes_of_its_own(const RunConfig& config) {
+  if (weights::makes_codes_anew(config.adapter)) return true;
+  if (config.adapter.path.empty()) return false;
+  const auto beside = trained_beside(config.adapter.path);
+  return beside && !beside->codes.empty();
+}
+
+void refuse_other_codes(const RunConfig& config, const TrainedBeside& beside,
+                        weights::Home& home) {
+  if (beside.codes.empty() || beside.codes == weights::codes_fingerprint(home)) return;
+  throw Error("the adapter " + config.adapter.path,
+              "was trained beside codes that its beginning made anew "
+              "(adapter.loftq_iterations), and " +
+                  config.model.path + " has others",
+              "Give as the model the folder " + std::string(kBaseFolder) +
+                  " that the run left beside the adapter, with " +
+                  weights::settings_of(beside.form));
+}
+
 }  // namespace
 
 std::vector<weights::Spec> weight_specs(const RunConfig& config,
@@ -47,17 +80,16 @@ void write_exported(const RunConfig& config, weights::Home& home,
                     const std::filesystem::path& folder, int64_t steps) {
   if (!makes_adapter(config)) return weights::save(home, config.model.path, folder);
   weights::save_adapter(
-      home, config.adapter, base_name(config.model.path), folder,
+      home, config.adapter, name_of_base(config), folder,
       {.start = weights::takes_from_base(config.adapter) ? taken_file(config) : "",
        .steps = steps});
-  if (const Stored form = weights::form_of(config.model); form != Stored::kPlain)
-    write_file_atomically(
-        folder / kBeside,
-        nlohmann::json({{"quantize", word_of(config.model.quantize)},
-                        {"double_quantization", form == Stored::kNf4Double},
-                        {"dtype", word_of(config.model.dtype)}})
-                .dump(2) +
-            "\n");
+  const Stored form = weights::form_of(config.model);
+  if (form == Stored::kPlain) return;
+  nlohmann::json beside = {{"quantize", word_of(config.model.quantize)},
+                           {"double_quantization", form == Stored::kNf4Double},
+                           {"dtype", word_of(config.model.dtype)}};
+  if (has_codes_of_its_own(config)) beside["codes"] = weights::codes_fingerprint(home);
+  write_file_atomically(folder / kBeside, beside.dump(2) + "\n");
 }
 
 std::map<std::string, int64_t> adapter_ranks(const RunConfig& config,
@@ -75,12 +107,17 @@ std::optional<TrainedBeside> trained_beside(const std::filesystem::path& adapter
   const auto has = [&](const char* key, const nlohmann::json& value) {
     return text.is_object() && text.contains(key) && text[key] == value;
   };
+  const bool names_codes = text.is_object() && text.contains("codes");
+  if (names_codes && (!text["codes"].is_string() || text["codes"] == ""))
+    throw Error(file.string(), "names the codes by no fingerprint",
+                "Write that of the run that made the adapter again");
   for (const Stored form : {Stored::kInt8, Stored::kNf4, Stored::kNf4Double})
     for (const auto& type : choices(DType()))
       if (has("quantize", form == Stored::kInt8 ? "int8" : "nf4") &&
           has("double_quantization", form == Stored::kNf4Double) &&
           has("dtype", type.word))
-        return TrainedBeside{form, type.value};
+        return TrainedBeside{form, type.value,
+                             names_codes ? text["codes"].get<std::string>() : ""};
   throw Error(
       file.string(), "does not say what the adapter was trained beside",
       "Write quantize (nf4 or int8), double_quantization and dtype (bf16 or fp32), "
@@ -183,6 +220,7 @@ void begin_adapter(const RunConfig& config, weights::Home& home) {
     weights::load_adapter(home, config.adapter, config.adapter.path);
     log::info("loaded the adapter " + config.adapter.path);
     const auto beside = trained_beside(config.adapter.path);
+    if (beside) refuse_other_codes(config, *beside, home);
     if (beside && beside->form != weights::form_of(config.model))
       log::warn("the adapter " + config.adapter.path + " was trained with " +
                 weights::settings_of(beside->form) + ", and is used with " +
@@ -208,11 +246,23 @@ void rehearse_adapter(const RunConfig& config, weights::Home& home) {
 void write_taken(const RunConfig& config, weights::Home& home) {
   if (weights::takes_from_base(config.adapter))
     weights::write_start(home, config.adapter, taken_file(config));
+  if (!weights::makes_codes_anew(config.adapter)) return;
+  AtomicFolder folder(base_folder(config));
+  weights::save_codes(home, config.model.path, folder.path());
+  folder.commit();
 }
 
 void take_again(const RunConfig& config, weights::Home& home) {
   if (weights::takes_from_base(config.adapter))
     weights::take_from_base(home, config.adapter, taken_file(config));
+  if (!weights::makes_codes_anew(config.adapter)) return;
+  const auto base = base_folder(config);
+  if (!is_there(base))
+    throw Error(base.string(), "is gone, with the codes that the run trains beside",
+                "Begin the run anew, with run.overwrite = true");
+  weights::load(home, base, [](const weights::Weight& weight) {
+    return weight.spec.stored != Stored::kPlain;
+  });
 }
 
 namespace {
@@ -253,6 +303,7 @@ RunConfig with_adapter_of_path(const RunConfig& config) {
     each->adapter.merge = config.adapter.merge;
     // Of training, not of what was trained: a folder has no trace of some.
     each->adapter.init = config.adapter.init;
+    each->adapter.loftq_iterations = config.adapter.loftq_iterations;
     each->adapter.lr_ratio = config.adapter.lr_ratio;
     take_schedule(config.adapter, each->adapter);
     if (config.adapter.dropout > 0) each->adapter.dropout = config.adapter.dropout;

@@ -49,11 +49,15 @@ AdapterConfig adapter_of(const Way& way, const AdapterConfig& own) {
       : adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora
           ? !over_codes
           : true;
-  if (!beginning_fits) adapter.init = defaults.init;
+  if (!beginning_fits) {
+    adapter.init = defaults.init;
+    adapter.loftq_iterations = defaults.loftq_iterations;
+  }
   if (way.adapter == own.kind) return adapter;
   adapter.path = defaults.path;
   if (way.adapter == AdapterKind::kAdalora) {
     adapter.init = defaults.init;
+    adapter.loftq_iterations = defaults.loftq_iterations;
     adapter.rank_stabilized = defaults.rank_stabilized;
     adapter.rank_pattern = defaults.rank_pattern;
     adapter.alpha_pattern = defaults.alpha_pattern;

@@ -10,6 +10,7 @@
 #include "lowmem/core/plain_text.h"
 #include "lowmem/core/units.h"
 #include "lowmem/core/version.h"
+#include "lowmem/train/run_folder.h"
 
 namespace lowmem::train {
 namespace {
@@ -136,6 +137,9 @@ std::string model_card(const RunConfig& config, const Results& results,
   if (!facts.chats.empty())
     text += " Chats were written by the template " + code(last_name(facts.chats)) +
             ", which this folder holds.";
+  if (adapter && config.adapter.loftq_iterations > 1)
+    text += " It belongs beside the codes in the folder " + code(kBaseFolder) +
+            " that the run left with it, which LoftQ made, and no others.";
   text += "\n\n" + results_of(config, results, facts);
   text +=
       "## To make it again\n\nWith the base and the data at their places, and these "

@@ -189,7 +189,8 @@ memory::Rehearsed rehearse(const RunConfig& config, const Inputs& inputs, Work& 
     int64_t model = 0;
     for (const weights::Spec& spec : weights::model_specs(session.table()))
       model += spec.elements() * dtype_size(config.model.dtype);
-    written.weights = std::max(session.weight_bytes(), model);
+    written.stored = session.weight_bytes();
+    written.weights = std::max(written.stored, model);
     written.beside = session.optimizer_bytes();
     written.working = session.disk_bytes();
     for (const weights::Weight& weight : session.table().all())

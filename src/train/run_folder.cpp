@@ -28,7 +28,7 @@ void remove_old_run(const std::filesystem::path& folder) {
   write_file_atomically(folder / kReplacing, "");
   for (const char* name : {"results.json", "metrics.jsonl", kTakenFile})
     std::filesystem::remove(folder / name);
-  for (const char* name : {"model", "adapter", "best", "checkpoints"})
+  for (const char* name : {"model", "adapter", kBaseFolder, "best", "checkpoints"})
     std::filesystem::remove_all(folder / name);
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();

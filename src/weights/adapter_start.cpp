@@ -106,19 +106,6 @@ at::Tensor numbers_of(const Table& table, const AdapterLayer& layer) {
   return matrix.rows(0, matrix.out, at::kFloat).cpu();
 }
 
-StartPair pair_at_start(const Table& table, const AdapterLayer& layer, AdapterInit init,
-                        const fs::path& model) {
-  at::Tensor matrix = numbers_of(table, layer);
-  if (init == AdapterInit::kPissa) return best_pair(matrix, layer);
-  if (init == AdapterInit::kOlora) return orthogonal_pair(matrix, layer);
-  // LoftQ: what the codes have lost.
-  if (memory::rehearsing()) return best_pair(at::empty_like(matrix), layer);
-  const Weight& codes = *table.find(layer.module + ".weight");
-  const at::Tensor whole =
-      numbers_in(model, matrix_spec(codes.spec), table.all().front().format);
-  return best_pair(matrix.neg_().add_(whole), layer);
-}
-
 // matrix - scale * b @ a, rounded once to the matrix's type, on the CPU. Sums in one
 // order on every machine, for a resumed run makes the same matrix again.
 at::Tensor without(const at::Tensor& matrix, const StartPair& pair, double scale) {
@@ -150,6 +137,49 @@ at::Tensor without(const at::Tensor& matrix, const StartPair& pair, double scale
     rest.narrow(0, first, count).copy_(numbers);
   }
   return rest;
+}
+
+// LoftQ: a pair of what the codes have lost. Codes after the first are of the matrix less
+// the pair before, in fp32; the home gets the last ones. As utils/loftq_utils.py of PEFT,
+// but that the pair is divided by the scale.
+StartPair make_up(Home& home, const AdapterLayer& layer, int64_t iterations,
+                  const fs::path& model) {
+  Table& table = home.table();
+  const Weight& codes = table.at(layer.module + ".weight");
+  at::Tensor lost = numbers_of(table, layer);
+  if (memory::rehearsing()) {
+    const at::Tensor whole = at::empty_like(lost);
+    const at::Tensor made = iterations > 1 ? room_to_quantize(table) : at::Tensor();
+    return best_pair(lost, layer);
+  }
+  const at::Tensor whole =
+      numbers_in(model, matrix_spec(codes.spec), table.all().front().format);
+  StartPair pair = best_pair(lost.neg_().add_(whole), layer);
+  lost.reset();
+  ops::StoredMatrix made;
+  for (int64_t done = 1; done < iterations; ++done) {
+    made = {};
+    at::Tensor rest = without(whole, pair, layer.scale).view(-1);
+    made = quantize(codes.spec, [&](int64_t first, at::Tensor& values) {
+      values.copy_(rest.narrow(0, first, values.numel()));
+    });
+    rest.reset();
+    pair = best_pair(made.rows(0, made.out, at::kFloat).neg_().add_(whole), layer);
+  }
+  if (!made.defined()) return pair;
+  const std::vector<Weight*> parts = parts_of(table, codes);
+  const std::vector<at::Tensor> numbers = made.parts();
+  for (size_t i = 0; i < parts.size(); ++i) put(home, *parts[i], numbers[i]);
+  return pair;
+}
+
+StartPair pair_at_start(Home& home, const AdapterLayer& layer,
+                        const AdapterConfig& adapter, const fs::path& model) {
+  if (adapter.init == AdapterInit::kLoftq)
+    return make_up(home, layer, adapter.loftq_iterations, model);
+  const at::Tensor matrix = numbers_of(home.table(), layer);
+  return adapter.init == AdapterInit::kPissa ? best_pair(matrix, layer)
+                                             : orthogonal_pair(matrix, layer);
 }
 
 // Calls f(layer) for each, while its group is borrowed to be written.
@@ -187,6 +217,11 @@ bool starts_as_nothing(const AdapterConfig& adapter) {
 bool takes_from_base(const AdapterConfig& adapter) {
   return adapter.kind != AdapterKind::kNone &&
          (adapter.init == AdapterInit::kPissa || adapter.init == AdapterInit::kOlora);
+}
+
+bool makes_codes_anew(const AdapterConfig& adapter) {
+  return adapter.kind != AdapterKind::kNone && adapter.init == AdapterInit::kLoftq &&
+         adapter.loftq_iterations > 1;
 }
 
 AdapterConfig beside_whole_base(const AdapterConfig& given) {
@@ -242,7 +277,7 @@ void start_adapter(Home& home, const AdapterConfig& adapter, uint64_t seed,
       put(home, first, random_first(first, adapter.init, seed));
       put(home, table.at(layer.b()), at::zeros(table.at(layer.b()).spec.shape));
     } else {
-      StartPair pair = pair_at_start(table, layer, adapter.init, model);
+      StartPair pair = pair_at_start(home, layer, adapter, model);
       begin_missing(pair, first, seed);
       put(home, first, pair.a);
       put(home, table.at(layer.b()), pair.b);
@@ -346,7 +381,7 @@ void rehearse_start(Home& home, const AdapterConfig& adapter) {
   }
   if (largest == nullptr) return;
   const Lease lease = home.borrow(table.at(largest->a()).spec.group, Access::kWrite);
-  pair_at_start(table, *largest, adapter.init, {});
+  pair_at_start(home, *largest, adapter, {});
 }
 
 }  // namespace lowmem::weights

@@ -324,23 +324,37 @@ void save(Home& home, const std::filesystem::path& source,
   writer.finish();
 }
 
-std::string frozen_fingerprint(Home& home) {
+namespace {
+
+// Of the weights' bytes, in the table's order; empty where none is wanted.
+std::string fingerprint(Home& home, const std::function<bool(const Weight&)>& wanted) {
   Table& table = home.table();
   Checksum checksum;
   bool any = false;
   for (size_t group = 0; group < table.groups(); ++group) {
     const auto weights = table.group(group);
-    if (std::all_of(weights.begin(), weights.end(),
-                    [](const Weight* weight) { return weight->trained; }))
+    if (std::none_of(weights.begin(), weights.end(),
+                     [&](const Weight* weight) { return wanted(*weight); }))
       continue;
     const Lease lease = home.borrow(group, Access::kRead);
     for (const Weight* weight : weights) {
-      if (weight->trained) continue;
+      if (!wanted(*weight)) continue;
       any = true;
       home.read(*weight, [&](std::span<const std::byte> piece) { checksum.add(piece); });
     }
   }
   return any ? hexadecimal(checksum.value()) : "";
+}
+
+}  // namespace
+
+std::string frozen_fingerprint(Home& home) {
+  return fingerprint(home, [](const Weight& weight) { return !weight.trained; });
+}
+
+std::string codes_fingerprint(Home& home) {
+  return fingerprint(
+      home, [](const Weight& weight) { return weight.spec.stored != Stored::kPlain; });
 }
 
 }  // namespace lowmem::weights

@@ -115,7 +115,8 @@ TEST_F(Plan, NamesWhatEachMethodWouldNeed) {
   for (const char* more :
        {"", "model.train=all", "optimizer.name=adamw optimizer.rounding=kahan",
         "adapter.kind=lora adapter.init=pissa adapter.targets=all-linear adapter.rank=4",
-        "adapter.kind=lora adapter.init=loftq model.quantize=nf4 optimizer.name=sgd",
+        "adapter.kind=lora adapter.init=loftq model.quantize=nf4 optimizer.name=sgd "
+        "adapter.loftq_iterations=3",
         "adapter.kind=adalora adapter.tfinal=1"}) {
     const Outcome all =
         run_program("plan --methods --json -q" +

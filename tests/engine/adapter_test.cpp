@@ -79,6 +79,7 @@ TEST_P(AdapterStartCurve, IsPeftsAtEveryStep) {
   config.adapter.alpha = curve.at("alpha");
   config.adapter.targets = {"all-linear"};
   if (config.adapter.init == AdapterInit::kLoftq) {
+    config.adapter.loftq_iterations = curve.at("iterations");
     config.model.quantize = QuantizeMode::kNf4;
     config.model.double_quantization = false;
   }
@@ -91,7 +92,7 @@ TEST_P(AdapterStartCurve, IsPeftsAtEveryStep) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Engine, AdapterStartCurve,
-                         testing::Values("pissa", "olora", "loftq"),
+                         testing::Values("pissa", "olora", "loftq", "loftq_iterations"),
                          [](const auto& given) { return std::string(given.param); });
 
 AdapterConfig all_linear() {

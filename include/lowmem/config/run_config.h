@@ -110,6 +110,7 @@ struct AdapterConfig {
   StringList rank_pattern = {};
   StringList alpha_pattern = {};
   AdapterInit init = AdapterInit::kDefault;
+  int64_t loftq_iterations = 1;
   StringList also_train = {};
   double lr_ratio = 1;
   OrCount<TargetRank> target_rank = TargetRank::kAuto;
@@ -141,6 +142,8 @@ struct AdapterConfig {
           "other alphas, such as *.mlp.*=32; the first that matches");
     field("init", init, Alters::kResult,
           "uniform or normal A and B = 0; a part of W; what nf4 lost");
+    field("loftq_iterations", loftq_iterations, Alters::kResult,
+          "of init = loftq; after the first, codes are made anew");
     field("also_train", also_train, Alters::kResult,
           "modules to train whole beside: norm, lm_head, *layernorm");
     field("lr_ratio", lr_ratio, Alters::kResult,

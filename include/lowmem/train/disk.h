@@ -25,7 +25,8 @@ struct DiskNeed {
 
 // What a run writes of its tensors, in bytes.
 struct Written {
-  int64_t weights = 0;      // all
+  int64_t weights = 0;      // all, as numbers
+  int64_t stored = 0;       // the same as they lie in memory, some in codes
   int64_t trained = 0;      // of these
   int64_t beside = 0;       // the optimizer's
   int64_t working = 0;      // the files of what lives on the disk

@@ -33,10 +33,12 @@ std::map<std::string, int64_t> adapter_ranks(const RunConfig& config,
                                              const weights::Table& table);
 
 // How an adapter's model lay in memory when it was trained: in which codes, and of
-// numbers of which type these were made.
+// numbers of which type these were made; the codes' fingerprint, where no quantizing of
+// the model gives them.
 struct TrainedBeside {
   Stored form = Stored::kPlain;
   DType dtype = DType::kBF16;
+  std::string codes = {};
 };
 // Of a folder that says so, trained_beside.json, as write_exported() leaves it where that
 // was in codes.
@@ -59,13 +61,15 @@ void rehearse_saving(const RunConfig& config, weights::Home& home);
 
 // Gives the adapter, if any, what it begins with: the folder adapter.path, or what
 // adapter.init says, by run.seed. Where that is a part of the model's matrices, it is
-// taken from these.
+// taken from these. Throws Error for a folder that was trained beside other codes, where
+// it names these by a fingerprint.
 void begin_adapter(const RunConfig& config, weights::Home& home);
 void rehearse_adapter(const RunConfig& config, weights::Home& home);
 
 // What an adapter took from the model at its beginning, in the run's folder: written
-// before its first step, and taken from the model that a resumed run has loaded. Nothing
-// of other adapters.
+// before its first step, and taken from the model that a resumed run has loaded. Of one
+// that made codes anew, the model with these, kBaseFolder, and its codes. Nothing of
+// other adapters.
 void write_taken(const RunConfig& config, weights::Home& home);
 void take_again(const RunConfig& config, weights::Home& home);
 

@@ -11,6 +11,8 @@ namespace lowmem::train {
 
 // In a run's folder, what its adapter took from the model (weights/adapter_start.h).
 inline constexpr const char* kTakenFile = "taken_from_base.safetensors";
+// And the model with the codes that it trains beside, where its beginning made them anew.
+inline constexpr const char* kBaseFolder = "base";
 
 // The folder of one run, dir/name, and the names of what lies in it.
 class RunFolder {

@@ -9,13 +9,16 @@
 // What an adapter begins with. Most begin as nothing: B is 0, or AdaLoRA's E. PiSSA (Meng
 // et al. 2024) and OLoRA (Buyukakyuz 2024) begin with a part of W itself, scale * B @ A,
 // which is taken from W, so that the sum is W still; LoftQ (Li et al. 2023) with the part
-// of what quantizing lost that a pair of this rank can hold.
+// of what quantizing lost that a pair of this rank can hold. Each further iteration makes
+// codes anew, of W less the pair so far, and a pair of what these lose.
 namespace lowmem::weights {
 
 // Whether the pairs begin as nothing: B = 0, or E = 0.
 bool starts_as_nothing(const AdapterConfig& adapter);
 // Whether W is no longer the model folder's once the adapter has begun.
 bool takes_from_base(const AdapterConfig& adapter);
+// Whether the codes are no longer those that quantizing W gives.
+bool makes_codes_anew(const AdapterConfig& adapter);
 
 // What such an adapter is beside W as it was: pairs of twice the rank, [A; A0] and
 // [B, -B0], with the same scale, that begin like any other. Others as they are.

@@ -66,5 +66,7 @@ void write_random(const std::vector<Spec>& specs, double deviation,
 // Of the numbers of all weights that are not trained: equal for equal ones in one format.
 // Empty where all are trained. Reads them at 10 GB/s.
 std::string frozen_fingerprint(Home& home);
+// The same of all that lies in codes. Empty where nothing does.
+std::string codes_fingerprint(Home& home);
 
 }  // namespace lowmem::weights
