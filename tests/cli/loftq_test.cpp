@@ -68,13 +68,12 @@ TEST_F(LoftqRuns, GoOnToTheSameBitsAndMoveLikeAnyOther) {
 }
 
 TEST_F(LoftqRuns, LeaveTheModelThatTheAdapterIsBeside) {
-  const std::string fp32 = " model.dtype=fp32 model.compute_dtype=fp32 ";
-  trains("plain", "adapter.merge=true train.keep_best=true" + fp32);
+  trains("plain", "adapter.merge=true train.keep_best=true");
   const std::string adapter = in("plain", "adapter"), base = in("plain", "base");
   EXPECT_EQ(
       read_json(fs::path(adapter) / "adapter_config.json").at("base_model_name_or_path"),
       "../base");
-  const std::string beside = "adapter.path=" + adapter + " model.quantize=nf4" + fp32;
+  const std::string beside = "adapter.path=" + adapter + " model.quantize=nf4 ";
   const Outcome same = evaluate("model.path=" + base + " " + beside);
   ASSERT_EQ(same.status, 0) << same.output;
   const json results = read_json(folder_of("plain") / "results.json");
