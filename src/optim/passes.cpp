@@ -11,6 +11,10 @@
 namespace lowmem::optim {
 namespace {
 
+// What Home::pass() cuts at (weights/rows_in_turn.cpp).
+static_assert(DirectFile::kAlignment % kernels::cuda::kNormPiece == 0);
+static_assert(DirectFile::kAlignment % kernels::kCodeBlock == 0);
+
 // As a kernel sees the whole, of which the part begins at that element.
 kernels::ConstArray from_the_first(const at::Tensor& part, int64_t begin) {
   kernels::ConstArray array = ops::const_array_of(part);

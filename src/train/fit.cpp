@@ -77,9 +77,9 @@ bool needs_as_much(const Candidate& a, const Candidate& b) {
 int64_t least_bytes(const Candidate& candidate, int64_t steps) {
   const bool kept =
       steps > 0 && candidate.config.memory.gradients == GradientsMode::kAccumulate;
-  return candidate.rest.bytes + (kept ? candidate.rest.trained_elements *
-                                            dtype_size(candidate.config.model.dtype)
-                                      : 0);
+  return candidate.rest.bytes +
+         (kept ? candidate.rest.whole_elements * dtype_size(candidate.config.model.dtype)
+               : 0);
 }
 
 // at_rest() of each, once for all that differ in nothing that it depends on.
@@ -263,11 +263,10 @@ void use_what_is_left(Candidate& candidate, Plan& plan, const model::Config& sha
   const Count stay{"memory.resident_blocks=", &hold_blocks,
                    candidate.config.memory.resident_blocks,
                    blocks - candidate.config.memory.ahead};
-  RunConfig computing = candidate.config;
-  computing.memory.weights = WeightsMode::kResident;
-  computing.memory.kept = KeptMode::kDevice;
+  Speed at_once = candidate.speed;
+  at_once.disk = at_once.host = std::numeric_limits<double>::infinity();
   const bool waits =
-      estimate_seconds(computing, shape, plan.work, candidate.speed) < candidate.seconds;
+      estimate_seconds(candidate.config, shape, plan.work, at_once) < candidate.seconds;
   for (const Count& count : waits ? std::array{stay, keep} : std::array{keep, stay})
     raise(count, candidate, plan, shape, bytes, plan_of);
 }

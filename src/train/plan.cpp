@@ -270,8 +270,11 @@ Work work_of(const RunConfig& config, const Inputs& inputs, const Checkpoint* fr
 AtRest at_rest(const RunConfig& config, const Inputs& inputs) {
   const memory::Rehearsal rehearsal(gpu_of(inputs));
   Session session(config, inputs);
-  return {memory::device_ledger().current() - rehearsal.began_with(),
-          session.table().trained_elements()};
+  AtRest rest{memory::device_ledger().current() - rehearsal.began_with(),
+              session.table().trained_elements(), 0};
+  for (const weights::Weight& weight : session.table().all())
+    if (weight.trained && !weight.by_rows) rest.whole_elements += weight.spec.elements();
+  return rest;
 }
 
 Plan make_plan(const RunConfig& config, const Inputs& inputs, const Checkpoint* from,

@@ -112,7 +112,6 @@ namespace {
 // What lives in one of the places that it comes from for its turn.
 struct Lives {
   bool weights, states, kept;
-  bool edges;  // what of the embedding and of the head is trained, too
 };
 
 // How often an update looks at a gradient that is made anew each time, by rows, and at
@@ -154,7 +153,7 @@ double step_traffic(const RunConfig& config, const model::Config& shape,
     const bool trained = weights::trains(config, spec);
     if (!spec.name.starts_with("model.layers.")) {
       const double measured = config.optimizer.clip_norm > 0 ? 1 : 0;
-      if (trained && lives.edges && spec.kind == weights::Kind::kMatrix)
+      if (trained && spec.kind == weights::Kind::kMatrix)
         edges += elements * ((looks(config) + measured + 1) * format(spec) + 2 * state);
       continue;
     }
@@ -252,14 +251,13 @@ double estimate_seconds(const RunConfig& config, const model::Config& shape,
   const StatesMode states =
       weights::HomeSetup{.weights = memory.weights, .states = memory.states}
           .states_live();
-  const double moving = std::max(
-      seconds_of({memory.weights == WeightsMode::kDisk, states == StatesMode::kDisk,
-                  memory.kept == KeptMode::kDisk, speed.host == 0},
-                 speed.disk),
-      seconds_of({memory.weights == WeightsMode::kHost, states == StatesMode::kHost,
-                  memory.kept == KeptMode::kHost,
-                  /*edges=*/false},
-                 speed.host));
+  const double moving =
+      std::max(seconds_of({memory.weights == WeightsMode::kDisk,
+                           states == StatesMode::kDisk, memory.kept == KeptMode::kDisk},
+                          speed.disk),
+               seconds_of({memory.weights == WeightsMode::kHost,
+                           states == StatesMode::kHost, memory.kept == KeptMode::kHost},
+                          speed.host));
   // Each way over the weights brings those that do not stay.
   const double away = (blocks * (1 - static_cast<double>(memory.resident_blocks) /
                                          static_cast<double>(shape.num_hidden_layers)) +

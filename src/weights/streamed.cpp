@@ -119,10 +119,13 @@ class Streamed final : public Home {
     const auto bytes = static_cast<int64_t>(matrix->tensor.nbytes());
     if (matrix->filled || memory::rehearsing())
       return matrix->store->read_through(matrix->offset, bytes, spare(), use);
-    const Room& zeros = spare();
-    zeros.clear(zeros.bytes());
-    for (int64_t at = 0; at < bytes; at += zeros.bytes())
-      use(zeros.span(0, std::min(zeros.bytes(), bytes - at)));
+    // Of the host, whoever computes.
+    const std::vector<std::byte> zeros(static_cast<size_t>(std::min(bytes, 64 * kKiB)));
+    for (int64_t left = bytes; left > 0;) {
+      const auto now = std::min(left, static_cast<int64_t>(zeros.size()));
+      use({zeros.data(), static_cast<size_t>(now)});
+      left -= now;
+    }
   }
   void write(Weight& weight, const std::string& state, const Fill& fill) override {
     if (!weight.spec.adapter && state.empty())

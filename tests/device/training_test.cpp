@@ -171,7 +171,7 @@ TEST_P(DeviceTraining, GivesTheSameBitsForEveryPolicy) {
 }
 
 // A trained embedding and a trained head that live in the host's memory are there by rows
-// alone, a few slices one after another.
+// alone. Of a head's 320 rows, 128 and 128 and 64.
 TEST_P(DeviceTraining, EdgesThatPassByRowsGiveTheSameBits) {
   for (const char* model : {"llama32_tiny", "llama2_tiny"})  // tied, untied
     for (const double clip_norm : {0.0, 0.05})
@@ -184,7 +184,7 @@ TEST_P(DeviceTraining, EdgesThatPassByRowsGiveTheSameBits) {
           here.optimizer.state_dtype = StateType::kInt8;
         here.micro_batch = micro_batch;
         here.steps = 4;
-        here.loss = {.chunk_bytes = 64 * kKiB, .weight_bytes = 12 * kKiB};
+        here.loss = {.chunk_bytes = 64 * kKiB, .weight_bytes = 8 * kKiB};
         Recipe away = here;
         away.policies.home = {.weights = WeightsMode::kHost, .ahead = 0};
         const Curve want = run_on_device(here), got = run_on_device(away);

@@ -109,13 +109,20 @@ TEST_P(HomeOnFakeGpu, KeepsWhatChangesOnTheDevice) {
           weight->beside.at("mean").copy_(beside);
           continue;
         }
-        home->pass(*weight, kTogether, Access::kRead, [](int64_t, int64_t) {});
-        home->pass(*weight, kTogether, Access::kWrite, [&](int64_t begin, int64_t end) {
-          weight->here.slice(0, begin, end).copy_(now.slice(0, begin, end));
-          weight->beside.at("mean")
-              .slice(0, begin, end)
-              .copy_(beside.slice(0, begin, end));
+        at::Tensor seen = at::empty_like(now), seen_beside = at::empty_like(now);
+        home->pass(*weight, kTogether, Access::kRead, [&](int64_t begin, int64_t end) {
+          seen.slice(0, begin, end).copy_(weight->here.slice(0, begin, end));
         });
+        home->pass(*weight, kTogether, Access::kWrite, [&](int64_t begin, int64_t end) {
+          at::Tensor rows = weight->here.slice(0, begin, end);
+          at::Tensor mean = weight->beside.at("mean").slice(0, begin, end);
+          seen_beside.slice(0, begin, end).copy_(mean);
+          rows.copy_(now.slice(0, begin, end));
+          mean.copy_(beside.slice(0, begin, end));
+        });
+        EXPECT_TRUE(at::equal(seen.cpu(), numbers(*weight, round - 1)));
+        if (round == 1) continue;  // the fake does not write zeros
+        EXPECT_TRUE(at::equal(seen_beside.cpu(), numbers(*weight, round - 1, 1)));
       }
     }
   }

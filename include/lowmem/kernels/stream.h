@@ -3,8 +3,8 @@
 // Kernels on a GPU. `cuda::rms_norm` does what `rms_norm` does, with these differences:
 //
 //   - all pointers are to memory of the device that is current;
-//   - it takes whole arrays instead of a range, and a stream, on which it is put: the
-//     call returns before the work is done;
+//   - it takes whole arrays, but for what updates weights, and a stream, on which it is
+//     put: the call returns before the work is done;
 //   - what a CPU kernel returns is written to device memory, so that nothing waits for
 //   it;
 //   - it asks for no memory: where it needs some, the caller gives it as `workspace`.

@@ -64,6 +64,7 @@ double kept_share(OrCount<ActivationsMode> activations, const model::Config& sha
 struct AtRest {
   int64_t bytes = 0;
   int64_t trained_elements = 0;
+  int64_t whole_elements = 0;  // of these, whose gradient is there as a whole
 };
 // Rehearses that much of it: some milliseconds.
 AtRest at_rest(const RunConfig& config, const Inputs& inputs);
