@@ -108,7 +108,8 @@ std::optional<TrainedBeside> trained_beside(const std::filesystem::path& adapter
     return text.is_object() && text.contains(key) && text[key] == value;
   };
   const bool names_codes = text.is_object() && text.contains("codes");
-  if (names_codes && (!text["codes"].is_string() || text["codes"] == ""))
+  if (names_codes &&
+      (!text["codes"].is_string() || text["codes"].get<std::string>().empty()))
     throw Error(file.string(), "names the codes by no fingerprint",
                 "Write that of the run that made the adapter again");
   for (const Stored form : {Stored::kInt8, Stored::kNf4, Stored::kNf4Double})

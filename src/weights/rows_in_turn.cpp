@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <exception>
 #include <memory>
 #include <numeric>
@@ -66,9 +67,9 @@ class Turns {
     Part& part = parts_[turn % 2];
     matrix_.store->wait(std::exchange(part.read, 0));
     // Where its first row would be, for kernels that count from there.
-    const auto first = reinterpret_cast<uintptr_t>(part.room.data()) -
+    const auto first = std::bit_cast<uintptr_t>(part.room.data()) -
                        static_cast<uintptr_t>(part.begin * row_bytes_);
-    point(matrix_.tensor, reinterpret_cast<std::byte*>(first));
+    point(matrix_.tensor, std::bit_cast<std::byte*>(first));
   }
   void take_back(size_t turn) {
     Part& part = parts_[turn % 2];
